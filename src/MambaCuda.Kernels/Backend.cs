@@ -1,0 +1,91 @@
+using System.Runtime.InteropServices;
+
+namespace MambaCuda.Kernels;
+
+/// <summary>
+/// A device and the operations of Mamba on it. Each operation is one file under <c>Operations</c>: its arguments, the checks that
+/// every backend shares, and beside it the code of each backend. The model is written once, over this class.
+/// Operations run in the order in which they are called; results are read by <see cref="Download{T}"/>, which waits for them.
+/// An instance serves one thread at a time.
+/// </summary>
+public abstract partial class Backend : IDisposable
+{
+    /// <summary>The name by which users choose it: "cpu" or "cuda".</summary>
+    public abstract string Name { get; }
+
+    /// <summary>What it runs on, for people: processor or card, and how much of it.</summary>
+    public abstract string Description { get; }
+
+    /// <summary>The type of activations. Residual stream, recurrent states and accumulation are float32 in every backend.</summary>
+    public abstract DataType ActivationType { get; }
+
+    /// <summary>Allocates zeroed device memory.</summary>
+    /// <exception cref="OutOfMemoryException">There is not that much; the message says how much was asked for.</exception>
+    public abstract DeviceBuffer Allocate(long byteLength);
+
+    /// <summary>
+    /// Makes a part of host memory available on the device: without a copy where the device can read it in place,
+    /// else copied. The host memory must outlive the buffer. The buffer is for reading only.
+    /// </summary>
+    /// <param name="memory">The host memory, for instance a mapped checkpoint.</param>
+    /// <param name="byteOffset">Its first byte.</param>
+    /// <param name="byteLength">The number of bytes.</param>
+    public abstract DeviceBuffer Import(HostMemory memory, long byteOffset, long byteLength);
+
+    /// <summary>Waits until all operations called so far are done.</summary>
+    public abstract void Synchronize();
+
+    /// <summary>Copies from the host into the rows of <paramref name="destination"/>, which must have no gaps.</summary>
+    /// <exception cref="ShapeException">The number or type of elements differs, or there are gaps.</exception>
+    public void Upload<T>(ReadOnlySpan<T> source, MatrixView destination) where T : unmanaged
+    {
+        CheckTransfer<T>(nameof(Upload), source.Length, destination);
+        UploadCore(MemoryMarshal.AsBytes(source), destination);
+    }
+
+    /// <summary>Copies the rows of <paramref name="source"/>, which must have no gaps, to the host, after all operations called so far.</summary>
+    /// <exception cref="ShapeException">The number or type of elements differs, or there are gaps.</exception>
+    public void Download<T>(MatrixView source, Span<T> destination) where T : unmanaged
+    {
+        CheckTransfer<T>(nameof(Download), destination.Length, source);
+        DownloadCore(source, MemoryMarshal.AsBytes(destination));
+    }
+
+    /// <summary>Sets every element of the view to zero.</summary>
+    public abstract void Clear(MatrixView destination);
+
+    /// <summary>Copies a matrix to another of the same shape and type.</summary>
+    public void Copy(MatrixView source, MatrixView destination)
+    {
+        Check.Same(nameof(Copy), "source", source, "destination", destination);
+        CopyCore(source, destination);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Dispose(true);
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Copies bytes to a view that is known to have no gaps and the right length.</summary>
+    protected abstract void UploadCore(ReadOnlySpan<byte> source, MatrixView destination);
+
+    /// <summary>Copies bytes from a view that is known to have no gaps and the right length.</summary>
+    protected abstract void DownloadCore(MatrixView source, Span<byte> destination);
+
+    /// <summary>Copies between views that are known to be of one shape and type.</summary>
+    protected abstract void CopyCore(MatrixView source, MatrixView destination);
+
+    /// <summary>Gives back what the backend owns. Buffers that others allocated are theirs to give back, before.</summary>
+    protected abstract void Dispose(bool disposing);
+
+    private static void CheckTransfer<T>(string operation, int length, MatrixView view) where T : unmanaged
+    {
+        Check.Given(operation, "view", view);
+        if (!view.IsContiguous || (long)length * Marshal.SizeOf<T>() != view.Rows * view.Columns * view.Type.Size())
+        {
+            ShapeException.Throw(operation, $"{length} elements of {typeof(T).Name} do not fit {view} (row stride {view.RowStride})");
+        }
+    }
+}

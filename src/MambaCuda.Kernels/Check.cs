@@ -1,0 +1,57 @@
+namespace MambaCuda.Kernels;
+
+/// <summary>The checks that operations share; each message names the operation, the operands and their shapes.</summary>
+internal static class Check
+{
+    public static void Given(string operation, string name, in MatrixView view)
+    {
+        if (view.IsNone)
+        {
+            ShapeException.Throw(operation, $"{name} is missing");
+        }
+    }
+
+    public static void Type(string operation, string name, in MatrixView view, DataType type)
+    {
+        if (!view.IsNone && view.Type != type)
+        {
+            ShapeException.Throw(operation, $"{name} is {view}, but must be {type}");
+        }
+    }
+
+    public static void WeightType(string operation, string name, in MatrixView view)
+    {
+        if (!view.IsNone && !view.Type.IsWeightType())
+        {
+            ShapeException.Throw(operation, $"{name} is {view}, but weights are Float32, BFloat16 or Float16");
+        }
+    }
+
+    /// <summary>The view, where it is given, has this shape.</summary>
+    public static void Shape(string operation, string name, in MatrixView view, long rows, long columns)
+    {
+        if (!view.IsNone && (view.Rows != rows || view.Columns != columns))
+        {
+            ShapeException.Throw(operation, $"{name} is {view}, but must be ({rows} x {columns})");
+        }
+    }
+
+    /// <summary>The view, where it is given, has at least this many rows, and just this many columns.</summary>
+    public static void AtLeast(string operation, string name, in MatrixView view, long rows, long columns)
+    {
+        if (!view.IsNone && (view.Rows < rows || view.Columns != columns))
+        {
+            ShapeException.Throw(operation, $"{name} is {view}, but must be ({rows} or more x {columns})");
+        }
+    }
+
+    public static void Same(string operation, string name, in MatrixView view, string otherName, in MatrixView other)
+    {
+        Given(operation, name, view);
+        Given(operation, otherName, other);
+        if (view.Rows != other.Rows || view.Columns != other.Columns || view.Type != other.Type)
+        {
+            ShapeException.Throw(operation, $"{name} is {view} and {otherName} is {other}; they must be the same");
+        }
+    }
+}

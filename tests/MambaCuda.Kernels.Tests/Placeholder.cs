@@ -1,0 +1,3 @@
+namespace MambaCuda;
+
+public class Placeholder { [Fact] public void Runs() => Assert.True(true); }
