@@ -1,4 +1,4 @@
-using System.Runtime.CompilerServices;
+using System.Reflection;
 using System.Text.Json;
 
 namespace MambaCuda.Testing;
@@ -14,6 +14,10 @@ public static class Fixtures
 
     /// <summary>The folder of golden data, or null where none was named and the default one is absent.</summary>
     public static string? Root { get; } = FindRoot();
+
+    /// <summary>The repository that these tests were built in; written into the assembly by its project file.</summary>
+    public static string RepositoryRoot => typeof(Fixtures).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>()
+        .First(entry => entry.Key == nameof(RepositoryRoot)).Value!;
 
     /// <summary>Why tests over golden data are skipped; meant for Assert.SkipWhen(Fixtures.Root is null, Fixtures.Absent).</summary>
     public static string Absent => $"No golden data: ../shared/fixtures is not there and {Variable} is not set.";
@@ -58,15 +62,14 @@ public static class Fixtures
     /// <summary>The full path of a case that one of the lists above named.</summary>
     public static string PathOf(string name) => Path.Combine(Root!, name);
 
-    private static string? FindRoot([CallerFilePath] string thisFile = "")
+    private static string? FindRoot()
     {
         if (Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } named)
         {
             return Directory.Exists(named) ? named : throw new DirectoryNotFoundException($"{Variable} names {named}, which is not there.");
         }
 
-        // Where the tests run on the machine that built them, the repository is known from this file; else from the working directory.
-        string[] repositories = [Path.Combine(Path.GetDirectoryName(thisFile)!, "..", ".."), Directory.GetCurrentDirectory()];
-        return repositories.Select(repository => Path.GetFullPath(Path.Combine(repository, "..", "shared", "fixtures"))).FirstOrDefault(Directory.Exists);
+        string beside = Path.GetFullPath(Path.Combine(RepositoryRoot, "..", "shared", "fixtures"));
+        return Directory.Exists(beside) ? beside : null;
     }
 }
