@@ -54,4 +54,34 @@ internal static class Check
             ShapeException.Throw(operation, $"{name} is {view} and {otherName} is {other}; they must be the same");
         }
     }
+
+    public static void Layout(string operation, SequenceLayout? sequences, long tokens)
+    {
+        if (sequences is null)
+        {
+            ShapeException.Throw(operation, "the sequence layout is missing");
+        }
+
+        if (sequences.TotalLength != tokens)
+        {
+            ShapeException.Throw(operation, $"the sequence layout covers {sequences.TotalLength} tokens, but there are {tokens}");
+        }
+    }
+
+    public static void OneTokenEach(string operation, SequenceLayout sequences)
+    {
+        if (sequences.MaxLength != 1)
+        {
+            ShapeException.Throw(operation, $"a sequence has {sequences.MaxLength} tokens, but a one-token update takes one");
+        }
+    }
+
+    public static void InPlace(string operation, in MatrixView initialState, in MatrixView finalState)
+    {
+        if (initialState.IsNone || initialState.Buffer != finalState.Buffer || initialState.ByteOffset != finalState.ByteOffset
+            || initialState.RowStride != finalState.RowStride)
+        {
+            ShapeException.Throw(operation, $"initial state {initialState} and final state {finalState} must be one and the same view");
+        }
+    }
 }

@@ -1,0 +1,227 @@
+using System.Runtime.CompilerServices;
+
+namespace MambaCuda.Kernels;
+
+/// <summary>
+/// Tiles of dot products between rows of x and rows of a stored weight: 6, 3 or 1 rows of x by 4 rows of the weight in registers.
+/// Both operands lie along the sum, so nothing is packed or transposed, a matrix-vector product is the same code as a matrix product, and every
+/// dot product is summed in the same order whatever tile it falls into: results do not depend on the batch.
+/// </summary>
+/// <typeparam name="TWidth">The vector width.</typeparam>
+/// <typeparam name="TVector">The vector of that width.</typeparam>
+/// <typeparam name="TStored">The type of the weight.</typeparam>
+internal static unsafe class DotProducts<TWidth, TVector, TStored>
+    where TWidth : struct, IVectorWidth<TVector>
+    where TVector : struct
+    where TStored : struct, IStoredFloat
+{
+    /// <summary>
+    /// y[m, o] = bias[o] + x[m] . w[o] for all m and o. Rows of x outermost: a tile of them stays in the first-level cache while the
+    /// weight's rows pass from the second-level cache, or once from memory when there are few rows of x.
+    /// </summary>
+    public static void Run(
+        float* x, long xStride, int rows, byte* weight, long weightStride, int outputs, int inputs, float* bias, float* y, long yStride)
+    {
+        int row = 0;
+        if (TWidth.Count == 16)
+        {
+            for (; row <= rows - 6; row += 6)
+            {
+                Six(x + (row * xStride), xStride, weight, weightStride, outputs, inputs, bias, y + (row * yStride), yStride);
+            }
+        }
+
+        for (; row <= rows - 3; row += 3)
+        {
+            Three(x + (row * xStride), xStride, weight, weightStride, outputs, inputs, bias, y + (row * yStride), yStride);
+        }
+
+        for (; row < rows; row++)
+        {
+            One(x + (row * xStride), weight, weightStride, outputs, inputs, bias, y + (row * yStride));
+        }
+    }
+
+    private static void Six(
+        float* x, long xStride, byte* weight, long weightStride, int outputs, int inputs, float* bias, float* y, long yStride)
+    {
+        float* x0 = x, x1 = x0 + xStride, x2 = x1 + xStride, x3 = x2 + xStride, x4 = x3 + xStride, x5 = x4 + xStride;
+        int whole = inputs - (inputs % TWidth.Count);
+        int output = 0;
+        for (; output <= outputs - 4; output += 4)
+        {
+            byte* w0 = weight + (output * weightStride), w1 = w0 + weightStride, w2 = w1 + weightStride, w3 = w2 + weightStride;
+            TVector a00 = TWidth.Zero, a01 = TWidth.Zero, a02 = TWidth.Zero, a03 = TWidth.Zero;
+            TVector a10 = TWidth.Zero, a11 = TWidth.Zero, a12 = TWidth.Zero, a13 = TWidth.Zero;
+            TVector a20 = TWidth.Zero, a21 = TWidth.Zero, a22 = TWidth.Zero, a23 = TWidth.Zero;
+            TVector a30 = TWidth.Zero, a31 = TWidth.Zero, a32 = TWidth.Zero, a33 = TWidth.Zero;
+            TVector a40 = TWidth.Zero, a41 = TWidth.Zero, a42 = TWidth.Zero, a43 = TWidth.Zero;
+            TVector a50 = TWidth.Zero, a51 = TWidth.Zero, a52 = TWidth.Zero, a53 = TWidth.Zero;
+            for (int k = 0; k < whole; k += TWidth.Count)
+            {
+                long at = (long)k * TStored.Size;
+                TVector b0 = TWidth.LoadStored<TStored>(w0 + at), b1 = TWidth.LoadStored<TStored>(w1 + at);
+                TVector b2 = TWidth.LoadStored<TStored>(w2 + at), b3 = TWidth.LoadStored<TStored>(w3 + at);
+                TVector v = TWidth.Load(x0 + k);
+                a00 = TWidth.MultiplyAdd(v, b0, a00);
+                a01 = TWidth.MultiplyAdd(v, b1, a01);
+                a02 = TWidth.MultiplyAdd(v, b2, a02);
+                a03 = TWidth.MultiplyAdd(v, b3, a03);
+                v = TWidth.Load(x1 + k);
+                a10 = TWidth.MultiplyAdd(v, b0, a10);
+                a11 = TWidth.MultiplyAdd(v, b1, a11);
+                a12 = TWidth.MultiplyAdd(v, b2, a12);
+                a13 = TWidth.MultiplyAdd(v, b3, a13);
+                v = TWidth.Load(x2 + k);
+                a20 = TWidth.MultiplyAdd(v, b0, a20);
+                a21 = TWidth.MultiplyAdd(v, b1, a21);
+                a22 = TWidth.MultiplyAdd(v, b2, a22);
+                a23 = TWidth.MultiplyAdd(v, b3, a23);
+                v = TWidth.Load(x3 + k);
+                a30 = TWidth.MultiplyAdd(v, b0, a30);
+                a31 = TWidth.MultiplyAdd(v, b1, a31);
+                a32 = TWidth.MultiplyAdd(v, b2, a32);
+                a33 = TWidth.MultiplyAdd(v, b3, a33);
+                v = TWidth.Load(x4 + k);
+                a40 = TWidth.MultiplyAdd(v, b0, a40);
+                a41 = TWidth.MultiplyAdd(v, b1, a41);
+                a42 = TWidth.MultiplyAdd(v, b2, a42);
+                a43 = TWidth.MultiplyAdd(v, b3, a43);
+                v = TWidth.Load(x5 + k);
+                a50 = TWidth.MultiplyAdd(v, b0, a50);
+                a51 = TWidth.MultiplyAdd(v, b1, a51);
+                a52 = TWidth.MultiplyAdd(v, b2, a52);
+                a53 = TWidth.MultiplyAdd(v, b3, a53);
+            }
+
+            Finish(a00, a01, a02, a03, x0, w0, weightStride, whole, inputs, bias, output, y);
+            Finish(a10, a11, a12, a13, x1, w0, weightStride, whole, inputs, bias, output, y + yStride);
+            Finish(a20, a21, a22, a23, x2, w0, weightStride, whole, inputs, bias, output, y + (2 * yStride));
+            Finish(a30, a31, a32, a33, x3, w0, weightStride, whole, inputs, bias, output, y + (3 * yStride));
+            Finish(a40, a41, a42, a43, x4, w0, weightStride, whole, inputs, bias, output, y + (4 * yStride));
+            Finish(a50, a51, a52, a53, x5, w0, weightStride, whole, inputs, bias, output, y + (5 * yStride));
+        }
+
+        for (int row = 0; row < 6; row++)
+        {
+            Rest(x + (row * xStride), weight, weightStride, output, outputs, inputs, bias, y + (row * yStride));
+        }
+    }
+
+    private static void Three(
+        float* x, long xStride, byte* weight, long weightStride, int outputs, int inputs, float* bias, float* y, long yStride)
+    {
+        float* x0 = x, x1 = x0 + xStride, x2 = x1 + xStride;
+        int whole = inputs - (inputs % TWidth.Count);
+        int output = 0;
+        for (; output <= outputs - 4; output += 4)
+        {
+            byte* w0 = weight + (output * weightStride), w1 = w0 + weightStride, w2 = w1 + weightStride, w3 = w2 + weightStride;
+            TVector a00 = TWidth.Zero, a01 = TWidth.Zero, a02 = TWidth.Zero, a03 = TWidth.Zero;
+            TVector a10 = TWidth.Zero, a11 = TWidth.Zero, a12 = TWidth.Zero, a13 = TWidth.Zero;
+            TVector a20 = TWidth.Zero, a21 = TWidth.Zero, a22 = TWidth.Zero, a23 = TWidth.Zero;
+            for (int k = 0; k < whole; k += TWidth.Count)
+            {
+                long at = (long)k * TStored.Size;
+                TVector v0 = TWidth.Load(x0 + k), v1 = TWidth.Load(x1 + k), v2 = TWidth.Load(x2 + k);
+                TVector b = TWidth.LoadStored<TStored>(w0 + at);
+                a00 = TWidth.MultiplyAdd(v0, b, a00);
+                a10 = TWidth.MultiplyAdd(v1, b, a10);
+                a20 = TWidth.MultiplyAdd(v2, b, a20);
+                b = TWidth.LoadStored<TStored>(w1 + at);
+                a01 = TWidth.MultiplyAdd(v0, b, a01);
+                a11 = TWidth.MultiplyAdd(v1, b, a11);
+                a21 = TWidth.MultiplyAdd(v2, b, a21);
+                b = TWidth.LoadStored<TStored>(w2 + at);
+                a02 = TWidth.MultiplyAdd(v0, b, a02);
+                a12 = TWidth.MultiplyAdd(v1, b, a12);
+                a22 = TWidth.MultiplyAdd(v2, b, a22);
+                b = TWidth.LoadStored<TStored>(w3 + at);
+                a03 = TWidth.MultiplyAdd(v0, b, a03);
+                a13 = TWidth.MultiplyAdd(v1, b, a13);
+                a23 = TWidth.MultiplyAdd(v2, b, a23);
+            }
+
+            Finish(a00, a01, a02, a03, x0, w0, weightStride, whole, inputs, bias, output, y);
+            Finish(a10, a11, a12, a13, x1, w0, weightStride, whole, inputs, bias, output, y + yStride);
+            Finish(a20, a21, a22, a23, x2, w0, weightStride, whole, inputs, bias, output, y + (2 * yStride));
+        }
+
+        for (int row = 0; row < 3; row++)
+        {
+            Rest(x + (row * xStride), weight, weightStride, output, outputs, inputs, bias, y + (row * yStride));
+        }
+    }
+
+    private static void One(float* x, byte* weight, long weightStride, int outputs, int inputs, float* bias, float* y)
+    {
+        int whole = inputs - (inputs % TWidth.Count);
+        int output = 0;
+        for (; output <= outputs - 4; output += 4)
+        {
+            byte* w0 = weight + (output * weightStride), w1 = w0 + weightStride, w2 = w1 + weightStride, w3 = w2 + weightStride;
+            TVector a0 = TWidth.Zero, a1 = TWidth.Zero, a2 = TWidth.Zero, a3 = TWidth.Zero;
+            for (int k = 0; k < whole; k += TWidth.Count)
+            {
+                long at = (long)k * TStored.Size;
+                TVector v = TWidth.Load(x + k);
+                a0 = TWidth.MultiplyAdd(v, TWidth.LoadStored<TStored>(w0 + at), a0);
+                a1 = TWidth.MultiplyAdd(v, TWidth.LoadStored<TStored>(w1 + at), a1);
+                a2 = TWidth.MultiplyAdd(v, TWidth.LoadStored<TStored>(w2 + at), a2);
+                a3 = TWidth.MultiplyAdd(v, TWidth.LoadStored<TStored>(w3 + at), a3);
+            }
+
+            Finish(a0, a1, a2, a3, x, w0, weightStride, whole, inputs, bias, output, y);
+        }
+
+        Rest(x, weight, weightStride, output, outputs, inputs, bias, y);
+    }
+
+    /// <summary>The last outputs % 4 columns.</summary>
+    private static void Rest(
+        float* x, byte* weight, long weightStride, int firstOutput, int outputs, int inputs, float* bias, float* y)
+    {
+        int whole = inputs - (inputs % TWidth.Count);
+        for (int output = firstOutput; output < outputs; output++)
+        {
+            byte* w = weight + (output * weightStride);
+            TVector a = TWidth.Zero;
+            for (int k = 0; k < whole; k += TWidth.Count)
+            {
+                a = TWidth.MultiplyAdd(TWidth.Load(x + k), TWidth.LoadStored<TStored>(w + ((long)k * TStored.Size)), a);
+            }
+
+            y[output] = TWidth.Sum(a) + Tail(x, w, whole, inputs) + (bias != null ? bias[output] : 0);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Finish(
+        TVector a0, TVector a1, TVector a2, TVector a3, float* x, byte* weight, long weightStride, int whole, int inputs, float* bias, int output, float* y)
+    {
+        float s0 = TWidth.Sum(a0), s1 = TWidth.Sum(a1), s2 = TWidth.Sum(a2), s3 = TWidth.Sum(a3);
+        if (whole < inputs)
+        {
+            s0 += Tail(x, weight, whole, inputs);
+            s1 += Tail(x, weight + weightStride, whole, inputs);
+            s2 += Tail(x, weight + (2 * weightStride), whole, inputs);
+            s3 += Tail(x, weight + (3 * weightStride), whole, inputs);
+        }
+
+        y[output] = s0 + (bias != null ? bias[output] : 0);
+        y[output + 1] = s1 + (bias != null ? bias[output + 1] : 0);
+        y[output + 2] = s2 + (bias != null ? bias[output + 2] : 0);
+        y[output + 3] = s3 + (bias != null ? bias[output + 3] : 0);
+    }
+
+    private static float Tail(float* x, byte* weight, int from, int to)
+    {
+        float sum = 0;
+        for (int k = from; k < to; k++)
+        {
+            sum = float.FusedMultiplyAdd(x[k], TStored.Load(weight + ((long)k * TStored.Size)), sum);
+        }
+
+        return sum;
+    }
+}

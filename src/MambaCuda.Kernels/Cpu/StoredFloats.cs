@@ -1,0 +1,121 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
+namespace MambaCuda.Kernels;
+
+/// <summary>How a weight type is read, one vector at a time, as float32. Implementations are structs so that a kernel is compiled for each.</summary>
+internal unsafe interface IStoredFloat
+{
+    /// <summary>The size of one element in bytes.</summary>
+    static abstract int Size { get; }
+
+    /// <summary>One element.</summary>
+    static abstract float Load(byte* source);
+
+    /// <summary>Eight elements.</summary>
+    static abstract Vector256<float> Load256(byte* source);
+
+    /// <summary>Sixteen elements.</summary>
+    static abstract Vector512<float> Load512(byte* source);
+}
+
+internal readonly unsafe struct StoredFloat32 : IStoredFloat
+{
+    public static int Size => 4;
+
+    public static float Load(byte* source) => *(float*)source;
+
+    public static Vector256<float> Load256(byte* source) => Vector256.Load((float*)source);
+
+    public static Vector512<float> Load512(byte* source) => Vector512.Load((float*)source);
+}
+
+/// <summary>bfloat16 is the upper half of a float32: widening is a shift.</summary>
+internal readonly unsafe struct StoredBFloat16 : IStoredFloat
+{
+    public static int Size => 2;
+
+    public static float Load(byte* source) => BitConverter.UInt32BitsToSingle((uint)*(ushort*)source << 16);
+
+    public static Vector256<float> Load256(byte* source) =>
+        (StoredFloats.Widen(Vector128.Load((ushort*)source)) << 16).AsSingle();
+
+    public static Vector512<float> Load512(byte* source) =>
+        (StoredFloats.Widen(Vector256.Load((ushort*)source)) << 16).AsSingle();
+}
+
+/// <summary>
+/// binary16: the exponent's bias is put right by a multiplication with 2^112, which gets subnormal numbers right too;
+/// infinity and NaN, whose exponent the product would leave finite, get all exponent bits set.
+/// </summary>
+internal readonly unsafe struct StoredFloat16 : IStoredFloat
+{
+    private const float BiasDifference = 5.192296858534828e33f; // 2^112
+
+    public static int Size => 2;
+
+    public static float Load(byte* source) => (float)*(Half*)source;
+
+    public static Vector256<float> Load256(byte* source)
+    {
+        Vector256<uint> bits = StoredFloats.Widen(Vector128.Load((ushort*)source));
+        Vector256<uint> magnitude = (bits & Vector256.Create(0x7FFFu)) << 13;
+        Vector256<uint> special = Vector256.GreaterThanOrEqual(magnitude, Vector256.Create(0x7C00u << 13)) & Vector256.Create(0x7F800000u);
+        Vector256<uint> sign = (bits & Vector256.Create(0x8000u)) << 16;
+        return ((magnitude.AsSingle() * Vector256.Create(BiasDifference)).AsUInt32() | special | sign).AsSingle();
+    }
+
+    public static Vector512<float> Load512(byte* source)
+    {
+        Vector512<uint> bits = StoredFloats.Widen(Vector256.Load((ushort*)source));
+        Vector512<uint> magnitude = (bits & Vector512.Create(0x7FFFu)) << 13;
+        Vector512<uint> special = Vector512.GreaterThanOrEqual(magnitude, Vector512.Create(0x7C00u << 13)) & Vector512.Create(0x7F800000u);
+        Vector512<uint> sign = (bits & Vector512.Create(0x8000u)) << 16;
+        return ((magnitude.AsSingle() * Vector512.Create(BiasDifference)).AsUInt32() | special | sign).AsSingle();
+    }
+}
+
+/// <summary>Widening: of 16-bit patterns to 32 bits, where the processor has one instruction for it, and of whole rows to float32.</summary>
+internal static unsafe class StoredFloats
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<uint> Widen(Vector128<ushort> stored) => Avx2.IsSupported
+        ? Avx2.ConvertToVector256Int32(stored).AsUInt32()
+        : Vector256.Create(Vector128.WidenLower(stored), Vector128.WidenUpper(stored));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<uint> Widen(Vector256<ushort> stored) => Avx512F.IsSupported
+        ? Avx512F.ConvertToVector512UInt32(stored)
+        : Vector512.Create(Vector256.WidenLower(stored), Vector256.WidenUpper(stored));
+
+    public static void Widen(byte* source, DataType type, float* destination, int count)
+    {
+        switch (type)
+        {
+            case DataType.Float32:
+                Widen<StoredFloat32>(source, destination, count);
+                break;
+            case DataType.BFloat16:
+                Widen<StoredBFloat16>(source, destination, count);
+                break;
+            default:
+                Widen<StoredFloat16>(source, destination, count);
+                break;
+        }
+    }
+
+    private static void Widen<TStored>(byte* source, float* destination, int count) where TStored : struct, IStoredFloat
+    {
+        int i = 0;
+        for (; i <= count - 8; i += 8)
+        {
+            TStored.Load256(source + ((long)i * TStored.Size)).Store(destination + i);
+        }
+
+        for (; i < count; i++)
+        {
+            destination[i] = TStored.Load(source + ((long)i * TStored.Size));
+        }
+    }
+}

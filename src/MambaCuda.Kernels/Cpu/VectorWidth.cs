@@ -1,0 +1,52 @@
+using System.Runtime.Intrinsics;
+
+namespace MambaCuda.Kernels;
+
+/// <summary>A vector register of one width, so that the linear kernel is written once and compiled for each.</summary>
+internal unsafe interface IVectorWidth<TVector>
+{
+    static abstract int Count { get; }
+
+    static abstract TVector Zero { get; }
+
+    static abstract TVector Load(float* source);
+
+    static abstract TVector LoadStored<TStored>(byte* source) where TStored : struct, IStoredFloat;
+
+    /// <summary>left * right + addend, rounded once where the processor can.</summary>
+    static abstract TVector MultiplyAdd(TVector left, TVector right, TVector addend);
+
+    static abstract float Sum(TVector vector);
+}
+
+internal readonly unsafe struct Width256 : IVectorWidth<Vector256<float>>
+{
+    public static int Count => 8;
+
+    public static Vector256<float> Zero => Vector256<float>.Zero;
+
+    public static Vector256<float> Load(float* source) => Vector256.Load(source);
+
+    public static Vector256<float> LoadStored<TStored>(byte* source) where TStored : struct, IStoredFloat => TStored.Load256(source);
+
+    public static Vector256<float> MultiplyAdd(Vector256<float> left, Vector256<float> right, Vector256<float> addend) =>
+        Vector256.MultiplyAddEstimate(left, right, addend);
+
+    public static float Sum(Vector256<float> vector) => Vector256.Sum(vector);
+}
+
+internal readonly unsafe struct Width512 : IVectorWidth<Vector512<float>>
+{
+    public static int Count => 16;
+
+    public static Vector512<float> Zero => Vector512<float>.Zero;
+
+    public static Vector512<float> Load(float* source) => Vector512.Load(source);
+
+    public static Vector512<float> LoadStored<TStored>(byte* source) where TStored : struct, IStoredFloat => TStored.Load512(source);
+
+    public static Vector512<float> MultiplyAdd(Vector512<float> left, Vector512<float> right, Vector512<float> addend) =>
+        Vector512.MultiplyAddEstimate(left, right, addend);
+
+    public static float Sum(Vector512<float> vector) => Vector512.Sum(vector);
+}

@@ -1,0 +1,65 @@
+using System.Numerics;
+
+namespace MambaCuda.Kernels;
+
+public sealed unsafe partial class CpuBackend
+{
+    /// <inheritdoc/>
+    protected override void AddRmsNormForwardCore(in AddRmsNormForwardArgs args)
+    {
+        long perPart = ItemsPerPart(args.Residual.Rows, minimum: 8);
+        AddRmsNormBody body = new(args, perPart);
+        _pool.Run(ref body, Parts(args.Residual.Rows, perPart));
+    }
+
+    private readonly struct AddRmsNormBody(in AddRmsNormForwardArgs args, long rowsPerPart) : IParallelBody
+    {
+        private readonly AddRmsNormForwardArgs _args = args;
+
+        public void Run(int part)
+        {
+            long end = Math.Min((part + 1) * rowsPerPart, _args.Residual.Rows);
+            for (long row = part * rowsPerPart; row < end; row++)
+            {
+                float* x = _args.X.IsNone ? null : (float*)CpuBackend.Row(_args.X, row);
+                NormRow(x, (float*)CpuBackend.Row(_args.Residual, row), Floats(_args.Weight), _args.Epsilon, (float*)CpuBackend.Row(_args.Y, row), _args.Residual.Columns);
+            }
+        }
+
+        private static void NormRow(float* x, float* residual, float* weight, float epsilon, float* y, int channels)
+        {
+            int width = Vector<float>.Count;
+            int whole = channels - (channels % width);
+            Vector<float> squares = Vector<float>.Zero;
+            float sum = 0;
+            for (int c = 0; c < whole; c += width)
+            {
+                Vector<float> value = Vector.Load(residual + c);
+                if (x != null)
+                {
+                    value += Vector.Load(x + c);
+                    value.Store(residual + c);
+                }
+
+                squares = Vector.FusedMultiplyAdd(value, value, squares);
+            }
+
+            for (int c = whole; c < channels; c++)
+            {
+                residual[c] += x != null ? x[c] : 0;
+                sum += residual[c] * residual[c];
+            }
+
+            float scale = 1f / MathF.Sqrt(((sum + Vector.Sum(squares)) / channels) + epsilon);
+            for (int c = 0; c < whole; c += width)
+            {
+                (Vector.Load(residual + c) * scale * Vector.Load(weight + c)).Store(y + c);
+            }
+
+            for (int c = whole; c < channels; c++)
+            {
+                y[c] = residual[c] * scale * weight[c];
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+namespace MambaCuda.Kernels;
+
+/// <summary>Operands of <see cref="Backend.AddRmsNormForward"/>.</summary>
+public readonly struct AddRmsNormForwardArgs
+{
+    /// <summary>What the previous block adds to the residual stream, (tokens, channels), activation type; or none before the first block.</summary>
+    public MatrixView X { get; init; }
+
+    /// <summary>The residual stream, (tokens, channels), Float32; X is added to it in place.</summary>
+    public MatrixView Residual { get; init; }
+
+    /// <summary>The norm's weight, (1, channels), Float32.</summary>
+    public MatrixView Weight { get; init; }
+
+    /// <summary>What is added to the mean square; 1e-5 in the published models.</summary>
+    public float Epsilon { get; init; }
+
+    /// <summary>The normalised residual, (tokens, channels), activation type.</summary>
+    public MatrixView Y { get; init; }
+}
+
+public abstract partial class Backend
+{
+    /// <summary>residual += x; y = residual / sqrt(mean(residual^2) + epsilon) * weight, row by row.</summary>
+    /// <exception cref="ShapeException">A shape or type disagrees with another; the message names both.</exception>
+    public void AddRmsNormForward(in AddRmsNormForwardArgs args)
+    {
+        const string Operation = nameof(AddRmsNormForward);
+        Check.Given(Operation, "residual", args.Residual);
+        Check.Given(Operation, "weight", args.Weight);
+        Check.Given(Operation, "y", args.Y);
+        long tokens = args.Residual.Rows;
+        int channels = args.Residual.Columns;
+        Check.Shape(Operation, "x", args.X, tokens, channels);
+        Check.Shape(Operation, "weight", args.Weight, 1, channels);
+        Check.Shape(Operation, "y", args.Y, tokens, channels);
+        Check.Type(Operation, "x", args.X, ActivationType);
+        Check.Type(Operation, "residual", args.Residual, DataType.Float32);
+        Check.Type(Operation, "weight", args.Weight, DataType.Float32);
+        Check.Type(Operation, "y", args.Y, ActivationType);
+        AddRmsNormForwardCore(args);
+    }
+
+    /// <summary>The operation, with shapes that are known to fit.</summary>
+    protected abstract void AddRmsNormForwardCore(in AddRmsNormForwardArgs args);
+}

@@ -1,0 +1,88 @@
+namespace MambaCuda.Kernels;
+
+/// <summary>Operands of <see cref="Backend.CausalConv1dForward"/>.</summary>
+public readonly struct CausalConv1dForwardArgs
+{
+    /// <summary>Input, (tokens, channels), activation type; columns of a wider matrix are fine.</summary>
+    public MatrixView X { get; init; }
+
+    /// <summary>The kernel, (width, channels), Float32, width 2 to 4; the last row meets the current token.</summary>
+    public MatrixView Weight { get; init; }
+
+    /// <summary>Bias, (1, channels), Float32; or none.</summary>
+    public MatrixView Bias { get; init; }
+
+    /// <summary>Which tokens belong together, and the slot of each sequence's state.</summary>
+    public SequenceLayout Sequences { get; init; }
+
+    /// <summary>The last width - 1 inputs before each sequence, (slots * (width - 1), channels), Float32, oldest first; or none for zeros.</summary>
+    public MatrixView InitialState { get; init; }
+
+    /// <summary>Where to leave the last width - 1 inputs of each sequence, as InitialState; may be the same view; or none.</summary>
+    public MatrixView FinalState { get; init; }
+
+    /// <summary>Whether SiLU follows.</summary>
+    public bool Silu { get; init; }
+
+    /// <summary>Result, (tokens, channels), activation type; not the same memory as X.</summary>
+    public MatrixView Y { get; init; }
+}
+
+public abstract partial class Backend
+{
+    /// <summary>
+    /// Depthwise causal convolution along each sequence, then SiLU (Mamba, section 3.4, figure 3):
+    /// y[t] = silu(bias + sum over k of weight[k] * x[t - width + 1 + k]), where inputs before a sequence come from its state.
+    /// </summary>
+    /// <exception cref="ShapeException">A shape or type disagrees with another; the message names both.</exception>
+    public void CausalConv1dForward(in CausalConv1dForwardArgs args)
+    {
+        CheckCausalConv1d(nameof(CausalConv1dForward), args);
+        CausalConv1dForwardCore(args);
+    }
+
+    /// <summary>
+    /// One token for each sequence: <see cref="CausalConv1dForward"/> over sequences of length 1, state in place.
+    /// </summary>
+    /// <exception cref="ShapeException">As there; or a sequence is longer than 1, or the states are not one and the same view.</exception>
+    public void CausalConv1dUpdate(in CausalConv1dForwardArgs args)
+    {
+        const string Operation = nameof(CausalConv1dUpdate);
+        CheckCausalConv1d(Operation, args);
+        Check.OneTokenEach(Operation, args.Sequences);
+        Check.InPlace(Operation, args.InitialState, args.FinalState);
+        CausalConv1dUpdateCore(args);
+    }
+
+    /// <summary>The operation, with shapes that are known to fit.</summary>
+    protected abstract void CausalConv1dForwardCore(in CausalConv1dForwardArgs args);
+
+    /// <summary>The operation, with shapes that are known to fit.</summary>
+    protected abstract void CausalConv1dUpdateCore(in CausalConv1dForwardArgs args);
+
+    private void CheckCausalConv1d(string operation, in CausalConv1dForwardArgs args)
+    {
+        Check.Given(operation, "x", args.X);
+        Check.Given(operation, "weight", args.Weight);
+        Check.Given(operation, "y", args.Y);
+        Check.Layout(operation, args.Sequences, args.X.Rows);
+        int channels = args.X.Columns;
+        if (args.Weight.Rows is < 2 or > 4)
+        {
+            ShapeException.Throw(operation, $"weight is {args.Weight}, but the kernel's width must be 2, 3 or 4");
+        }
+
+        long stateRows = args.Sequences.SlotCount * (args.Weight.Rows - 1);
+        Check.Shape(operation, "weight", args.Weight, args.Weight.Rows, channels);
+        Check.Shape(operation, "bias", args.Bias, 1, channels);
+        Check.Shape(operation, "y", args.Y, args.X.Rows, channels);
+        Check.AtLeast(operation, "initial state", args.InitialState, stateRows, channels);
+        Check.AtLeast(operation, "final state", args.FinalState, stateRows, channels);
+        Check.Type(operation, "x", args.X, ActivationType);
+        Check.Type(operation, "y", args.Y, ActivationType);
+        Check.Type(operation, "weight", args.Weight, DataType.Float32);
+        Check.Type(operation, "bias", args.Bias, DataType.Float32);
+        Check.Type(operation, "initial state", args.InitialState, DataType.Float32);
+        Check.Type(operation, "final state", args.FinalState, DataType.Float32);
+    }
+}

@@ -1,0 +1,86 @@
+using System.Runtime.Intrinsics;
+
+namespace MambaCuda.Kernels;
+
+public sealed unsafe partial class CpuBackend
+{
+    /// <inheritdoc/>
+    protected override void LinearForwardCore(in LinearForwardArgs args)
+    {
+        LinearBody body = new(args, _pool.Threads);
+        _pool.Run(ref body, body.Parts);
+    }
+
+    /// <summary>A part is a block of the weight's rows by a block of x's rows.</summary>
+    private readonly struct LinearBody : IParallelBody
+    {
+        /// <summary>A block of the weight that leaves room in a second-level cache of 512 KB.</summary>
+        private const long BlockBytes = 256 << 10;
+
+        /// <summary>Less is not worth handing to another thread.</summary>
+        private const long MinimumBlockBytes = 16 << 10;
+
+        /// <summary>Blocks of x's rows are multiples of the tallest tile.</summary>
+        private const int TileRows = 6;
+
+        private readonly LinearForwardArgs _args;
+        private readonly long _rowsPerPart;
+        private readonly long _outputsPerPart;
+        private readonly int _outputParts;
+
+        public LinearBody(in LinearForwardArgs args, int threads)
+        {
+            _args = args;
+            long outputs = args.Weight.Rows;
+            long outputBytes = Math.Max(1L, (long)args.Weight.Columns * args.Weight.Type.Size());
+            int wantedParts = 4 * threads;
+            long outputsPerPart = Math.Clamp((outputs + wantedParts - 1) / wantedParts, Math.Max(4, MinimumBlockBytes / outputBytes), Math.Max(4, BlockBytes / outputBytes));
+            _outputsPerPart = (outputsPerPart + 3) / 4 * 4;
+            _outputParts = CpuBackend.Parts(outputs, _outputsPerPart);
+            int rowParts = Math.Max(1, wantedParts / Math.Max(1, _outputParts));
+            _rowsPerPart = (((args.X.Rows + rowParts - 1) / rowParts) + TileRows - 1) / TileRows * TileRows;
+            Parts = _outputParts * CpuBackend.Parts(args.X.Rows, _rowsPerPart);
+        }
+
+        public int Parts { get; }
+
+        public void Run(int part)
+        {
+            switch (_args.Weight.Type)
+            {
+                case DataType.Float32:
+                    Run<StoredFloat32>(part);
+                    break;
+                case DataType.BFloat16:
+                    Run<StoredBFloat16>(part);
+                    break;
+                default:
+                    Run<StoredFloat16>(part);
+                    break;
+            }
+        }
+
+        private void Run<TStored>(int part) where TStored : struct, IStoredFloat
+        {
+            long firstOutput = part % _outputParts * _outputsPerPart;
+            long firstRow = part / _outputParts * _rowsPerPart;
+            float* x = (float*)CpuBackend.Row(_args.X, firstRow);
+            float* y = (float*)CpuBackend.Row(_args.Y, firstRow) + firstOutput;
+            float* bias = _args.Bias.IsNone ? null : Floats(_args.Bias) + firstOutput;
+            byte* weight = CpuBackend.Row(_args.Weight, firstOutput);
+            int rows = (int)Math.Min(_rowsPerPart, _args.X.Rows - firstRow);
+            int outputs = (int)Math.Min(_outputsPerPart, _args.Weight.Rows - firstOutput);
+            long weightStride = _args.Weight.RowStride * TStored.Size;
+            if (Vector512.IsHardwareAccelerated)
+            {
+                DotProducts<Width512, Vector512<float>, TStored>.Run(
+                    x, _args.X.RowStride, rows, weight, weightStride, outputs, _args.X.Columns, bias, y, _args.Y.RowStride);
+            }
+            else
+            {
+                DotProducts<Width256, Vector256<float>, TStored>.Run(
+                    x, _args.X.RowStride, rows, weight, weightStride, outputs, _args.X.Columns, bias, y, _args.Y.RowStride);
+            }
+        }
+    }
+}

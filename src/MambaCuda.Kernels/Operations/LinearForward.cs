@@ -1,0 +1,45 @@
+namespace MambaCuda.Kernels;
+
+/// <summary>Operands of <see cref="Backend.LinearForward"/>.</summary>
+public readonly struct LinearForwardArgs
+{
+    /// <summary>Input, (rows, inputs), activation type.</summary>
+    public MatrixView X { get; init; }
+
+    /// <summary>Weight as checkpoints store it, (outputs, inputs), any weight type.</summary>
+    public MatrixView Weight { get; init; }
+
+    /// <summary>Bias, (1, outputs), Float32; or none.</summary>
+    public MatrixView Bias { get; init; }
+
+    /// <summary>Result, (rows, outputs), activation type or Float32.</summary>
+    public MatrixView Y { get; init; }
+}
+
+public abstract partial class Backend
+{
+    /// <summary>y = x W^T + bias, accumulated in float32.</summary>
+    /// <exception cref="ShapeException">A shape or type disagrees with another; the message names both.</exception>
+    public void LinearForward(in LinearForwardArgs args)
+    {
+        const string Operation = nameof(LinearForward);
+        Check.Given(Operation, "x", args.X);
+        Check.Given(Operation, "weight", args.Weight);
+        Check.Given(Operation, "y", args.Y);
+        Check.Shape(Operation, "weight", args.Weight, args.Weight.Rows, args.X.Columns);
+        Check.Shape(Operation, "bias", args.Bias, 1, args.Weight.Rows);
+        Check.Shape(Operation, "y", args.Y, args.X.Rows, args.Weight.Rows);
+        Check.Type(Operation, "x", args.X, ActivationType);
+        Check.WeightType(Operation, "weight", args.Weight);
+        Check.Type(Operation, "bias", args.Bias, DataType.Float32);
+        if (args.Y.Type != DataType.Float32)
+        {
+            Check.Type(Operation, "y", args.Y, ActivationType);
+        }
+
+        LinearForwardCore(args);
+    }
+
+    /// <summary>The operation, with shapes that are known to fit.</summary>
+    protected abstract void LinearForwardCore(in LinearForwardArgs args);
+}

@@ -1,0 +1,145 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+
+namespace MambaCuda.Kernels;
+
+public sealed unsafe partial class CpuBackend
+{
+    /// <inheritdoc/>
+    protected override void SelectiveScanForwardCore(in SelectiveScanForwardArgs args)
+    {
+        ScanBody body = new(args);
+        _pool.Run(ref body, checked(body.BlocksPerSequence * args.Sequences.Count));
+    }
+
+    /// <inheritdoc/>
+    protected override void SelectiveStateUpdateCore(in SelectiveScanForwardArgs args) => SelectiveScanForwardCore(args);
+
+    /// <summary>
+    /// A part is a block of channels of one group of one sequence. Lanes are channels, so the sum over states needs no shuffle; the block's
+    /// states stay in a scratch of at most 64 KB while time is walked in tiles, so that the rows of a tile are read from near cache.
+    /// </summary>
+    private readonly struct ScanBody : IParallelBody
+    {
+        private const int BlockChannels = 64;
+        private const int TileSteps = 32;
+
+        private readonly SelectiveScanForwardArgs _args;
+        private readonly int _groupChannels;
+        private readonly int _blocksPerGroup;
+
+        public ScanBody(in SelectiveScanForwardArgs args)
+        {
+            _args = args;
+            int groups = args.ConstantB && args.ConstantC ? 1 : (args.ConstantB ? args.C : args.B).Columns / (int)args.A.Rows;
+            _groupChannels = args.U.Columns / groups;
+            _blocksPerGroup = CpuBackend.Parts(_groupChannels, BlockChannels);
+            BlocksPerSequence = groups * _blocksPerGroup;
+        }
+
+        public int BlocksPerSequence { get; }
+
+        // The scratch is written before it is read.
+        [SkipLocalsInit]
+        public void Run(int part)
+        {
+            int sequence = part / BlocksPerSequence;
+            int group = part % BlocksPerSequence / _blocksPerGroup;
+            int first = part % BlocksPerSequence % _blocksPerGroup * BlockChannels;
+            int channels = Math.Min(BlockChannels, _groupChannels - first);
+            first += group * _groupChannels;
+
+            int stateSize = (int)_args.A.Rows;
+            int scratchSize = stateSize * BlockChannels;
+            float* state = stackalloc float[scratchSize];
+            float* a = stackalloc float[scratchSize];
+            long stateRow = (long)_args.Sequences.Slots[sequence] * stateSize;
+            for (int c = 0; c < channels; c += Vector<float>.Count)
+            {
+                int lanes = Math.Min(Vector<float>.Count, channels - c);
+                for (int n = 0; n < stateSize; n++)
+                {
+                    // exp(delta A) is exp2(delta A log2(e)): the factor is folded in once.
+                    (Get(_args.A, n, first + c, lanes) * VectorMath.Log2E).Store(a + (n * BlockChannels) + c);
+                    (_args.InitialState.IsNone ? Vector<float>.Zero : Get(_args.InitialState, stateRow + n, first + c, lanes)).Store(state + (n * BlockChannels) + c);
+                }
+            }
+
+            long end = _args.Sequences.Starts[sequence + 1];
+            for (long tile = _args.Sequences.Starts[sequence]; tile < end; tile += TileSteps)
+            {
+                for (int c = 0; c < channels; c += Vector<float>.Count)
+                {
+                    Walk(tile, Math.Min(tile + TileSteps, end), group, first + c, Math.Min(Vector<float>.Count, channels - c), a + c, state + c);
+                }
+            }
+
+            for (int c = 0; !_args.FinalState.IsNone && c < channels; c += Vector<float>.Count)
+            {
+                for (int n = 0; n < stateSize; n++)
+                {
+                    Set(_args.FinalState, stateRow + n, first + c, Math.Min(Vector<float>.Count, channels - c), Vector.Load(state + (n * BlockChannels) + c));
+                }
+            }
+        }
+
+        /// <summary>Takes one vector of channels from step <paramref name="start"/> to <paramref name="end"/>.</summary>
+        private void Walk(long start, long end, int group, int channel, int lanes, float* a, float* state)
+        {
+            int stateSize = (int)_args.A.Rows;
+            Vector<float> deltaBias = _args.DeltaBias.IsNone ? Vector<float>.Zero : Get(_args.DeltaBias, 0, channel, lanes);
+            Vector<float> d = _args.D.IsNone ? Vector<float>.Zero : Get(_args.D, 0, channel, lanes);
+            bool constant = _args.ConstantB || _args.ConstantC;
+            for (long t = start; t < end; t++)
+            {
+                Vector<float> u = Get(_args.U, t, channel, lanes);
+                Vector<float> delta = Get(_args.Delta, t, channel, lanes) + deltaBias;
+                delta = _args.DeltaSoftplus ? VectorMath.Softplus(delta) : delta;
+                Vector<float> y = constant
+                    ? StepWithConstants(t, group, channel, lanes, delta, delta * u, a, state)
+                    : Step(
+                        (float*)CpuBackend.Row(_args.B, t) + (group * stateSize), (float*)CpuBackend.Row(_args.C, t) + (group * stateSize), stateSize,
+                        delta, delta * u, a, state);
+                y = Vector.FusedMultiplyAdd(d, u, y);
+                Set(_args.Y, t, channel, lanes, _args.Z.IsNone ? y : y * VectorMath.Silu(Get(_args.Z, t, channel, lanes)));
+            }
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private static Vector<float> Step(float* b, float* c, int stateSize, Vector<float> delta, Vector<float> deltaU, float* a, float* state)
+        {
+            Vector<float> y = Vector<float>.Zero;
+            for (int n = 0; n < stateSize; n++, a += BlockChannels, state += BlockChannels)
+            {
+                Vector<float> decay = VectorMath.Exp2(delta * Vector.Load(a));
+                Vector<float> h = Vector.FusedMultiplyAdd(decay, Vector.Load(state), deltaU * new Vector<float>(b[n]));
+                h.Store(state);
+                y = Vector.FusedMultiplyAdd(h, new Vector<float>(c[n]), y);
+            }
+
+            return y;
+        }
+
+        /// <summary>The step of the ablations, whose B or C belongs to the channel and not to the token.</summary>
+        private Vector<float> StepWithConstants(
+            long t, int group, int channel, int lanes, Vector<float> delta, Vector<float> deltaU, float* a, float* state)
+        {
+            Vector<float> y = Vector<float>.Zero;
+            int stateSize = (int)_args.A.Rows;
+            for (int n = 0; n < stateSize; n++, a += BlockChannels, state += BlockChannels)
+            {
+                Vector<float> b = _args.ConstantB
+                    ? Get(_args.B, n, channel, lanes)
+                    : new Vector<float>(((float*)CpuBackend.Row(_args.B, t))[(group * stateSize) + n]);
+                Vector<float> c = _args.ConstantC
+                    ? Get(_args.C, n, channel, lanes)
+                    : new Vector<float>(((float*)CpuBackend.Row(_args.C, t))[(group * stateSize) + n]);
+                Vector<float> h = Vector.FusedMultiplyAdd(VectorMath.Exp2(delta * Vector.Load(a)), Vector.Load(state), deltaU * b);
+                h.Store(state);
+                y = Vector.FusedMultiplyAdd(h, c, y);
+            }
+
+            return y;
+        }
+    }
+}

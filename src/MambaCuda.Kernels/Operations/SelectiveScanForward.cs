@@ -1,0 +1,134 @@
+namespace MambaCuda.Kernels;
+
+/// <summary>Operands of <see cref="Backend.SelectiveScanForward"/> and <see cref="Backend.SelectiveStateUpdate"/>.</summary>
+public readonly struct SelectiveScanForwardArgs
+{
+    /// <summary>Input, (tokens, channels), activation type.</summary>
+    public MatrixView U { get; init; }
+
+    /// <summary>Step size before bias and softplus, (tokens, channels), activation type.</summary>
+    public MatrixView Delta { get; init; }
+
+    /// <summary>The diagonal of A, (state size, channels), Float32; -exp(A_log) of the published models.</summary>
+    public MatrixView A { get; init; }
+
+    /// <summary>
+    /// B, (tokens, groups * state size), activation type, a group's states side by side; or, with <see cref="ConstantB"/>, (state size, channels), Float32.
+    /// </summary>
+    public MatrixView B { get; init; }
+
+    /// <summary>C, shaped as B, or (state size, channels) with <see cref="ConstantC"/>.</summary>
+    public MatrixView C { get; init; }
+
+    /// <summary>The skip connection, (1, channels), Float32; or none.</summary>
+    public MatrixView D { get; init; }
+
+    /// <summary>The gate, (tokens, channels), activation type: y is multiplied by silu(z); or none.</summary>
+    public MatrixView Z { get; init; }
+
+    /// <summary>Added to delta, (1, channels), Float32; or none.</summary>
+    public MatrixView DeltaBias { get; init; }
+
+    /// <summary>Whether softplus is applied to delta + bias.</summary>
+    public bool DeltaSoftplus { get; init; }
+
+    /// <summary>Whether B does not depend on the input (the paper's ablation, table 6).</summary>
+    public bool ConstantB { get; init; }
+
+    /// <summary>Whether C does not depend on the input.</summary>
+    public bool ConstantC { get; init; }
+
+    /// <summary>Which tokens belong together, and the slot of each sequence's state.</summary>
+    public SequenceLayout Sequences { get; init; }
+
+    /// <summary>The state before each sequence, (slots * state size, channels), Float32; or none for zeros.</summary>
+    public MatrixView InitialState { get; init; }
+
+    /// <summary>Where to leave the state after each sequence, as InitialState; may be the same view; or none.</summary>
+    public MatrixView FinalState { get; init; }
+
+    /// <summary>Result, (tokens, channels), activation type; may be the same memory as U or Z.</summary>
+    public MatrixView Y { get; init; }
+}
+
+public abstract partial class Backend
+{
+    /// <summary>The largest state size that backends must handle.</summary>
+    public const int MaxStateSize = 256;
+
+    /// <summary>
+    /// The selective scan (Mamba, section 3.2, algorithm 2, discretised as in section 3.1 with the simplified B of the official code): along each sequence
+    /// h = exp(delta A) h + delta B u,  y = (C h + D u) silu(z), with delta = softplus(delta + bias).
+    /// Channel c uses group c / (channels / groups) of B and C.
+    /// </summary>
+    /// <exception cref="ShapeException">A shape or type disagrees with another; the message names both.</exception>
+    public void SelectiveScanForward(in SelectiveScanForwardArgs args)
+    {
+        CheckSelectiveScan(nameof(SelectiveScanForward), args);
+        SelectiveScanForwardCore(args);
+    }
+
+    /// <summary>The operation, with shapes that are known to fit.</summary>
+    protected abstract void SelectiveScanForwardCore(in SelectiveScanForwardArgs args);
+
+    private void CheckSelectiveScan(string operation, in SelectiveScanForwardArgs args)
+    {
+        Check.Given(operation, "u", args.U);
+        Check.Given(operation, "delta", args.Delta);
+        Check.Given(operation, "A", args.A);
+        Check.Given(operation, "B", args.B);
+        Check.Given(operation, "C", args.C);
+        Check.Given(operation, "y", args.Y);
+        Check.Layout(operation, args.Sequences, args.U.Rows);
+        long tokens = args.U.Rows;
+        int channels = args.U.Columns;
+        int stateSize = checked((int)args.A.Rows);
+        if (stateSize is < 1 or > MaxStateSize)
+        {
+            ShapeException.Throw(operation, $"A is {args.A}, but the state size must be 1 to {MaxStateSize}");
+        }
+
+        Check.Shape(operation, "delta", args.Delta, tokens, channels);
+        Check.Shape(operation, "A", args.A, stateSize, channels);
+        CheckInputMatrix(operation, "B", args.B, args.ConstantB, tokens, stateSize, channels);
+        CheckInputMatrix(operation, "C", args.C, args.ConstantC, tokens, stateSize, channels);
+        if (!args.ConstantB && !args.ConstantC && args.B.Columns != args.C.Columns)
+        {
+            ShapeException.Throw(operation, $"B is {args.B} and C is {args.C}; they must have the same groups");
+        }
+
+        Check.Shape(operation, "D", args.D, 1, channels);
+        Check.Shape(operation, "z", args.Z, tokens, channels);
+        Check.Shape(operation, "delta bias", args.DeltaBias, 1, channels);
+        Check.Shape(operation, "y", args.Y, tokens, channels);
+        Check.AtLeast(operation, "initial state", args.InitialState, (long)args.Sequences.SlotCount * stateSize, channels);
+        Check.AtLeast(operation, "final state", args.FinalState, (long)args.Sequences.SlotCount * stateSize, channels);
+        Check.Type(operation, "u", args.U, ActivationType);
+        Check.Type(operation, "delta", args.Delta, ActivationType);
+        Check.Type(operation, "z", args.Z, ActivationType);
+        Check.Type(operation, "y", args.Y, ActivationType);
+        Check.Type(operation, "A", args.A, DataType.Float32);
+        Check.Type(operation, "D", args.D, DataType.Float32);
+        Check.Type(operation, "delta bias", args.DeltaBias, DataType.Float32);
+        Check.Type(operation, "initial state", args.InitialState, DataType.Float32);
+        Check.Type(operation, "final state", args.FinalState, DataType.Float32);
+    }
+
+    private void CheckInputMatrix(string operation, string name, in MatrixView view, bool constant, long tokens, int stateSize, int channels)
+    {
+        if (constant)
+        {
+            Check.Shape(operation, $"constant {name}", view, stateSize, channels);
+            Check.Type(operation, $"constant {name}", view, DataType.Float32);
+            return;
+        }
+
+        Check.Type(operation, name, view, ActivationType);
+        int groups = view.Columns / stateSize;
+        if (view.Rows != tokens || groups == 0 || groups * stateSize != view.Columns || channels % groups != 0)
+        {
+            ShapeException.Throw(
+                operation, $"{name} is {view}, but must be ({tokens} x groups * {stateSize}) with groups that divide the {channels} channels");
+        }
+    }
+}
