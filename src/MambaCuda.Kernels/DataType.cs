@@ -49,4 +49,25 @@ public static class DataTypes
 
     /// <summary>Whether weights may be stored as this type: float32, bfloat16 or float16.</summary>
     public static bool IsWeightType(this DataType type) => type is DataType.Float32 or DataType.BFloat16 or DataType.Float16;
+
+    /// <summary>Converts stored weights to float32, exactly.</summary>
+    /// <param name="source">The stored elements, as many as <paramref name="destination"/> has.</param>
+    /// <param name="type">Their type, a weight type.</param>
+    /// <param name="destination">Where to put them.</param>
+    /// <exception cref="ArgumentException">The type is no weight type, or the lengths do not match.</exception>
+    public static unsafe void Widen(ReadOnlySpan<byte> source, DataType type, Span<float> destination)
+    {
+        if (!type.IsWeightType() || source.Length != (long)destination.Length * type.Size())
+        {
+            throw new ArgumentException($"{source.Length} bytes are not {destination.Length} weights of type {type}.", nameof(source));
+        }
+
+        fixed (byte* from = source)
+        {
+            fixed (float* to = destination)
+            {
+                StoredFloats.Widen(from, type, to, destination.Length);
+            }
+        }
+    }
 }

@@ -1,0 +1,321 @@
+using System.Security.Cryptography;
+using System.Text;
+using MambaCuda.Kernels;
+
+namespace MambaCuda;
+
+/// <summary>
+/// A Mamba language model on a backend: whole sequences, continued sequences and single tokens through one method, <see cref="Forward"/>,
+/// because between two tokens a sequence is nothing but its <see cref="MambaState"/>. Serves one thread at a time.
+/// </summary>
+public sealed class MambaModel : IDisposable
+{
+    /// <summary>
+    /// How many tokens run through the model at once; longer inputs are cut, so memory does not grow with their length.
+    /// </summary>
+    public const int ChunkTokens = 512;
+
+    private readonly IDisposable? _source;
+    private readonly MambaWeights _weights;
+    private readonly ForwardWorkspace _work;
+    private readonly byte[] _fingerprint;
+
+    private MambaModel(MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, Backend backend, IDisposable? source)
+    {
+        Config = config;
+        Backend = backend;
+        _source = source;
+        _fingerprint = HashOf(config, tensors);
+        ParameterCount = config.Tensors().Sum(tensor => tensor.ElementCount);
+        WeightType = tensors[TensorNames.Embedding].Type;
+        _weights = MambaWeights.Load(config, tensors, backend);
+        _work = new ForwardWorkspace(config, backend);
+    }
+
+    /// <summary>The model's sizes.</summary>
+    public MambaConfig Config { get; }
+
+    /// <summary>What it computes on; belongs to the caller.</summary>
+    public Backend Backend { get; }
+
+    /// <summary>The number of weights, tied ones counted once.</summary>
+    public long ParameterCount { get; }
+
+    /// <summary>The bytes of all weights on the device.</summary>
+    public long WeightBytes => _weights.ByteLength;
+
+    /// <summary>The type in which the embedding, and so usually all projections, are stored.</summary>
+    public DataType WeightType { get; }
+
+    /// <summary>Tells this model from others: a hash of its configuration, its tensors' shapes, and the first bytes of each.</summary>
+    public ReadOnlySpan<byte> Fingerprint => _fingerprint;
+
+    /// <summary>Loads a checkpoint's weights and takes it over: it is closed with the model.</summary>
+    /// <param name="checkpoint">An opened checkpoint.</param>
+    /// <param name="backend">What to compute on; must outlive the model.</param>
+    /// <param name="progress">Told how many bytes of the weights have been read.</param>
+    /// <param name="cancellation">Stops loading; the checkpoint is closed.</param>
+    /// <exception cref="OperationCanceledException">Loading was cancelled.</exception>
+    public static MambaModel Load(
+        Checkpoint checkpoint, Backend backend, IProgress<LoadProgress>? progress = null, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(checkpoint);
+        ArgumentNullException.ThrowIfNull(backend);
+        try
+        {
+            LoadProgress.ReadAll(checkpoint.Tensors, progress, cancellation);
+            return new MambaModel(checkpoint.Config, checkpoint.Tensors, backend, checkpoint);
+        }
+        catch
+        {
+            checkpoint.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Opens a checkpoint folder (see <see cref="Checkpoint.Open"/>) and loads it.</summary>
+    /// <param name="directory">A folder with config.json and weights.</param>
+    /// <param name="backend">What to compute on; must outlive the model.</param>
+    /// <param name="progress">Told how many bytes of the weights have been read.</param>
+    /// <param name="cancellation">Stops loading.</param>
+    public static MambaModel Load(
+        string directory, Backend backend, IProgress<LoadProgress>? progress = null, CancellationToken cancellation = default) =>
+        Load(Checkpoint.Open(directory), backend, progress, cancellation);
+
+    /// <summary>A model with weights from elsewhere, for instance <see cref="RandomWeights"/>.</summary>
+    /// <param name="config">The sizes.</param>
+    /// <param name="tensors">All tensors that <see cref="MambaConfig.Tensors"/> names; must outlive the model.</param>
+    /// <param name="backend">What to compute on; must outlive the model.</param>
+    public static MambaModel Create(MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, Backend backend)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(tensors);
+        ArgumentNullException.ThrowIfNull(backend);
+        foreach (ExpectedTensor expected in config.Tensors())
+        {
+            if (!tensors.TryGetValue(expected.Name, out StoredTensor? tensor) || !tensor.Shape.SequenceEqual(expected.Shape))
+            {
+                throw new ArgumentException($"The model needs {expected}, but got {tensor?.ToString() ?? "nothing"}.", nameof(tensors));
+            }
+        }
+
+        return new MambaModel(config, tensors, backend, source: null);
+    }
+
+    /// <summary>States at their start.</summary>
+    /// <param name="slotCount">For how many sequences.</param>
+    public MambaState CreateState(int slotCount = 1)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        return new MambaState(this, slotCount);
+    }
+
+    /// <summary>The bytes of device memory that a pass over this many tokens takes besides weights and states.</summary>
+    public long WorkspaceBytes(long tokens) =>
+        ForwardWorkspace.ByteLengthFor(Config, Backend.ActivationType, (int)Math.Clamp(tokens, 1, ChunkTokens));
+
+    /// <summary>Runs tokens of one or several sequences, each going on from its state, which is left where the last token took it.</summary>
+    /// <param name="tokenIds">The tokens of all sequences, one sequence after the other.</param>
+    /// <param name="sequences">Which tokens belong together, and the state slot of each sequence.</param>
+    /// <param name="state">The states; those of other slots are not touched.</param>
+    /// <param name="logits">
+    /// Where to put logits over the vocabulary: of the last token of each sequence, (sequences, vocabulary), or with <paramref name="every"/> of each token,
+    /// (tokens, vocabulary); or empty where none are wanted.
+    /// </param>
+    /// <param name="every">Whether the logits of every token are wanted.</param>
+    /// <exception cref="ArgumentException">The lengths disagree, a token id is not in the vocabulary, or the state is another model's. Nothing has run.</exception>
+    public void Forward(ReadOnlySpan<int> tokenIds, SequenceLayout sequences, MambaState state, Span<float> logits, bool every = false)
+    {
+        Check(tokenIds, sequences, state);
+        long rows = every ? tokenIds.Length : sequences.Count;
+        if (!logits.IsEmpty && logits.Length != rows * Config.VocabularySize)
+        {
+            throw new ArgumentException($"{rows} rows of {Config.VocabularySize} logits do not fit into {logits.Length} values.", nameof(logits));
+        }
+
+        ForwardChunks chunks = new(sequences, ChunkTokens);
+        while (chunks.MoveNext())
+        {
+            RunBlocks(tokenIds.Slice(chunks.Start, chunks.Length), chunks.Layout, state);
+            if (logits.IsEmpty)
+            {
+                continue;
+            }
+
+            if (every)
+            {
+                EveryLogits(logits.Slice(chunks.Start * Config.VocabularySize, chunks.Length * Config.VocabularySize));
+            }
+            else
+            {
+                LastLogits(chunks, logits);
+            }
+        }
+    }
+
+    /// <summary>Runs tokens as <see cref="Forward"/> does and tells how probable given tokens were, without bringing the logits to the host.</summary>
+    /// <param name="tokenIds">The tokens of all sequences.</param>
+    /// <param name="targetIds">For each token, the one to judge: usually the token after it.</param>
+    /// <param name="sequences">Which tokens belong together, and the state slot of each sequence.</param>
+    /// <param name="state">The states.</param>
+    /// <param name="logProbabilities">The natural logarithm of each target's probability, one a token.</param>
+    /// <exception cref="ArgumentException">As there. Nothing has run.</exception>
+    public void Score(
+        ReadOnlySpan<int> tokenIds, ReadOnlySpan<int> targetIds, SequenceLayout sequences, MambaState state, Span<float> logProbabilities)
+    {
+        Check(tokenIds, sequences, state);
+        CheckTokens(targetIds);
+        if (targetIds.Length != tokenIds.Length || logProbabilities.Length != tokenIds.Length)
+        {
+            throw new ArgumentException(
+                $"{tokenIds.Length} tokens need as many targets and results, but there are {targetIds.Length} and {logProbabilities.Length}.", nameof(targetIds));
+        }
+
+        ForwardChunks chunks = new(sequences, ChunkTokens);
+        while (chunks.MoveNext())
+        {
+            RunBlocks(tokenIds.Slice(chunks.Start, chunks.Length), chunks.Layout, state);
+            for (int row = 0; row < chunks.Length; row += ForwardWorkspace.LogitsRows)
+            {
+                int count = Math.Min(ForwardWorkspace.LogitsRows, chunks.Length - row);
+                MatrixView targets = _work.RowNumbers.RowRange(0, count);
+                MatrixView results = _work.LogProbabilities.RowRange(0, count);
+                Backend.Upload(targetIds.Slice(chunks.Start + row, count), targets);
+                Backend.LogProbabilities(new LogProbabilitiesArgs
+                {
+                    Logits = Head(_work.Normalized.RowRange(row, count)),
+                    TokenIds = targets,
+                    Output = results,
+                });
+                Backend.Download(results, logProbabilities.Slice(chunks.Start + row, count));
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (!_disposed)
+        {
+            _disposed = true;
+            _work.Dispose();
+            _weights.Dispose();
+            _source?.Dispose();
+        }
+    }
+
+    private bool _disposed;
+
+    private void Check(ReadOnlySpan<int> tokenIds, SequenceLayout sequences, MambaState state)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        ArgumentNullException.ThrowIfNull(sequences);
+        ArgumentNullException.ThrowIfNull(state);
+        if (state.Model != this)
+        {
+            throw new ArgumentException("The state is another model's.", nameof(state));
+        }
+
+        if (sequences.TotalLength != tokenIds.Length)
+        {
+            throw new ArgumentException($"The sequences have {sequences.TotalLength} tokens, but {tokenIds.Length} were given.", nameof(tokenIds));
+        }
+
+        if (sequences.SlotCount > state.SlotCount)
+        {
+            throw new ArgumentException($"The sequences use {sequences.SlotCount} slots, but the state has {state.SlotCount}.", nameof(sequences));
+        }
+
+        CheckTokens(tokenIds);
+    }
+
+    private void CheckTokens(ReadOnlySpan<int> tokenIds)
+    {
+        for (int i = 0; i < tokenIds.Length; i++)
+        {
+            if (tokenIds[i] < 0 || tokenIds[i] >= Config.VocabularySize)
+            {
+                throw new ArgumentException($"Token {i} is {tokenIds[i]}, which is not in the vocabulary of {Config.VocabularySize}.", nameof(tokenIds));
+            }
+        }
+    }
+
+    /// <summary>Embedding, all blocks and the last norm; leaves the result in the workspace's Normalized.</summary>
+    private void RunBlocks(ReadOnlySpan<int> tokenIds, SequenceLayout sequences, MambaState state)
+    {
+        _work.Reserve(tokenIds.Length);
+        Backend.Upload(tokenIds, _work.TokenIds);
+        Backend.EmbeddingForward(new EmbeddingForwardArgs { TokenIds = _work.TokenIds, Weight = _weights.Embedding, Output = _work.Residual });
+        for (int layer = 0; layer < Config.LayerCount; layer++)
+        {
+            LayerWeights weights = _weights.Layers[layer];
+            AddNorm(layer == 0 ? default : _work.BlockOutput, weights.Norm);
+            MambaBlock.Forward(Config, weights, _work, state.Convolution(layer), state.Scan(layer), sequences, Backend);
+        }
+
+        AddNorm(_work.BlockOutput, _weights.FinalNorm);
+        state.Advance(sequences);
+    }
+
+    private void AddNorm(MatrixView blockOutput, MatrixView weight) => Backend.AddRmsNormForward(new AddRmsNormForwardArgs
+    {
+        X = blockOutput,
+        Residual = _work.Residual,
+        Weight = weight,
+        Epsilon = Config.NormEpsilon,
+        Y = _work.Normalized,
+    });
+
+    private MatrixView Head(MatrixView hidden)
+    {
+        MatrixView logits = _work.Logits.RowRange(0, hidden.Rows);
+        Backend.LinearForward(new LinearForwardArgs { X = hidden, Weight = _weights.Head, Y = logits });
+        return logits;
+    }
+
+    private void EveryLogits(Span<float> logits)
+    {
+        int rows = logits.Length / Config.VocabularySize;
+        for (int row = 0; row < rows; row += ForwardWorkspace.LogitsRows)
+        {
+            int count = Math.Min(ForwardWorkspace.LogitsRows, rows - row);
+            Backend.Download(Head(_work.Normalized.RowRange(row, count)), logits.Slice(row * Config.VocabularySize, count * Config.VocabularySize));
+        }
+    }
+
+    /// <summary>The logits of those sequences whose last token is in this chunk.</summary>
+    private void LastLogits(in ForwardChunks chunks, Span<float> logits)
+    {
+        Span<int> rows = stackalloc int[ForwardWorkspace.LogitsRows];
+        for (int first = 0; first < chunks.EndingCount; first += ForwardWorkspace.LogitsRows)
+        {
+            int count = Math.Min(ForwardWorkspace.LogitsRows, chunks.EndingCount - first);
+            for (int i = 0; i < count; i++)
+            {
+                rows[i] = checked((int)chunks.Layout.Starts[first + i + 1]) - 1;
+            }
+
+            MatrixView indices = _work.RowNumbers.RowRange(0, count);
+            MatrixView gathered = _work.Gathered.RowRange(0, count);
+            Backend.Upload((ReadOnlySpan<int>)rows[..count], indices);
+            Backend.GatherRows(new GatherRowsArgs { Source = _work.Normalized, Indices = indices, Destination = gathered });
+            Backend.Download(
+                Head(gathered), logits.Slice((chunks.FirstSequence + first) * Config.VocabularySize, count * Config.VocabularySize));
+        }
+    }
+
+    private static byte[] HashOf(MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors)
+    {
+        const int SampleBytes = 4096;
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        hash.AppendData(config.ToJson());
+        foreach (ExpectedTensor expected in config.Tensors())
+        {
+            StoredTensor tensor = tensors[expected.Name];
+            hash.AppendData(Encoding.UTF8.GetBytes(tensor.ToString()));
+            hash.AppendData(tensor.Memory.Span(tensor.ByteOffset, (int)Math.Min(SampleBytes, tensor.ByteLength)));
+        }
+
+        return hash.GetHashAndReset();
+    }
+}

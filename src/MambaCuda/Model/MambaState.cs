@@ -1,0 +1,213 @@
+using MambaCuda.Kernels;
+
+namespace MambaCuda;
+
+/// <summary>
+/// The recurrent state of one or several sequences: for every layer the last conv kernel - 1 inputs of the convolution and the state of the scan.
+/// Its size does not depend on how many tokens a sequence has seen. Each sequence has a slot.
+/// </summary>
+public sealed class MambaState : IDisposable
+{
+    private readonly MambaModel _model;
+    private readonly DeviceBuffer _buffer;
+    private readonly long[] _tokenCounts;
+    private readonly int[][] _pending;
+
+    internal MambaState(MambaModel model, int slotCount)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(slotCount);
+        _model = model;
+        SlotCount = slotCount;
+        _tokenCounts = new long[slotCount];
+        _pending = new int[slotCount][];
+        Array.Fill(_pending, []);
+        _buffer = model.Backend.Allocate(checked(LayerRows * model.Config.LayerCount * model.Config.IntermediateSize * sizeof(float)));
+    }
+
+    /// <summary>How many sequences it holds.</summary>
+    public int SlotCount { get; }
+
+    /// <summary>The model whose state it is.</summary>
+    public MambaModel Model => _model;
+
+    /// <summary>The bytes that one sequence's state takes on the device.</summary>
+    public long BytesPerSlot => _buffer.ByteLength / SlotCount;
+
+    private int ConvolutionRows => _model.Config.ConvKernel - 1;
+
+    private int StateSize => _model.Config.StateSize;
+
+    private long LayerRows => (long)SlotCount * (ConvolutionRows + StateSize);
+
+    /// <summary>How many tokens the sequence in a slot has run through the model.</summary>
+    public long TokenCount(int slot = 0) => _tokenCounts[slot];
+
+    /// <summary>
+    /// Tokens that belong to the sequence in a slot but have not been run through the model yet: after generation, the last one.
+    /// Whoever continues the sequence runs them first.
+    /// </summary>
+    public ReadOnlySpan<int> PendingTokens(int slot = 0) => _pending[slot];
+
+    /// <summary>Sets <see cref="PendingTokens"/>.</summary>
+    public void SetPendingTokens(ReadOnlySpan<int> tokenIds, int slot = 0)
+    {
+        int[] pending = _pending[slot];
+        if (pending.Length == tokenIds.Length)
+        {
+            // The one pending token of a generation changes at every step.
+            tokenIds.CopyTo(pending);
+        }
+        else
+        {
+            _pending[slot] = tokenIds.ToArray();
+        }
+    }
+
+    /// <summary>Puts the sequence in a slot back to its start: zero state, no tokens.</summary>
+    public void Reset(int slot = 0)
+    {
+        foreach (MatrixView part in Parts(slot))
+        {
+            _model.Backend.Clear(part);
+        }
+
+        _tokenCounts[slot] = 0;
+        _pending[slot] = [];
+    }
+
+    /// <summary>A second state, equal and independent.</summary>
+    public MambaState Clone()
+    {
+        MambaState clone = new(_model, SlotCount);
+        for (int slot = 0; slot < SlotCount; slot++)
+        {
+            CopySlot(slot, clone, slot);
+        }
+
+        return clone;
+    }
+
+    /// <summary>Copies the sequence in a slot to a slot of another state, or of this one, of the same model.</summary>
+    /// <exception cref="ArgumentException">The other state is another model's.</exception>
+    public void CopySlot(int slot, MambaState destination, int destinationSlot)
+    {
+        ArgumentNullException.ThrowIfNull(destination);
+        if (destination._model != _model)
+        {
+            throw new ArgumentException("The destination is the state of another model.", nameof(destination));
+        }
+
+        foreach ((MatrixView from, MatrixView to) in Parts(slot).Zip(destination.Parts(destinationSlot)))
+        {
+            _model.Backend.Copy(from, to);
+        }
+
+        destination._tokenCounts[destinationSlot] = _tokenCounts[slot];
+        destination._pending[destinationSlot] = [.. _pending[slot]];
+    }
+
+    /// <summary>The sequence in a slot as bytes: a versioned format with a checksum, bound to the model. See <see cref="Restore"/>.</summary>
+    public byte[] Snapshot(int slot = 0)
+    {
+        float[] values = new float[BytesPerSlot / sizeof(float)];
+        int done = 0;
+        foreach (MatrixView part in Parts(slot))
+        {
+            int count = checked((int)(part.Rows * part.Columns));
+            _model.Backend.Download(part, values.AsSpan(done, count));
+            done += count;
+        }
+
+        return StateSnapshot.Write(_model.Fingerprint, _tokenCounts[slot], _pending[slot], values);
+    }
+
+    /// <summary>Puts a <see cref="Snapshot"/> into a slot.</summary>
+    /// <exception cref="StateException">The bytes are damaged, of another version, or another model's. The slot is as it was.</exception>
+    public void Restore(ReadOnlySpan<byte> snapshot, int slot = 0)
+    {
+        float[] values = new float[BytesPerSlot / sizeof(float)];
+        (long tokenCount, int[] pending) = StateSnapshot.Read(snapshot, _model.Fingerprint, _model.Config.VocabularySize, values);
+        int done = 0;
+        foreach (MatrixView part in Parts(slot))
+        {
+            int count = checked((int)(part.Rows * part.Columns));
+            _model.Backend.Upload(values.AsSpan(done, count), part);
+            done += count;
+        }
+
+        _tokenCounts[slot] = tokenCount;
+        _pending[slot] = pending;
+    }
+
+    /// <summary>Writes a <see cref="Snapshot"/> to a file; the file is the old one or the whole new one, never a part.</summary>
+    public void Save(string path, int slot = 0)
+    {
+        byte[] snapshot = Snapshot(slot);
+        string temporary = $"{path}.{Environment.ProcessId}.tmp";
+        try
+        {
+            using (FileStream file = new(temporary, FileMode.Create, FileAccess.Write))
+            {
+                file.Write(snapshot);
+                file.Flush(flushToDisk: true);
+            }
+
+            File.Move(temporary, path, overwrite: true);
+        }
+        finally
+        {
+            File.Delete(temporary);
+        }
+    }
+
+    /// <summary>Reads a file that <see cref="Save"/> wrote into a slot.</summary>
+    /// <exception cref="StateException">The file is damaged, of another version, or another model's; the message names it. The slot is as it was.</exception>
+    public void Load(string path, int slot = 0)
+    {
+        long expected = StateSnapshot.MaximumLength(BytesPerSlot);
+        if (new FileInfo(path) is { Exists: true } file && file.Length > expected)
+        {
+            throw new StateException($"{path}: {file.Length} bytes are more than a state of this model takes ({expected} at most).");
+        }
+
+        try
+        {
+            Restore(File.ReadAllBytes(path), slot);
+        }
+        catch (StateException exception)
+        {
+            throw new StateException($"{path}: {exception.Message}", exception);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _buffer.Dispose();
+
+    /// <summary>All slots' convolution states of a layer, (slots * (conv kernel - 1), intermediate size).</summary>
+    internal MatrixView Convolution(int layer) => Rows(layer * LayerRows, SlotCount * ConvolutionRows);
+
+    /// <summary>All slots' scan states of a layer, (slots * state size, intermediate size).</summary>
+    internal MatrixView Scan(int layer) => Rows((layer * LayerRows) + (SlotCount * ConvolutionRows), SlotCount * StateSize);
+
+    internal void Advance(SequenceLayout sequences)
+    {
+        for (int i = 0; i < sequences.Count; i++)
+        {
+            _tokenCounts[sequences.Slots[i]] += sequences.Starts[i + 1] - sequences.Starts[i];
+        }
+    }
+
+    private IEnumerable<MatrixView> Parts(int slot)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(slot);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(slot, SlotCount);
+        for (int layer = 0; layer < _model.Config.LayerCount; layer++)
+        {
+            yield return Convolution(layer).RowRange(slot * ConvolutionRows, ConvolutionRows);
+            yield return Scan(layer).RowRange(slot * StateSize, StateSize);
+        }
+    }
+
+    private MatrixView Rows(long first, int count) =>
+        _buffer.Matrix(DataType.Float32, count, _model.Config.IntermediateSize, first * _model.Config.IntermediateSize * sizeof(float));
+}
