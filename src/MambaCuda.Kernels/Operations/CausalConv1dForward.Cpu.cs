@@ -50,9 +50,12 @@ public sealed unsafe partial class CpuBackend
             long start = _args.Sequences.Starts[sequence], end = _args.Sequences.Starts[sequence + 1];
             long stateRow = (long)_args.Sequences.Slots[sequence] * history;
 
-            // Narrower kernels are kernels of width 4 whose first rows are zero, so that one walk serves all.
+            // Narrower kernels are kernels of width 4 whose first rows are zero, so that one walk serves all. Their oldest inputs are kept at
+            // zero too: an infinity or NaN must not meet the zero weight.
             Vector<float> w0 = Vector<float>.Zero, w1 = Vector<float>.Zero;
             Vector<float> x0 = Vector<float>.Zero, x1 = Vector<float>.Zero, x2 = Vector<float>.Zero;
+            Vector<float> keep0 = history >= MaxHistory ? Vector<float>.AllBitsSet : Vector<float>.Zero;
+            Vector<float> keep1 = history >= 2 ? Vector<float>.AllBitsSet : Vector<float>.Zero;
             Vector<float> w2 = Get(_args.Weight, history - 1, channel, lanes), w3 = Get(_args.Weight, history, channel, lanes);
             w1 = history >= 2 ? Get(_args.Weight, history - 2, channel, lanes) : w1;
             w0 = history >= 3 ? Get(_args.Weight, 0, channel, lanes) : w0;
@@ -72,7 +75,7 @@ public sealed unsafe partial class CpuBackend
                 y = Vector.FusedMultiplyAdd(w2, x2, y);
                 y = Vector.FusedMultiplyAdd(w3, x3, y);
                 Set(_args.Y, t, channel, lanes, _args.Silu ? VectorMath.Silu(y) : y);
-                (x0, x1, x2) = (x1, x2, x3);
+                (x0, x1, x2) = (x1 & keep0, x2 & keep1, x3);
             }
 
             if (!_args.FinalState.IsNone)
