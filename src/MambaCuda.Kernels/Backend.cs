@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace MambaCuda.Kernels;
@@ -35,16 +36,22 @@ public abstract partial class Backend : IDisposable
     /// <summary>Waits until all operations called so far are done.</summary>
     public abstract void Synchronize();
 
-    /// <summary>Copies from the host into the rows of <paramref name="destination"/>, which must have no gaps.</summary>
-    /// <exception cref="ShapeException">The number or type of elements differs, or there are gaps.</exception>
+    /// <summary>
+    /// Copies from the host into the rows of <paramref name="destination"/>, which must have no gaps.
+    /// <typeparamref name="T"/> is as large as an element, or is byte for the bytes as they are.
+    /// </summary>
+    /// <exception cref="ShapeException">The number or size of elements differs, or there are gaps.</exception>
     public void Upload<T>(ReadOnlySpan<T> source, MatrixView destination) where T : unmanaged
     {
         CheckTransfer<T>(nameof(Upload), source.Length, destination);
         UploadCore(MemoryMarshal.AsBytes(source), destination);
     }
 
-    /// <summary>Copies the rows of <paramref name="source"/>, which must have no gaps, to the host, after all operations called so far.</summary>
-    /// <exception cref="ShapeException">The number or type of elements differs, or there are gaps.</exception>
+    /// <summary>
+    /// Copies the rows of <paramref name="source"/>, which must have no gaps, to the host, after all operations called so far.
+    /// <typeparamref name="T"/> is as large as an element, or is byte for the bytes as they are.
+    /// </summary>
+    /// <exception cref="ShapeException">The number or size of elements differs, or there are gaps.</exception>
     public void Download<T>(MatrixView source, Span<T> destination) where T : unmanaged
     {
         CheckTransfer<T>(nameof(Download), destination.Length, source);
@@ -83,7 +90,10 @@ public abstract partial class Backend : IDisposable
     private static void CheckTransfer<T>(string operation, int length, MatrixView view) where T : unmanaged
     {
         Check.Given(operation, "view", view);
-        if (!view.IsContiguous || (long)length * Marshal.SizeOf<T>() != view.Rows * view.Columns * view.Type.Size())
+        // Not Marshal.SizeOf, which is what a foreign function would see: one byte for a char.
+        int size = Unsafe.SizeOf<T>();
+        bool isElement = size == view.Type.Size() || typeof(T) == typeof(byte);
+        if (!view.IsContiguous || !isElement || (long)length * size != view.Rows * view.Columns * view.Type.Size())
         {
             ShapeException.Throw(operation, $"{length} elements of {typeof(T).Name} do not fit {view} (row stride {view.RowStride})");
         }

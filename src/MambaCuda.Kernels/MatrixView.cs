@@ -15,8 +15,9 @@ public readonly struct MatrixView
             throw new ShapeException($"A view of {rows} x {columns} with row stride {rowStride} at byte {byteOffset} is not possible.");
         }
 
-        long elements = rows == 0 || columns == 0 ? 0 : checked(((rows - 1) * rowStride) + columns);
-        if (checked(elements * type.Size()) > buffer.ByteLength - byteOffset)
+        // Wider than 64 bits, so that sizes which nobody has are refused and not wrapped around.
+        Int128 elements = rows == 0 || columns == 0 ? 0 : ((Int128)(rows - 1) * rowStride) + columns;
+        if (elements * type.Size() > buffer.ByteLength - byteOffset)
         {
             throw new ShapeException(
                 $"A view of {rows} x {columns} {type} (row stride {rowStride}) at byte {byteOffset} does not fit into a buffer of {buffer.ByteLength} bytes.");
@@ -58,7 +59,7 @@ public readonly struct MatrixView
     /// <exception cref="ShapeException">They are not all there.</exception>
     public MatrixView RowRange(long start, long count)
     {
-        if (start < 0 || count < 0 || count > Rows - start)
+        if (IsNone || start < 0 || count < 0 || count > Rows - start)
         {
             throw new ShapeException($"Rows [{start}, {start} + {count}) are not inside {this}.");
         }
@@ -70,7 +71,7 @@ public readonly struct MatrixView
     /// <exception cref="ShapeException">They are not all there.</exception>
     public MatrixView ColumnRange(int start, int count)
     {
-        if (start < 0 || count < 0 || count > Columns - start)
+        if (IsNone || start < 0 || count < 0 || count > Columns - start)
         {
             throw new ShapeException($"Columns [{start}, {start} + {count}) are not inside {this}.");
         }

@@ -57,7 +57,7 @@ public sealed class SequenceLayout
     /// <summary>Sequences of the given lengths, one after the other.</summary>
     /// <param name="lengths">The length of each sequence, at least 1.</param>
     /// <param name="slots">The state slot of each sequence, all different; left out, sequence i has slot i.</param>
-    /// <exception cref="ArgumentException">A length is not positive, or a slot is negative or taken twice.</exception>
+    /// <exception cref="ArgumentException">A length is not positive, or a slot is negative, taken twice or the largest integer.</exception>
     public static SequenceLayout Packed(ReadOnlySpan<int> lengths, ReadOnlySpan<int> slots = default)
     {
         if (lengths.IsEmpty)
@@ -100,6 +100,12 @@ public sealed class SequenceLayout
         HashSet<int> taken = [];
         foreach (int slot in slots)
         {
+            // The number of slots is one more than the highest, and must be a number too.
+            if (slot == int.MaxValue)
+            {
+                throw new ArgumentException($"State slot {slot} is too large.", nameof(slots));
+            }
+
             if (slot < 0 || !taken.Add(slot))
             {
                 throw new ArgumentException($"State slot {slot} is negative or taken twice.", nameof(slots));

@@ -50,9 +50,13 @@ internal sealed unsafe class WorkerPool : IDisposable
 
     public int Threads { get; }
 
-    /// <summary>Runs parts 0 to parts - 1 of the body and returns when all are done.</summary>
+    /// <summary>
+    /// Runs parts 0 to parts - 1 of the body and returns when all are done. Where parts throw, one of the exceptions is thrown here,
+    /// when no part is running any more.
+    /// </summary>
     public void Run<TBody>(ref TBody body, int parts) where TBody : struct, IParallelBody
     {
+        ObjectDisposedException.ThrowIf(_stopping, this);
         if (_workers.Length == 0 || parts <= 1)
         {
             for (int part = 0; part < parts; part++)

@@ -38,7 +38,8 @@ public sealed unsafe partial class CpuBackend
             _outputsPerPart = (outputsPerPart + 3) / 4 * 4;
             _outputParts = CpuBackend.Parts(outputs, _outputsPerPart);
             int rowParts = Math.Max(1, wantedParts / Math.Max(1, _outputParts));
-            _rowsPerPart = (((args.X.Rows + rowParts - 1) / rowParts) + TileRows - 1) / TileRows * TileRows;
+            _rowsPerPart = Math.Max(1, (args.X.Rows + rowParts - 1) / rowParts);
+            _rowsPerPart = (_rowsPerPart + TileRows - 1) / TileRows * TileRows;
             Parts = _outputParts * CpuBackend.Parts(args.X.Rows, _rowsPerPart);
         }
 

@@ -16,26 +16,31 @@ public sealed unsafe partial class CpuBackend
             }
         }
 
-        LogProbabilitiesBody body = new(args);
-        _pool.Run(ref body, checked((int)args.Logits.Rows));
+        long perPart = ItemsPerPart(args.Logits.Rows, minimum: 1);
+        LogProbabilitiesBody body = new(args, perPart);
+        _pool.Run(ref body, Parts(args.Logits.Rows, perPart));
     }
 
-    private readonly struct LogProbabilitiesBody(in LogProbabilitiesArgs args) : IParallelBody
+    private readonly struct LogProbabilitiesBody(in LogProbabilitiesArgs args, long rowsPerPart) : IParallelBody
     {
         private readonly LogProbabilitiesArgs _args = args;
 
         public void Run(int part)
         {
-            float* logits = (float*)CpuBackend.Row(_args.Logits, part);
-            int id = *(int*)CpuBackend.Row(_args.TokenIds, part);
-            *(float*)CpuBackend.Row(_args.Output, part) = (float)(logits[id] - LogSumExp(logits, _args.Logits.Columns));
+            long end = Math.Min((part + 1) * rowsPerPart, _args.Logits.Rows);
+            for (long row = part * rowsPerPart; row < end; row++)
+            {
+                float* logits = (float*)CpuBackend.Row(_args.Logits, row);
+                int id = *(int*)CpuBackend.Row(_args.TokenIds, row);
+                *(float*)CpuBackend.Row(_args.Output, row) = (float)(logits[id] - LogSumExp(logits, _args.Logits.Columns));
+            }
         }
     }
 
     /// <summary>log of the sum of e^x, the largest taken out first so that nothing overflows.</summary>
     private static double LogSumExp(float* x, int count)
     {
-        float largest = Largest(new ReadOnlySpan<float>(x, count));
+        float largest = Largest(x, count);
         double sum = 0;
         int i = 0;
         for (; i <= count - Vector<float>.Count; i += Vector<float>.Count)
@@ -51,15 +56,27 @@ public sealed unsafe partial class CpuBackend
         return largest + Math.Log(sum);
     }
 
-    private static float Largest(ReadOnlySpan<float> values)
+    /// <summary>The largest value; NaN where one is NaN, as Max of vectors and numbers both have it.</summary>
+    private static float Largest(float* x, int count)
     {
-        float largest = float.NegativeInfinity;
-        foreach (float value in values)
+        Vector<float> largest = new(float.NegativeInfinity);
+        int i = 0;
+        for (; i <= count - Vector<float>.Count; i += Vector<float>.Count)
         {
-            // Written so that NaN stays.
-            largest = value <= largest ? largest : value;
+            largest = Vector.Max(largest, Vector.Load(x + i));
         }
 
-        return largest;
+        float result = float.NegativeInfinity;
+        for (int lane = 0; lane < Vector<float>.Count; lane++)
+        {
+            result = MathF.Max(result, largest[lane]);
+        }
+
+        for (; i < count; i++)
+        {
+            result = MathF.Max(result, x[i]);
+        }
+
+        return result;
     }
 }

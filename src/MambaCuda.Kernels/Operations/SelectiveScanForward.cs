@@ -82,12 +82,12 @@ public abstract partial class Backend
         Check.Layout(operation, args.Sequences, args.U.Rows);
         long tokens = args.U.Rows;
         int channels = args.U.Columns;
-        int stateSize = checked((int)args.A.Rows);
-        if (stateSize is < 1 or > MaxStateSize)
+        if (args.A.Rows is < 1 or > MaxStateSize)
         {
             ShapeException.Throw(operation, $"A is {args.A}, but the state size must be 1 to {MaxStateSize}");
         }
 
+        int stateSize = (int)args.A.Rows;
         Check.Shape(operation, "delta", args.Delta, tokens, channels);
         Check.Shape(operation, "A", args.A, stateSize, channels);
         CheckInputMatrix(operation, "B", args.B, args.ConstantB, tokens, stateSize, channels);
