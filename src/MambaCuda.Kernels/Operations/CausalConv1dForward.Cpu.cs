@@ -14,9 +14,6 @@ public sealed unsafe partial class CpuBackend
         _pool.Run(ref body, checked(body.BlocksPerSequence * args.Sequences.Count));
     }
 
-    /// <inheritdoc/>
-    protected override void CausalConv1dUpdateCore(in CausalConv1dForwardArgs args) => CausalConv1dForwardCore(args);
-
     private readonly struct ConvBody(in CausalConv1dForwardArgs args, int blocksPerSequence) : IParallelBody
     {
         public const int BlockChannels = 512;

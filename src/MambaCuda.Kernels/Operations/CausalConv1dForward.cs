@@ -1,6 +1,6 @@
 namespace MambaCuda.Kernels;
 
-/// <summary>Operands of <see cref="Backend.CausalConv1dForward"/>.</summary>
+/// <summary>Operands of <see cref="Backend.CausalConv1dForward"/> and <see cref="Backend.CausalConv1dUpdate"/>.</summary>
 public readonly struct CausalConv1dForwardArgs
 {
     /// <summary>Input, (tokens, channels), activation type; columns of a wider matrix are fine.</summary>
@@ -41,24 +41,8 @@ public abstract partial class Backend
         CausalConv1dForwardCore(args);
     }
 
-    /// <summary>
-    /// One token for each sequence: <see cref="CausalConv1dForward"/> over sequences of length 1, state in place.
-    /// </summary>
-    /// <exception cref="ShapeException">As there; or a sequence is longer than 1, or the states are not one and the same view.</exception>
-    public void CausalConv1dUpdate(in CausalConv1dForwardArgs args)
-    {
-        const string Operation = nameof(CausalConv1dUpdate);
-        CheckCausalConv1d(Operation, args);
-        Check.OneTokenEach(Operation, args.Sequences);
-        Check.InPlace(Operation, args.InitialState, args.FinalState);
-        CausalConv1dUpdateCore(args);
-    }
-
     /// <summary>The operation, with shapes that are known to fit.</summary>
     protected abstract void CausalConv1dForwardCore(in CausalConv1dForwardArgs args);
-
-    /// <summary>The operation, with shapes that are known to fit.</summary>
-    protected abstract void CausalConv1dUpdateCore(in CausalConv1dForwardArgs args);
 
     private void CheckCausalConv1d(string operation, in CausalConv1dForwardArgs args)
     {
