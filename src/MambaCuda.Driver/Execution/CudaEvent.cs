@@ -1,0 +1,98 @@
+namespace MambaCuda.Driver;
+
+/// <summary>
+/// A mark in a stream (<see cref="CudaStream.Record"/>) that others wait for, and between two of which time is measured.
+/// Made by <see cref="CudaContext.CreateEvent"/>, or somebody else's (<see cref="Adopt"/>), which is never destroyed here.
+/// </summary>
+public sealed class CudaEvent : IDisposable
+{
+    private const uint BlockingSync = 1;
+    private const uint DisableTiming = 2;
+
+    private readonly nint _handle;
+    private int _disposed;
+
+    private CudaEvent(CudaContext context, nint handle, bool isOwned)
+    {
+        Context = context;
+        _handle = handle;
+        IsOwned = isOwned;
+    }
+
+    /// <summary>Uses an event that something else made and will destroy.</summary>
+    /// <param name="context">The context that it belongs to.</param>
+    /// <param name="handle">The CUevent.</param>
+    public static CudaEvent Adopt(CudaContext context, nint handle)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        return handle == 0 ? throw new ArgumentException("Zero is no event.", nameof(handle)) : new CudaEvent(context, handle, isOwned: false);
+    }
+
+    /// <summary>The context.</summary>
+    public CudaContext Context { get; }
+
+    /// <summary>Whether <see cref="Dispose"/> destroys it; false for an adopted event.</summary>
+    public bool IsOwned { get; }
+
+    /// <summary>The driver's handle (CUevent).</summary>
+    /// <exception cref="ObjectDisposedException">It was disposed of.</exception>
+    public nint Handle
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
+            return _handle;
+        }
+    }
+
+    /// <summary>Whether it happened; true too where it was never recorded.</summary>
+    public bool IsCompleted
+    {
+        get
+        {
+            using CudaContextScope scope = Context.Activate();
+            CudaError answer = CudaApi.cuEventQuery(Handle);
+            if (answer == CudaError.NotReady)
+            {
+                return false;
+            }
+
+            CudaException.ThrowIfFailed(answer, "asking whether an event happened");
+            return true;
+        }
+    }
+
+    /// <summary>Waits until it happened.</summary>
+    public void Synchronize()
+    {
+        using CudaContextScope scope = Context.Activate();
+        CudaException.ThrowIfFailed(CudaApi.cuEventSynchronize(Handle), "waiting for an event");
+    }
+
+    /// <summary>The time from an earlier event to this one, as the device measured it (to about half a microsecond). Both must have happened.</summary>
+    /// <exception cref="CudaException">One has not happened, was never recorded, or does not measure time.</exception>
+    public TimeSpan ElapsedSince(CudaEvent start)
+    {
+        ArgumentNullException.ThrowIfNull(start);
+        using CudaContextScope scope = Context.Activate();
+        CudaException.ThrowIfFailed(CudaApi.cuEventElapsedTime(out float milliseconds, start.Handle, Handle), "measuring the time between two events");
+        return TimeSpan.FromMilliseconds(milliseconds);
+    }
+
+    /// <summary>Destroys the event; does nothing for an adopted one. A second call does nothing.</summary>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) == 0 && IsOwned)
+        {
+            Context.Release(_handle, CudaApi.cuEventDestroy_v2);
+        }
+    }
+
+    internal static CudaEvent Create(CudaContext context, bool timing, bool blocking)
+    {
+        uint flags = (timing ? 0 : DisableTiming) | (blocking ? BlockingSync : 0);
+        using CudaContextScope scope = context.Activate();
+        CudaException.ThrowIfFailed(CudaApi.cuEventCreate(out nint handle, flags), $"creating an event on {context.Device}");
+        return new CudaEvent(context, handle, isOwned: true);
+    }
+}
