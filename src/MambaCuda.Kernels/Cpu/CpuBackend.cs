@@ -87,6 +87,8 @@ public sealed unsafe partial class CpuBackend : Backend
 
     private static float* Floats(in MatrixView view) => (float*)Pointer(view);
 
+    private static FloatRows Rows(in MatrixView view) => new(Floats(view), view.RowStride);
+
     private static int* Integers(in MatrixView view) => (int*)Pointer(view);
 
     /// <summary>Cuts <paramref name="items"/> into parts of at least <paramref name="minimum"/>, a few for each thread so that a slow core gets fewer.</summary>

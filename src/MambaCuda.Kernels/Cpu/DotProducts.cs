@@ -42,12 +42,14 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
         }
     }
 
+    [SkipLocalsInit]
     private static void Six(
         float* x, long xStride, byte* weight, long weightStride, int outputs, int inputs, float* bias, float* y, long yStride)
     {
         float* x0 = x, x1 = x0 + xStride, x2 = x1 + xStride, x3 = x2 + xStride, x4 = x3 + xStride, x5 = x4 + xStride;
         int whole = inputs - (inputs % TWidth.Count);
         int output = 0;
+        float* sums = stackalloc float[24 * TWidth.Count];
         for (; output <= outputs - 4; output += 4)
         {
             byte* w0 = weight + (output * weightStride), w1 = w0 + weightStride, w2 = w1 + weightStride, w3 = w2 + weightStride;
@@ -94,12 +96,34 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
                 a53 = TWidth.MultiplyAdd(v, b3, a53);
             }
 
-            Finish(a00, a01, a02, a03, x0, w0, weightStride, whole, inputs, bias, output, y);
-            Finish(a10, a11, a12, a13, x1, w0, weightStride, whole, inputs, bias, output, y + yStride);
-            Finish(a20, a21, a22, a23, x2, w0, weightStride, whole, inputs, bias, output, y + (2 * yStride));
-            Finish(a30, a31, a32, a33, x3, w0, weightStride, whole, inputs, bias, output, y + (3 * yStride));
-            Finish(a40, a41, a42, a43, x4, w0, weightStride, whole, inputs, bias, output, y + (4 * yStride));
-            Finish(a50, a51, a52, a53, x5, w0, weightStride, whole, inputs, bias, output, y + (5 * yStride));
+            TWidth.Store(a00, sums);
+            TWidth.Store(a01, sums + TWidth.Count);
+            TWidth.Store(a02, sums + (2 * TWidth.Count));
+            TWidth.Store(a03, sums + (3 * TWidth.Count));
+            TWidth.Store(a10, sums + (4 * TWidth.Count));
+            TWidth.Store(a11, sums + (5 * TWidth.Count));
+            TWidth.Store(a12, sums + (6 * TWidth.Count));
+            TWidth.Store(a13, sums + (7 * TWidth.Count));
+            TWidth.Store(a20, sums + (8 * TWidth.Count));
+            TWidth.Store(a21, sums + (9 * TWidth.Count));
+            TWidth.Store(a22, sums + (10 * TWidth.Count));
+            TWidth.Store(a23, sums + (11 * TWidth.Count));
+            TWidth.Store(a30, sums + (12 * TWidth.Count));
+            TWidth.Store(a31, sums + (13 * TWidth.Count));
+            TWidth.Store(a32, sums + (14 * TWidth.Count));
+            TWidth.Store(a33, sums + (15 * TWidth.Count));
+            TWidth.Store(a40, sums + (16 * TWidth.Count));
+            TWidth.Store(a41, sums + (17 * TWidth.Count));
+            TWidth.Store(a42, sums + (18 * TWidth.Count));
+            TWidth.Store(a43, sums + (19 * TWidth.Count));
+            TWidth.Store(a50, sums + (20 * TWidth.Count));
+            TWidth.Store(a51, sums + (21 * TWidth.Count));
+            TWidth.Store(a52, sums + (22 * TWidth.Count));
+            TWidth.Store(a53, sums + (23 * TWidth.Count));
+            for (int row = 0; row < 6; row++)
+            {
+                Finish(sums + (row * 4 * TWidth.Count), x + (row * xStride), w0, weightStride, whole, inputs, bias, output, y + (row * yStride));
+            }
         }
 
         for (int row = 0; row < 6; row++)
@@ -108,12 +132,14 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
         }
     }
 
+    [SkipLocalsInit]
     private static void Three(
         float* x, long xStride, byte* weight, long weightStride, int outputs, int inputs, float* bias, float* y, long yStride)
     {
         float* x0 = x, x1 = x0 + xStride, x2 = x1 + xStride;
         int whole = inputs - (inputs % TWidth.Count);
         int output = 0;
+        float* sums = stackalloc float[12 * TWidth.Count];
         for (; output <= outputs - 4; output += 4)
         {
             byte* w0 = weight + (output * weightStride), w1 = w0 + weightStride, w2 = w1 + weightStride, w3 = w2 + weightStride;
@@ -142,9 +168,22 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
                 a23 = TWidth.MultiplyAdd(v2, b, a23);
             }
 
-            Finish(a00, a01, a02, a03, x0, w0, weightStride, whole, inputs, bias, output, y);
-            Finish(a10, a11, a12, a13, x1, w0, weightStride, whole, inputs, bias, output, y + yStride);
-            Finish(a20, a21, a22, a23, x2, w0, weightStride, whole, inputs, bias, output, y + (2 * yStride));
+            TWidth.Store(a00, sums);
+            TWidth.Store(a01, sums + TWidth.Count);
+            TWidth.Store(a02, sums + (2 * TWidth.Count));
+            TWidth.Store(a03, sums + (3 * TWidth.Count));
+            TWidth.Store(a10, sums + (4 * TWidth.Count));
+            TWidth.Store(a11, sums + (5 * TWidth.Count));
+            TWidth.Store(a12, sums + (6 * TWidth.Count));
+            TWidth.Store(a13, sums + (7 * TWidth.Count));
+            TWidth.Store(a20, sums + (8 * TWidth.Count));
+            TWidth.Store(a21, sums + (9 * TWidth.Count));
+            TWidth.Store(a22, sums + (10 * TWidth.Count));
+            TWidth.Store(a23, sums + (11 * TWidth.Count));
+            for (int row = 0; row < 3; row++)
+            {
+                Finish(sums + (row * 4 * TWidth.Count), x + (row * xStride), w0, weightStride, whole, inputs, bias, output, y + (row * yStride));
+            }
         }
 
         for (int row = 0; row < 3; row++)
@@ -153,10 +192,12 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
         }
     }
 
+    [SkipLocalsInit]
     private static void One(float* x, byte* weight, long weightStride, int outputs, int inputs, float* bias, float* y)
     {
         int whole = inputs - (inputs % TWidth.Count);
         int output = 0;
+        float* sums = stackalloc float[4 * TWidth.Count];
         for (; output <= outputs - 4; output += 4)
         {
             byte* w0 = weight + (output * weightStride), w1 = w0 + weightStride, w2 = w1 + weightStride, w3 = w2 + weightStride;
@@ -171,7 +212,11 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
                 a3 = TWidth.MultiplyAdd(v, TWidth.LoadStored<TStored>(w3 + at), a3);
             }
 
-            Finish(a0, a1, a2, a3, x, w0, weightStride, whole, inputs, bias, output, y);
+            TWidth.Store(a0, sums);
+            TWidth.Store(a1, sums + TWidth.Count);
+            TWidth.Store(a2, sums + (2 * TWidth.Count));
+            TWidth.Store(a3, sums + (3 * TWidth.Count));
+            Finish(sums, x, w0, weightStride, whole, inputs, bias, output, y);
         }
 
         Rest(x, weight, weightStride, output, outputs, inputs, bias, y);
@@ -195,23 +240,23 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
         }
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Finish(
-        TVector a0, TVector a1, TVector a2, TVector a3, float* x, byte* weight, long weightStride, int whole, int inputs, float* bias, int output, float* y)
+    /// <summary>
+    /// Sums one row's four vectors and stores the results. The vectors come by way of memory, once a tile: handed over in registers they would
+    /// be alive across calls, and the compiler would then write each to the stack at every step of the loop.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void Finish(float* sums, float* x, byte* weight, long weightStride, int whole, int inputs, float* bias, int output, float* y)
     {
-        float s0 = TWidth.Sum(a0), s1 = TWidth.Sum(a1), s2 = TWidth.Sum(a2), s3 = TWidth.Sum(a3);
-        if (whole < inputs)
+        for (int o = 0; o < 4; o++)
         {
-            s0 += Tail(x, weight, whole, inputs);
-            s1 += Tail(x, weight + weightStride, whole, inputs);
-            s2 += Tail(x, weight + (2 * weightStride), whole, inputs);
-            s3 += Tail(x, weight + (3 * weightStride), whole, inputs);
-        }
+            float sum = TWidth.Sum(TWidth.Load(sums + (o * TWidth.Count)));
+            if (whole < inputs)
+            {
+                sum += Tail(x, weight + (o * weightStride), whole, inputs);
+            }
 
-        y[output] = s0 + (bias != null ? bias[output] : 0);
-        y[output + 1] = s1 + (bias != null ? bias[output + 1] : 0);
-        y[output + 2] = s2 + (bias != null ? bias[output + 2] : 0);
-        y[output + 3] = s3 + (bias != null ? bias[output + 3] : 0);
+            y[output + o] = sum + (bias != null ? bias[output + o] : 0);
+        }
     }
 
     private static float Tail(float* x, byte* weight, int from, int to)

@@ -11,6 +11,8 @@ internal unsafe interface IVectorWidth<TVector>
 
     static abstract TVector Load(float* source);
 
+    static abstract void Store(TVector vector, float* destination);
+
     static abstract TVector LoadStored<TStored>(byte* source) where TStored : struct, IStoredFloat;
 
     /// <summary>left * right + addend, rounded once where the processor can.</summary>
@@ -27,6 +29,8 @@ internal readonly unsafe struct Width256 : IVectorWidth<Vector256<float>>
 
     public static Vector256<float> Load(float* source) => Vector256.Load(source);
 
+    public static void Store(Vector256<float> vector, float* destination) => vector.Store(destination);
+
     public static Vector256<float> LoadStored<TStored>(byte* source) where TStored : struct, IStoredFloat => TStored.Load256(source);
 
     public static Vector256<float> MultiplyAdd(Vector256<float> left, Vector256<float> right, Vector256<float> addend) =>
@@ -42,6 +46,8 @@ internal readonly unsafe struct Width512 : IVectorWidth<Vector512<float>>
     public static Vector512<float> Zero => Vector512<float>.Zero;
 
     public static Vector512<float> Load(float* source) => Vector512.Load(source);
+
+    public static void Store(Vector512<float> vector, float* destination) => vector.Store(destination);
 
     public static Vector512<float> LoadStored<TStored>(byte* source) where TStored : struct, IStoredFloat => TStored.Load512(source);
 

@@ -23,12 +23,34 @@ public sealed unsafe partial class CpuBackend
         private const int TileSteps = 32;
 
         private readonly SelectiveScanForwardArgs _args;
+        private readonly FloatRows _u;
+        private readonly FloatRows _delta;
+        private readonly FloatRows _a;
+        private readonly FloatRows _b;
+        private readonly FloatRows _c;
+        private readonly FloatRows _d;
+        private readonly FloatRows _z;
+        private readonly FloatRows _deltaBias;
+        private readonly FloatRows _initialState;
+        private readonly FloatRows _finalState;
+        private readonly FloatRows _y;
         private readonly int _groupChannels;
         private readonly int _blocksPerGroup;
 
         public ScanBody(in SelectiveScanForwardArgs args)
         {
             _args = args;
+            _u = Rows(args.U);
+            _delta = Rows(args.Delta);
+            _a = Rows(args.A);
+            _b = Rows(args.B);
+            _c = Rows(args.C);
+            _d = Rows(args.D);
+            _z = Rows(args.Z);
+            _deltaBias = Rows(args.DeltaBias);
+            _initialState = Rows(args.InitialState);
+            _finalState = Rows(args.FinalState);
+            _y = Rows(args.Y);
             int groups = args.ConstantB && args.ConstantC ? 1 : (args.ConstantB ? args.C : args.B).Columns / (int)args.A.Rows;
             _groupChannels = args.U.Columns / groups;
             _blocksPerGroup = CpuBackend.Parts(_groupChannels, BlockChannels);
@@ -58,8 +80,8 @@ public sealed unsafe partial class CpuBackend
                 for (int n = 0; n < stateSize; n++)
                 {
                     // exp(delta A) is exp2(delta A log2(e)): the factor is folded in once.
-                    (Get(_args.A, n, first + c, lanes) * VectorMath.Log2E).Store(a + (n * BlockChannels) + c);
-                    (_args.InitialState.IsNone ? Vector<float>.Zero : Get(_args.InitialState, stateRow + n, first + c, lanes)).Store(state + (n * BlockChannels) + c);
+                    (_a.Get(n, first + c, lanes) * VectorMath.Log2E).Store(a + (n * BlockChannels) + c);
+                    _initialState.GetOrZero(stateRow + n, first + c, lanes).Store(state + (n * BlockChannels) + c);
                 }
             }
 
@@ -72,11 +94,11 @@ public sealed unsafe partial class CpuBackend
                 }
             }
 
-            for (int c = 0; !_args.FinalState.IsNone && c < channels; c += Vector<float>.Count)
+            for (int c = 0; !_finalState.IsNone && c < channels; c += Vector<float>.Count)
             {
                 for (int n = 0; n < stateSize; n++)
                 {
-                    Set(_args.FinalState, stateRow + n, first + c, Math.Min(Vector<float>.Count, channels - c), Vector.Load(state + (n * BlockChannels) + c));
+                    _finalState.Set(stateRow + n, first + c, Math.Min(Vector<float>.Count, channels - c), Vector.Load(state + (n * BlockChannels) + c));
                 }
             }
         }
@@ -85,21 +107,21 @@ public sealed unsafe partial class CpuBackend
         private void Walk(long start, long end, int group, int channel, int lanes, float* a, float* state)
         {
             int stateSize = (int)_args.A.Rows;
-            Vector<float> deltaBias = _args.DeltaBias.IsNone ? Vector<float>.Zero : Get(_args.DeltaBias, 0, channel, lanes);
-            Vector<float> d = _args.D.IsNone ? Vector<float>.Zero : Get(_args.D, 0, channel, lanes);
+            Vector<float> deltaBias = _deltaBias.GetOrZero(0, channel, lanes);
+            Vector<float> d = _d.GetOrZero(0, channel, lanes);
             bool constant = _args.ConstantB || _args.ConstantC;
             for (long t = start; t < end; t++)
             {
-                Vector<float> u = Get(_args.U, t, channel, lanes);
-                Vector<float> delta = Get(_args.Delta, t, channel, lanes) + deltaBias;
+                Vector<float> u = _u.Get(t, channel, lanes);
+                Vector<float> delta = _delta.Get(t, channel, lanes) + deltaBias;
                 delta = _args.DeltaSoftplus ? VectorMath.Softplus(delta) : delta;
                 Vector<float> y = constant
                     ? StepWithConstants(t, group, channel, lanes, delta, delta * u, a, state)
                     : Step(
-                        (float*)CpuBackend.Row(_args.B, t) + (group * stateSize), (float*)CpuBackend.Row(_args.C, t) + (group * stateSize), stateSize,
+                        _b.Row(t) + (group * stateSize), _c.Row(t) + (group * stateSize), stateSize,
                         delta, delta * u, a, state);
                 y = Vector.FusedMultiplyAdd(d, u, y);
-                Set(_args.Y, t, channel, lanes, _args.Z.IsNone ? y : y * VectorMath.Silu(Get(_args.Z, t, channel, lanes)));
+                _y.Set(t, channel, lanes, _z.IsNone ? y : y * VectorMath.Silu(_z.Get(t, channel, lanes)));
             }
         }
 
@@ -127,11 +149,11 @@ public sealed unsafe partial class CpuBackend
             for (int n = 0; n < stateSize; n++, a += BlockChannels, state += BlockChannels)
             {
                 Vector<float> b = _args.ConstantB
-                    ? Get(_args.B, n, channel, lanes)
-                    : new Vector<float>(((float*)CpuBackend.Row(_args.B, t))[(group * stateSize) + n]);
+                    ? _b.Get(n, channel, lanes)
+                    : new Vector<float>(_b.Row(t)[(group * stateSize) + n]);
                 Vector<float> c = _args.ConstantC
-                    ? Get(_args.C, n, channel, lanes)
-                    : new Vector<float>(((float*)CpuBackend.Row(_args.C, t))[(group * stateSize) + n]);
+                    ? _c.Get(n, channel, lanes)
+                    : new Vector<float>(_c.Row(t)[(group * stateSize) + n]);
                 Vector<float> h = Vector.FusedMultiplyAdd(VectorMath.Exp2(delta * Vector.Load(a)), Vector.Load(state), deltaU * b);
                 h.Store(state);
                 y = Vector.FusedMultiplyAdd(h, c, y);
