@@ -12,6 +12,7 @@ public sealed class MambaState : IDisposable
     private readonly DeviceBuffer _buffer;
     private readonly long[] _tokenCounts;
     private readonly int[][] _pending;
+    private readonly int[] _pendingCounts;
 
     internal MambaState(MambaModel model, int slotCount)
     {
@@ -20,6 +21,7 @@ public sealed class MambaState : IDisposable
         SlotCount = slotCount;
         _tokenCounts = new long[slotCount];
         _pending = new int[slotCount][];
+        _pendingCounts = new int[slotCount];
         Array.Fill(_pending, []);
         _buffer = model.Backend.Allocate(checked(LayerRows * model.Config.LayerCount * model.Config.IntermediateSize * sizeof(float)));
     }
@@ -46,21 +48,19 @@ public sealed class MambaState : IDisposable
     /// Tokens that belong to the sequence in a slot but have not been run through the model yet: after generation, the last one.
     /// Whoever continues the sequence runs them first.
     /// </summary>
-    public ReadOnlySpan<int> PendingTokens(int slot = 0) => _pending[slot];
+    public ReadOnlySpan<int> PendingTokens(int slot = 0) => _pending[slot].AsSpan(0, _pendingCounts[slot]);
 
     /// <summary>Sets <see cref="PendingTokens"/>.</summary>
     public void SetPendingTokens(ReadOnlySpan<int> tokenIds, int slot = 0)
     {
-        int[] pending = _pending[slot];
-        if (pending.Length == tokenIds.Length)
+        // The array stays, since a generation sets and clears one token at every step.
+        if (_pending[slot].Length < tokenIds.Length)
         {
-            // The one pending token of a generation changes at every step.
-            tokenIds.CopyTo(pending);
+            _pending[slot] = new int[tokenIds.Length];
         }
-        else
-        {
-            _pending[slot] = tokenIds.ToArray();
-        }
+
+        tokenIds.CopyTo(_pending[slot]);
+        _pendingCounts[slot] = tokenIds.Length;
     }
 
     /// <summary>Puts the sequence in a slot back to its start: zero state, no tokens.</summary>
@@ -72,7 +72,7 @@ public sealed class MambaState : IDisposable
         }
 
         _tokenCounts[slot] = 0;
-        _pending[slot] = [];
+        SetPendingTokens([], slot);
     }
 
     /// <summary>A second state, equal and independent.</summary>
@@ -103,7 +103,7 @@ public sealed class MambaState : IDisposable
         }
 
         destination._tokenCounts[destinationSlot] = _tokenCounts[slot];
-        destination._pending[destinationSlot] = [.. _pending[slot]];
+        destination.SetPendingTokens(PendingTokens(slot), destinationSlot);
     }
 
     /// <summary>The sequence in a slot as bytes: a versioned format with a checksum, bound to the model. See <see cref="Restore"/>.</summary>
@@ -118,7 +118,7 @@ public sealed class MambaState : IDisposable
             done += count;
         }
 
-        return StateSnapshot.Write(_model.Fingerprint, _tokenCounts[slot], _pending[slot], values);
+        return StateSnapshot.Write(_model.Fingerprint, _tokenCounts[slot], PendingTokens(slot), values);
     }
 
     /// <summary>Puts a <see cref="Snapshot"/> into a slot.</summary>
@@ -136,7 +136,7 @@ public sealed class MambaState : IDisposable
         }
 
         _tokenCounts[slot] = tokenCount;
-        _pending[slot] = pending;
+        SetPendingTokens(pending, slot);
     }
 
     /// <summary>Writes a <see cref="Snapshot"/> to a file; the file is the old one or the whole new one, never a part.</summary>

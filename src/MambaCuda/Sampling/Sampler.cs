@@ -1,0 +1,294 @@
+using System.Security.Cryptography;
+
+namespace MambaCuda;
+
+/// <summary>
+/// Chooses the next token of one sequence from its logits. Keeps the random numbers and the tokens seen; allocates only when it is made and
+/// while the set of seen tokens grows.
+/// </summary>
+public sealed class Sampler
+{
+    private readonly SamplingOptions _options;
+    private readonly Dictionary<int, int> _seen = [];
+    private readonly float[] _values;
+    private readonly int[] _ids;
+    private RandomStream _random;
+
+    /// <summary>Creates a sampler for a sequence.</summary>
+    /// <param name="options">How to choose.</param>
+    /// <param name="vocabularySize">The number of logits.</param>
+    /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
+    public Sampler(SamplingOptions options, int vocabularySize)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(vocabularySize);
+        options.Validate();
+        _options = options;
+        _values = new float[vocabularySize];
+        _ids = new int[vocabularySize];
+        Seed = options.Seed ?? BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
+        _random = new RandomStream(Seed);
+    }
+
+    /// <summary>The seed in use: the one asked for, or the one drawn.</summary>
+    public ulong Seed { get; }
+
+    /// <summary>Tells of tokens that count as seen for the penalties: the prompt's. Chosen tokens count by themselves.</summary>
+    public void Observe(ReadOnlySpan<int> tokenIds)
+    {
+        if (_options.HasPenalties)
+        {
+            foreach (int id in tokenIds)
+            {
+                _seen[id] = _seen.GetValueOrDefault(id) + 1;
+            }
+        }
+    }
+
+    /// <summary>Chooses a token. Equal logits are ordered by id, the lower first.</summary>
+    /// <param name="logits">The model's logits, one for each token of the vocabulary. They are not changed.</param>
+    /// <exception cref="ArithmeticException">A logit is NaN or infinite, or all are minus infinity: the model's weights or state are damaged.</exception>
+    public SampledToken Sample(ReadOnlySpan<float> logits)
+    {
+        if (logits.Length != _values.Length)
+        {
+            throw new ArgumentException($"{logits.Length} logits were given for a vocabulary of {_values.Length}.", nameof(logits));
+        }
+
+        CheckFinite(logits);
+        logits.CopyTo(_values);
+        Penalize();
+        int chosen = _options.Temperature == 0 ? IndexOfLargest(_values) : Draw();
+        Observe([chosen]);
+        return new SampledToken(chosen, (float)(logits[chosen] - LogSumExp(logits)));
+    }
+
+    private static void CheckFinite(ReadOnlySpan<float> logits)
+    {
+        bool any = false;
+        for (int id = 0; id < logits.Length; id++)
+        {
+            float value = logits[id];
+            if (float.IsNaN(value) || float.IsPositiveInfinity(value))
+            {
+                throw new ArithmeticException($"The logit of token {id} is {value}: the model's weights or its state are damaged.");
+            }
+
+            any |= value > float.NegativeInfinity;
+        }
+
+        if (!any)
+        {
+            throw new ArithmeticException("All logits are minus infinity: no token can be chosen.");
+        }
+    }
+
+    private static int IndexOfLargest(ReadOnlySpan<float> values)
+    {
+        int best = 0;
+        for (int id = 1; id < values.Length; id++)
+        {
+            best = values[id] > values[best] ? id : best;
+        }
+
+        return best;
+    }
+
+    private static double LogSumExp(ReadOnlySpan<float> logits)
+    {
+        float largest = logits[IndexOfLargest(logits)];
+        double sum = 0;
+        foreach (float logit in logits)
+        {
+            sum += MathF.Exp(logit - largest);
+        }
+
+        return largest + Math.Log(sum);
+    }
+
+    private void Penalize()
+    {
+        foreach ((int id, int count) in _seen)
+        {
+            float value = _values[id];
+            value = value > 0 ? value / _options.RepetitionPenalty : value * _options.RepetitionPenalty;
+            _values[id] = value - _options.PresencePenalty - (count * _options.FrequencyPenalty);
+        }
+    }
+
+    /// <summary>Makes probabilities, keeps the likely ones, draws one of them.</summary>
+    private int Draw()
+    {
+        int count = _values.Length;
+        for (int id = 0; id < count; id++)
+        {
+            _ids[id] = id;
+        }
+
+        float largest = _values[IndexOfLargest(_values)];
+        for (int i = 0; i < count; i++)
+        {
+            _values[i] = MathF.Exp((_values[i] - largest) / _options.Temperature);
+        }
+
+        if (_options.TopK > 0 && _options.TopK < count)
+        {
+            SelectLargest(_options.TopK);
+            count = _options.TopK;
+        }
+
+        // Min-p needs no order: the largest value is 1 now. Applied before top-p it would change top-p's sum, so it is applied after.
+        count = _options.TopP < 1 ? KeepTopP(count) : count;
+        if (_options.MinP > 0)
+        {
+            count = KeepAtLeast(_options.MinP, count);
+        }
+
+        double sum = 0;
+        for (int i = 0; i < count; i++)
+        {
+            sum += _values[i];
+        }
+
+        double left = _random.NextDouble() * sum;
+        for (int i = 0; i < count; i++)
+        {
+            left -= _values[i];
+            if (left < 0)
+            {
+                return _ids[i];
+            }
+        }
+
+        // Rounding may leave a crumb at the end: it belongs to the last token that has any probability.
+        int last = count - 1;
+        while (_values[last] == 0)
+        {
+            last--;
+        }
+
+        return _ids[last];
+    }
+
+    /// <summary>The most probable values that together reach top-p, largest first; looked for among a growing number of candidates.</summary>
+    private int KeepTopP(int count)
+    {
+        double total = 0;
+        for (int i = 0; i < count; i++)
+        {
+            total += _values[i];
+        }
+
+        for (int candidates = 64; ; candidates *= 8)
+        {
+            candidates = Math.Min(candidates, count);
+            if (candidates < count)
+            {
+                SelectLargest(candidates, count);
+            }
+
+            Sort(candidates);
+            double sum = 0;
+            for (int i = 0; i < candidates; i++)
+            {
+                sum += _values[i];
+                if (sum >= _options.TopP * total)
+                {
+                    return i + 1;
+                }
+            }
+
+            if (candidates == count)
+            {
+                return count;
+            }
+        }
+    }
+
+    private int KeepAtLeast(float minimum, int count)
+    {
+        int kept = 0;
+        for (int i = 0; i < count; i++)
+        {
+            if (_values[i] >= minimum)
+            {
+                (_values[kept], _ids[kept]) = (_values[i], _ids[i]);
+                kept++;
+            }
+        }
+
+        return kept;
+    }
+
+    private void SelectLargest(int wanted) => SelectLargest(wanted, _values.Length);
+
+    /// <summary>Quickselect: brings the <paramref name="wanted"/> largest of the first <paramref name="count"/> values to the front.</summary>
+    private void SelectLargest(int wanted, int count)
+    {
+        int low = 0, high = count - 1;
+        while (low < high)
+        {
+            int middle = low + ((high - low) / 2);
+            (float pivot, int pivotId) = (_values[middle], _ids[middle]);
+            int i = low, j = high;
+            while (i <= j)
+            {
+                while (Before(_values[i], _ids[i], pivot, pivotId))
+                {
+                    i++;
+                }
+
+                while (Before(pivot, pivotId, _values[j], _ids[j]))
+                {
+                    j--;
+                }
+
+                if (i <= j)
+                {
+                    (_values[i], _values[j]) = (_values[j], _values[i]);
+                    (_ids[i], _ids[j]) = (_ids[j], _ids[i]);
+                    i++;
+                    j--;
+                }
+            }
+
+            if (wanted - 1 <= j)
+            {
+                high = j;
+            }
+            else if (wanted - 1 >= i)
+            {
+                low = i;
+            }
+            else
+            {
+                return;
+            }
+        }
+    }
+
+    /// <summary>Sorts the first values, largest first, equal ones by id.</summary>
+    private void Sort(int count)
+    {
+        Array.Sort(_values, _ids, 0, count);
+        Array.Reverse(_values, 0, count);
+        Array.Reverse(_ids, 0, count);
+        for (int from = 0; from < count;)
+        {
+            int to = from + 1;
+            while (to < count && _values[to] == _values[from])
+            {
+                to++;
+            }
+
+            if (to - from > 1)
+            {
+                Array.Sort(_ids, from, to - from);
+            }
+
+            from = to;
+        }
+    }
+
+    private static bool Before(float left, int leftId, float right, int rightId) => left > right || (left == right && leftId < rightId);
+}
