@@ -4,10 +4,14 @@ namespace MambaCuda;
 internal static class WeightFiles
 {
     public const string Safetensors = "model.safetensors";
+    public const string SafetensorsIndex = "model.safetensors.index.json";
 
     private static readonly (string Name, Func<string, TensorFile> Open)[] Known =
     [
         (Safetensors, SafetensorsFile.Open),
+        (SafetensorsIndex, ShardedFile.OpenSafetensors),
+        ("pytorch_model.bin", PyTorchFile.Open),
+        ("pytorch_model.bin.index.json", ShardedFile.OpenPyTorch),
     ];
 
     public static TensorFile Open(string directory)
