@@ -1,0 +1,28 @@
+namespace MambaCuda;
+
+/// <summary>Rewrites a checkpoint of either public layout in the Hugging Face layout.</summary>
+public static class CheckpointConverter
+{
+    private static readonly string[] Companions =
+        ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt", "generation_config.json"];
+
+    /// <summary>Converts a checkpoint. Its tokenizer files, where there are some, come along.</summary>
+    /// <param name="source">The folder of the checkpoint.</param>
+    /// <param name="destination">The folder to write; created where it is absent. A checkpoint in it is replaced when the new one is complete.</param>
+    /// <param name="options">Type and sharding; null for one file with the types as they are.</param>
+    /// <param name="progress">Is told how far it has come, or null.</param>
+    /// <param name="cancellationToken">Ends the conversion and removes what was written.</param>
+    /// <exception cref="CheckpointException">The checkpoint cannot be read, or the new one not written.</exception>
+    public static void Convert(
+        string source,
+        string destination,
+        CheckpointSaveOptions? options = null,
+        IProgress<CheckpointProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        using Checkpoint checkpoint = Checkpoint.Open(source);
+        IEnumerable<string> companions = Companions.Select(name => Path.Combine(source, name)).Where(File.Exists);
+        CheckpointWriter.Write(
+            destination, checkpoint.Config, expected => checkpoint[expected.Name], options, companions, progress, cancellationToken);
+    }
+}
