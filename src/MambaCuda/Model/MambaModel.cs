@@ -110,9 +110,15 @@ public sealed class MambaModel : IDisposable
         return new MambaState(this, slotCount);
     }
 
-    /// <summary>The bytes of device memory that a pass over this many tokens takes besides weights and states.</summary>
-    public long WorkspaceBytes(long tokens) =>
-        ForwardWorkspace.ByteLengthFor(Config, Backend.ActivationType, (int)Math.Clamp(tokens, 1, ChunkTokens));
+    /// <summary>The bytes of device memory that a pass takes besides weights and states.</summary>
+    /// <param name="config">The sizes.</param>
+    /// <param name="activation">The backend's activation type.</param>
+    /// <param name="tokens">The number of tokens; above <see cref="ChunkTokens"/> no more memory is needed.</param>
+    public static long WorkspaceBytes(MambaConfig config, DataType activation, long tokens)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        return ForwardWorkspace.ByteLengthFor(config, activation, (int)Math.Clamp(tokens, 1, ChunkTokens));
+    }
 
     /// <summary>Runs tokens of one or several sequences, each going on from its state, which is left where the last token took it.</summary>
     /// <param name="tokenIds">The tokens of all sequences, one sequence after the other.</param>

@@ -23,7 +23,7 @@ public sealed class MambaState : IDisposable
         _pending = new int[slotCount][];
         _pendingCounts = new int[slotCount];
         Array.Fill(_pending, []);
-        _buffer = model.Backend.Allocate(checked(LayerRows * model.Config.LayerCount * model.Config.IntermediateSize * sizeof(float)));
+        _buffer = model.Backend.Allocate(checked(slotCount * BytesFor(model.Config)));
     }
 
     /// <summary>How many sequences it holds.</summary>
@@ -31,6 +31,13 @@ public sealed class MambaState : IDisposable
 
     /// <summary>The model whose state it is.</summary>
     public MambaModel Model => _model;
+
+    /// <summary>The bytes that the state of one sequence takes, however long the sequence is.</summary>
+    public static long BytesFor(MambaConfig config)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        return checked((long)config.LayerCount * (config.ConvKernel - 1 + config.StateSize) * config.IntermediateSize * sizeof(float));
+    }
 
     /// <summary>The bytes that one sequence's state takes on the device.</summary>
     public long BytesPerSlot => _buffer.ByteLength / SlotCount;
