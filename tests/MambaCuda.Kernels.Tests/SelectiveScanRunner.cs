@@ -1,0 +1,119 @@
+using MambaCuda.Testing;
+
+namespace MambaCuda.Kernels.Tests;
+
+/// <summary>Which memory y shares.</summary>
+internal enum ScanOutput
+{
+    OwnMemory,
+    OverU,
+    OverZ,
+}
+
+/// <summary>How the operands of a scan lie in memory, and by which operation it is run.</summary>
+internal readonly record struct ScanPlacement()
+{
+    public ScanOutput Output { get; init; } = ScanOutput.OwnMemory;
+
+    /// <summary>Initial and final state are one view.</summary>
+    public bool StateInPlace { get; init; }
+
+    /// <summary>Nobody asks for the final state; the result's is all zero.</summary>
+    public bool WithoutFinalState { get; init; }
+
+    /// <summary>Elements between rows.</summary>
+    public int Gap { get; init; } = GuardedMatrix.UsualGap;
+
+    /// <summary>By <see cref="Backend.SelectiveStateUpdate"/>.</summary>
+    public bool OneTokenUpdate { get; init; }
+}
+
+/// <summary>Runs selective scans on a backend, guard words around every operand.</summary>
+internal static class SelectiveScanRunner
+{
+    /// <summary>Runs one; slots that no sequence has are checked to be untouched, and are zero in the result.</summary>
+    public static SelectiveScanResult<float> Run(Backend backend, SelectiveScanInputs inputs, ScanPlacement placement)
+    {
+        int tokens = inputs.Tokens, channels = inputs.Channels, stateSize = inputs.StateSize, gap = placement.Gap;
+        int stateRows = inputs.SlotCount * stateSize;
+        DataType activation = backend.ActivationType;
+        GuardedMatrix Activation(float[] values, bool written) => written
+            ? GuardedMatrix.Output(backend, activation, tokens, channels, values, gap)
+            : GuardedMatrix.Input(backend, activation, tokens, channels, values, gap);
+        GuardedMatrix InputMatrix(float[] values, bool constant) => constant
+            ? GuardedMatrix.Input(backend, DataType.Float32, stateSize, channels, values, gap)
+            : GuardedMatrix.Input(backend, activation, tokens, inputs.Groups * stateSize, values, gap);
+        GuardedMatrix? PerChannel(float[]? values) => values is null ? null : GuardedMatrix.Input(backend, DataType.Float32, 1, channels, values, gap);
+
+        using GuardedMatrix u = Activation(inputs.U, placement.Output == ScanOutput.OverU);
+        using GuardedMatrix delta = Activation(inputs.Delta, written: false);
+        using GuardedMatrix? z = inputs.Z is null ? null : Activation(inputs.Z, placement.Output == ScanOutput.OverZ);
+        using GuardedMatrix? ownY = placement.Output == ScanOutput.OwnMemory
+            ? GuardedMatrix.Output(backend, activation, tokens, channels, gap: gap) : null;
+        GuardedMatrix y = ownY ?? (placement.Output == ScanOutput.OverU ? u : z!);
+        using GuardedMatrix a = GuardedMatrix.Input(backend, DataType.Float32, stateSize, channels, inputs.A, gap);
+        using GuardedMatrix b = InputMatrix(inputs.B, inputs.ConstantB);
+        using GuardedMatrix c = InputMatrix(inputs.C, inputs.ConstantC);
+        using GuardedMatrix? d = PerChannel(inputs.D);
+        using GuardedMatrix? bias = PerChannel(inputs.DeltaBias);
+        float[]? initial = placement.StateInPlace ? inputs.InitialState ?? new float[stateRows * channels] : null;
+        using GuardedMatrix? final = placement.WithoutFinalState
+            ? null : GuardedMatrix.Output(backend, DataType.Float32, stateRows, channels, initial, gap);
+        using GuardedMatrix? ownInitial = placement.StateInPlace || inputs.InitialState is null
+            ? null : GuardedMatrix.Input(backend, DataType.Float32, stateRows, channels, inputs.InitialState, gap);
+
+        SelectiveScanForwardArgs args = new()
+        {
+            U = u.View,
+            Delta = delta.View,
+            A = a.View,
+            B = b.View,
+            C = c.View,
+            D = d?.View ?? default,
+            Z = z?.View ?? default,
+            DeltaBias = bias?.View ?? default,
+            DeltaSoftplus = inputs.DeltaSoftplus,
+            ConstantB = inputs.ConstantB,
+            ConstantC = inputs.ConstantC,
+            Sequences = SequenceLayout.Packed(inputs.Lengths, inputs.Slots),
+            InitialState = placement.StateInPlace ? final!.View : ownInitial?.View ?? default,
+            FinalState = final?.View ?? default,
+            Y = y.View,
+        };
+        if (placement.OneTokenUpdate)
+        {
+            backend.SelectiveStateUpdate(args);
+        }
+        else
+        {
+            backend.SelectiveScanForward(args);
+        }
+
+        y.AssertGuardsIntact("y");
+        final?.AssertGuardsIntact("final state");
+        final?.AssertRowsUnchanged("final state", row => !inputs.Slots.Contains(row / stateSize));
+        foreach ((string name, GuardedMatrix? operand) in new[]
+        {
+            ("u", u), ("delta", delta), ("z", z), ("A", a), ("B", b), ("C", c), ("D", d), ("delta bias", bias), ("initial state", ownInitial),
+        })
+        {
+            if (operand != y)
+            {
+                operand?.AssertUnchanged(name);
+            }
+        }
+
+        return new SelectiveScanResult<float>(y.Values(), OfTakenSlots(inputs, final?.Values() ?? new float[stateRows * channels]));
+    }
+
+    private static float[] OfTakenSlots(SelectiveScanInputs inputs, float[] state)
+    {
+        int slotSize = inputs.StateSize * inputs.Channels;
+        foreach (int slot in Enumerable.Range(0, inputs.SlotCount).Except(inputs.Slots))
+        {
+            state.AsSpan(slot * slotSize, slotSize).Clear();
+        }
+
+        return state;
+    }
+}

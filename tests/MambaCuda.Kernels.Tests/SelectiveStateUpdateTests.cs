@@ -1,0 +1,65 @@
+using MambaCuda.Testing;
+
+namespace MambaCuda.Kernels.Tests;
+
+/// <summary>One token at a time is the scan.</summary>
+public class SelectiveStateUpdateTests
+{
+    public static TheoryData<string, string> Cases => TestBackends.With(SelectiveScanCase.Names);
+
+    [Theory, MemberData(nameof(Cases))]
+    public void Steps_of_one_token_are_the_scan(string backendName, string name)
+    {
+        const int Steps = 12;
+        using Backend backend = TestBackends.Open(backendName);
+        SelectiveScanInputs all = SelectiveScanCase.Named(name).Inputs();
+        SelectiveScanInputs inputs = all.Parts(sequence => (0, Math.Min(Steps, all.Lengths[sequence])))
+            .RoundActivations(values => StoredValues.Round(values, backend.ActivationType));
+        SelectiveScanResult<float> scan = SelectiveScanRunner.Run(backend, inputs, new ScanPlacement { StateInPlace = true });
+        float[]? state = inputs.InitialState;
+        for (int t = 0; t < inputs.Lengths.Max(); t++)
+        {
+            (int, int) Step(int sequence) => (t, Math.Min(t + 1, inputs.Lengths[sequence]));
+            SelectiveScanInputs step = inputs.Parts(Step) with { InitialState = state };
+            SelectiveScanResult<float> updated = SelectiveScanRunner.Run(
+                backend, step, new ScanPlacement { StateInPlace = true, OneTokenUpdate = true, Output = (ScanOutput)(inputs.Z is null ? t % 2 : t % 3) });
+            Bits.AssertSame(new PackedParts(inputs.Lengths, Step).Rows(scan.Y, inputs.Channels), updated.Y, $"y of step {t}");
+
+            // The runner gives zeros for slots without a sequence; sequences that have ended keep what they had.
+            state ??= new float[inputs.SlotCount * inputs.StateSize * inputs.Channels];
+            foreach (int slot in step.Slots)
+            {
+                int size = inputs.StateSize * inputs.Channels;
+                updated.FinalState.AsSpan(slot * size, size).CopyTo(state.AsSpan(slot * size));
+            }
+        }
+
+        foreach (int slot in inputs.Slots)
+        {
+            int size = inputs.StateSize * inputs.Channels;
+            Bits.AssertSame(scan.FinalState[(slot * size)..((slot + 1) * size)], state![(slot * size)..((slot + 1) * size)], $"state in slot {slot}");
+        }
+    }
+
+    [Fact]
+    public void A_longer_sequence_is_refused()
+    {
+        using CpuBackend backend = new(threads: 1);
+        SelectiveScanInputs inputs = new SelectiveScanCase(2, 3, 4, 2).Inputs();
+        ShapeException exception = Assert.Throws<ShapeException>(
+            () => SelectiveScanRunner.Run(backend, inputs, new ScanPlacement { StateInPlace = true, OneTokenUpdate = true }));
+        Assert.Contains("SelectiveStateUpdate", exception.Message, StringComparison.Ordinal);
+        Assert.Contains("a sequence has 3 tokens", exception.Message, StringComparison.Ordinal);
+    }
+
+    [Theory, InlineData(false), InlineData(true)]
+    public void Two_states_are_refused(bool withoutFinalState)
+    {
+        using CpuBackend backend = new(threads: 1);
+        SelectiveScanInputs inputs = new SelectiveScanCase(2, 1, 4, 2) { InitialState = true }.Inputs();
+        ShapeException exception = Assert.Throws<ShapeException>(() => SelectiveScanRunner.Run(
+            backend, inputs, new ScanPlacement { OneTokenUpdate = true, WithoutFinalState = withoutFinalState }));
+        Assert.Contains("SelectiveStateUpdate", exception.Message, StringComparison.Ordinal);
+        Assert.Contains("one and the same view", exception.Message, StringComparison.Ordinal);
+    }
+}

@@ -1,0 +1,44 @@
+using System.Runtime.InteropServices;
+
+namespace MambaCuda.Kernels.Tests;
+
+/// <summary>Numbers as each weight type stores them, converted one by one.</summary>
+internal static class StoredValues
+{
+    /// <summary>The bytes of values, rounded to nearest even.</summary>
+    public static byte[] Encode(float[] values, DataType type) => type switch
+    {
+        DataType.Float32 => MemoryMarshal.AsBytes(values.AsSpan()).ToArray(),
+        DataType.Float16 => MemoryMarshal.AsBytes<Half>(Array.ConvertAll(values, value => (Half)value)).ToArray(),
+        DataType.BFloat16 => MemoryMarshal.AsBytes<ushort>(Array.ConvertAll(values, BFloat16Bits)).ToArray(),
+        _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Not a weight type."),
+    };
+
+    /// <summary>The values of bytes.</summary>
+    public static float[] Decode(ReadOnlySpan<byte> bytes, DataType type) => type switch
+    {
+        DataType.Float32 => MemoryMarshal.Cast<byte, float>(bytes).ToArray(),
+        DataType.Float16 => Array.ConvertAll(MemoryMarshal.Cast<byte, Half>(bytes).ToArray(), half => (float)half),
+        DataType.BFloat16 => Array.ConvertAll(
+            MemoryMarshal.Cast<byte, ushort>(bytes).ToArray(), bits => BitConverter.UInt32BitsToSingle((uint)bits << 16)),
+        _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Not a weight type."),
+    };
+
+    /// <summary>The values that remain after storing.</summary>
+    public static float[] Round(float[] values, DataType type) => Decode(Encode(values, type), type);
+
+    /// <summary>2^-24, 2^-11 or 2^-8: half the distance from 1 to the next number.</summary>
+    public static double UnitRoundoff(DataType type) => type switch
+    {
+        DataType.Float32 => Math.Pow(2, -24),
+        DataType.Float16 => Math.Pow(2, -11),
+        DataType.BFloat16 => Math.Pow(2, -8),
+        _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Not a weight type."),
+    };
+
+    private static ushort BFloat16Bits(float value)
+    {
+        uint bits = BitConverter.SingleToUInt32Bits(value);
+        return float.IsNaN(value) ? (ushort)((bits >> 16) | 0x40) : (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+    }
+}

@@ -1,0 +1,71 @@
+namespace MambaCuda.Testing;
+
+/// <summary>One row of the table of causal convolutions, for every backend and the benchmarks.</summary>
+public sealed record CausalConv1dCase(int Batch, int Length, int Channels, int Width)
+{
+    private static readonly int[] Batches = [1, 2, 7];
+    private static readonly int[] Lengths = [1, 2, 3, 31, 64, 65, 300];
+    private static readonly int[] ChannelCounts = [1, 3, 96, 130, 530];
+    private static readonly int[] Widths = [2, 3, 4];
+
+    public bool Bias { get; init; }
+
+    public bool Silu { get; init; }
+
+    public bool InitialState { get; init; }
+
+    /// <summary>Sequences of different lengths, their states in another order.</summary>
+    public bool Packed { get; init; }
+
+    /// <summary>Inputs up to 1e4.</summary>
+    public bool Large { get; init; }
+
+    /// <summary>What it is, for people and as the key of <see cref="Named"/>.</summary>
+    public string Name => string.Join(' ', new[]
+    {
+        $"b{Batch}", $"l{Length}", $"c{Channels}", $"w{Width}", Bias ? "bias" : "", Silu ? "silu" : "", InitialState ? "state" : "",
+        Packed ? "packed" : "", Large ? "large" : "",
+    }.Where(word => word.Length > 0));
+
+    /// <summary>All pairs of sizes and options, and large values.</summary>
+    public static IReadOnlyList<CausalConv1dCase> All { get; } =
+    [
+        .. from row in AllPairs.Rows(Lengths.Length, ChannelCounts.Length, Batches.Length, Widths.Length, 2, 2, 2, 2)
+           select new CausalConv1dCase(Batches[row[2]], Lengths[row[0]], ChannelCounts[row[1]], Widths[row[3]])
+           {
+               Bias = row[4] == 1,
+               Silu = row[5] == 1,
+               InitialState = row[6] == 1,
+               Packed = row[7] == 1,
+           },
+        new CausalConv1dCase(2, 100, 50, 4) { Bias = true, Silu = true, InitialState = true, Large = true },
+    ];
+
+    /// <summary>The names of all cases.</summary>
+    public static IEnumerable<string> Names => All.Select(row => row.Name);
+
+    /// <summary>The case of a name.</summary>
+    public static CausalConv1dCase Named(string name) => All.Single(row => row.Name == name);
+
+    /// <summary>The sequences of the case.</summary>
+    public PackedSequences Sequences => PackedSequences.Of(Batch, Length, Packed);
+
+    /// <summary>The operands, the same in every run.</summary>
+    public CausalConv1dInputs Inputs()
+    {
+        RandomValues random = new(Name);
+        PackedSequences sequences = Sequences;
+        return new CausalConv1dInputs
+        {
+            Lengths = sequences.Lengths,
+            Slots = sequences.Slots,
+            Channels = Channels,
+            Width = Width,
+            X = random.Normal(sequences.Lengths.Sum() * Channels, 0, Large ? 1e4f : 1),
+            Weight = random.Normal(Width * Channels, 0, 0.5f),
+            Bias = Bias ? random.Normal(Channels) : null,
+            InitialState = InitialState ? random.Normal((sequences.Slots.Max() + 1) * (Width - 1) * Channels) : null,
+            Silu = Silu,
+        };
+    }
+}

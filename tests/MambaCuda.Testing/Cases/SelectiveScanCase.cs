@@ -1,0 +1,121 @@
+namespace MambaCuda.Testing;
+
+/// <summary>
+/// One row of the table of selective scans. Every backend and the benchmarks take their shapes from it. <see cref="Inputs"/> makes the operands, the
+/// same in every run.
+/// </summary>
+public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int StateSize)
+{
+    private static readonly int[] Batches = [1, 2, 7];
+    private static readonly int[] Lengths = [1, 2, 31, 64, 65, 1000];
+    private static readonly int[] ChannelCounts = [1, 3, 96, 130];
+    private static readonly int[] StateSizes = [1, 16, 33];
+    private static readonly int[] OtherStateSizes = [4, 8, 64, 256];
+
+    /// <summary>Groups of channels that share B and C.</summary>
+    public int Groups { get; init; } = 1;
+
+    public bool Skip { get; init; } = true;
+
+    public bool Gate { get; init; } = true;
+
+    public bool DeltaBias { get; init; } = true;
+
+    public bool Softplus { get; init; } = true;
+
+    public bool InitialState { get; init; }
+
+    /// <summary>Sequences of different lengths, their states in another order.</summary>
+    public bool Packed { get; init; }
+
+    public bool ConstantB { get; init; }
+
+    public bool ConstantC { get; init; }
+
+    /// <summary>Steps up to 50, A down to -1e4, inputs up to 1e4, softplus over -100 to 100.</summary>
+    public bool Large { get; init; }
+
+    /// <summary>What it is, for people and as the key of <see cref="Named"/>.</summary>
+    public string Name => string.Join(' ', new[]
+    {
+        $"b{Batch}", $"l{Length}", $"c{Channels}", $"n{StateSize}", $"g{Groups}", Skip ? "D" : "", Gate ? "z" : "", DeltaBias ? "bias" : "",
+        Softplus ? "softplus" : "", InitialState ? "h0" : "", Packed ? "packed" : "", ConstantB ? "constB" : "", ConstantC ? "constC" : "", Large ? "large" : "",
+    }.Where(word => word.Length > 0));
+
+    /// <summary>All pairs of sizes and options, the other state sizes singly, and large values.</summary>
+    public static IReadOnlyList<SelectiveScanCase> All { get; } = [.. Pairs(), .. Single(), .. LargeValues()];
+
+    /// <summary>The names of all cases.</summary>
+    public static IEnumerable<string> Names => All.Select(row => row.Name);
+
+    /// <summary>The case of a name.</summary>
+    public static SelectiveScanCase Named(string name) => All.Single(row => row.Name == name);
+
+    /// <summary>The sequences of the case.</summary>
+    public PackedSequences Sequences => PackedSequences.Of(Batch, Length, Packed);
+
+    /// <summary>The operands, with values as a trained model has them: decays from none to all within a few steps.</summary>
+    public SelectiveScanInputs Inputs()
+    {
+        RandomValues random = new(Name);
+        PackedSequences sequences = Sequences;
+        int tokens = sequences.Lengths.Sum();
+        int states = (sequences.Slots.Max() + 1) * StateSize;
+        float[] InputMatrix(bool constant) => random.Normal(constant ? StateSize * Channels : tokens * Groups * StateSize);
+        return new SelectiveScanInputs
+        {
+            Lengths = sequences.Lengths,
+            Slots = sequences.Slots,
+            Channels = Channels,
+            StateSize = StateSize,
+            Groups = Groups,
+            U = random.Normal(tokens * Channels, 0, Large ? 1e4f : 1),
+            Delta = (Softplus, Large) switch
+            {
+                (true, false) => random.Normal(tokens * Channels, -2, 1.5f),
+                (true, true) => random.Uniform(tokens * Channels, -100, 100),
+                (false, false) => random.Uniform(tokens * Channels, 0.001f, 0.5f),
+                (false, true) => random.Uniform(tokens * Channels, 0, 50),
+            },
+            A = Large
+                ? [.. random.Uniform(StateSize * Channels, -4, 4).Select(power => -MathF.Pow(10, power))]
+                : [.. random.Uniform(StateSize * Channels, 0.5f, 1.5f).Select((factor, i) => -factor * ((i / Channels) + 1))],
+            B = InputMatrix(ConstantB),
+            C = InputMatrix(ConstantC),
+            D = Skip ? random.Normal(Channels) : null,
+            Z = Gate ? random.Normal(tokens * Channels, 0, Large ? 30 : 2) : null,
+            DeltaBias = !DeltaBias ? null : Softplus ? random.Uniform(Channels, -2, 1) : random.Uniform(Channels, 0, 0.1f),
+            InitialState = InitialState ? random.Normal(states * Channels) : null,
+            DeltaSoftplus = Softplus,
+            ConstantB = ConstantB,
+            ConstantC = ConstantC,
+        };
+    }
+
+    private static IEnumerable<SelectiveScanCase> Pairs() =>
+        from row in AllPairs.Rows(Lengths.Length, ChannelCounts.Length, Batches.Length, StateSizes.Length, 4, 2, 2, 2, 2, 2, 2, 2)
+        let channels = ChannelCounts[row[1]]
+        let constantB = row[4] is 1 or 3
+        let constantC = row[4] is 2 or 3
+        select new SelectiveScanCase(Batches[row[2]], Lengths[row[0]], channels, StateSizes[row[3]])
+        {
+            ConstantB = constantB,
+            ConstantC = constantC,
+            Groups = row[5] == 0 || (constantB && constantC) ? 1 : channels % 2 == 0 ? 2 : channels,
+            Skip = row[6] == 1,
+            Gate = row[7] == 1,
+            DeltaBias = row[8] == 1,
+            Softplus = row[9] == 1,
+            InitialState = row[10] == 1,
+            Packed = row[11] == 1,
+        };
+
+    private static IEnumerable<SelectiveScanCase> Single() =>
+        from stateSize in OtherStateSizes select new SelectiveScanCase(2, 33, 70, stateSize) { InitialState = true, Packed = true };
+
+    private static IEnumerable<SelectiveScanCase> LargeValues() =>
+    [
+        new(2, 100, 50, 16) { InitialState = true, Large = true },
+        new(2, 100, 50, 16) { InitialState = true, Large = true, Softplus = false },
+    ];
+}

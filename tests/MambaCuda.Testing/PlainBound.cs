@@ -1,0 +1,59 @@
+namespace MambaCuda.Testing;
+
+/// <summary>
+/// When an operation is right: its error against float64 is at most twice that of the plain evaluation in the type that it computes in, plus rounding.
+/// Errors are norms over one column of a group of rows (one channel of one sequence), so that a large channel does not hide a small one. Rounding is
+/// some units in the last place of what the summed terms amount to, without which a plain evaluation that happens to be exact could not be met.
+/// </summary>
+/// <param name="exact">The result in float64.</param>
+/// <param name="plain">The result of the plain evaluation, rounded to the type that results are stored in.</param>
+/// <param name="magnitude">What the terms of each result amount to without their signs.</param>
+/// <param name="columns">The row length of all of these.</param>
+public sealed class PlainBound(double[] exact, float[] plain, double[] magnitude, int columns)
+{
+    /// <summary>How many units in the last place of the terms are allowed beside the plain evaluation's error.</summary>
+    public const double RoundingUnits = 3;
+
+    /// <summary>Half of the distance from 1 to the next number: 2^-24 for float32.</summary>
+    public double UnitRoundoff { get; init; } = Math.Pow(2, -24);
+
+    /// <summary>
+    /// The largest quotient of error and bound, over all columns of groups of <paramref name="groups"/>[i] rows that lie one after the other
+    /// from <paramref name="firstRow"/> on: at most 1 where the operation is right, and NaN where the result is.
+    /// </summary>
+    public double WorstQuotient(float[] actual, IEnumerable<int> groups, int firstRow = 0)
+    {
+        double worst = 0;
+        foreach (int rows in groups)
+        {
+            for (int column = 0; column < columns; column++)
+            {
+                // Math.Max keeps NaN.
+                worst = Math.Max(worst, Quotient(actual, firstRow, rows, column));
+            }
+
+            firstRow += rows;
+        }
+
+        return worst;
+    }
+
+    private double Quotient(float[] actual, int firstRow, int rows, int column)
+    {
+        double error = 0, plainError = 0, size = 0;
+        for (int row = firstRow; row < firstRow + rows; row++)
+        {
+            int i = (row * columns) + column;
+            error += Square(actual[i] - exact[i]);
+            plainError += Square(plain[i] - exact[i]);
+            size += Square(magnitude[i]);
+        }
+
+        double bound = (2 * Math.Sqrt(plainError)) + (RoundingUnits * UnitRoundoff * Math.Sqrt(size));
+
+        // Anything is below an infinite bound: a case that overflows in the plain evaluation says nothing.
+        return !double.IsFinite(bound) ? double.NaN : error == 0 ? 0 : Math.Sqrt(error) / bound;
+    }
+
+    private static double Square(double value) => value * value;
+}
