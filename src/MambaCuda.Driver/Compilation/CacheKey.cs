@@ -16,7 +16,8 @@ internal static class CacheKey
         Append(hash, [Form, compiler, architecture.ToString(), program.Name, program.Source]);
         Append(hash, options);
         Append(hash, program.NameExpressions);
-        Append(hash, [.. program.Headers.OrderBy(header => header.Key, StringComparer.Ordinal).SelectMany(header => new[] { header.Key, header.Value })]);
+        IEnumerable<KeyValuePair<string, string>> headers = program.Headers.OrderBy(header => header.Key, StringComparer.Ordinal);
+        Append(hash, [.. headers.SelectMany(header => new[] { header.Key, header.Value })]);
         return hash.GetHashAndReset();
     }
 

@@ -1,11 +1,14 @@
 namespace MambaCuda.Driver;
 
-/// <summary>What came out of compiling a <see cref="KernelProgram"/>: a cubin or a PTX text, for <see cref="CudaContext.LoadModule"/>.</summary>
+/// <summary>
+/// What came out of compiling a <see cref="KernelProgram"/>: a cubin or a PTX text, for <see cref="CudaContext.LoadModule"/>.
+/// </summary>
 public sealed class CompiledProgram
 {
     private readonly IReadOnlyDictionary<string, string> _loweredNames;
 
-    internal CompiledProgram(GpuArchitecture architecture, byte[] image, IReadOnlyDictionary<string, string> loweredNames, string log, bool isFromCache)
+    internal CompiledProgram(
+        GpuArchitecture architecture, byte[] image, IReadOnlyDictionary<string, string> loweredNames, string log, bool isFromCache)
     {
         Architecture = architecture;
         Image = image;
@@ -33,5 +36,6 @@ public sealed class CompiledProgram
     /// <exception cref="ArgumentException">It was not among the program's name expressions.</exception>
     public string LoweredName(string expression) => _loweredNames.TryGetValue(expression, out string? name)
         ? name
-        : throw new ArgumentException($"'{expression}' is not among the program's name expressions: {string.Join(", ", _loweredNames.Keys)}.", nameof(expression));
+        : throw new ArgumentException(
+            $"'{expression}' is not among the program's name expressions: {string.Join(", ", _loweredNames.Keys)}.", nameof(expression));
 }

@@ -12,5 +12,6 @@ namespace MambaCuda.Driver;
 public readonly record struct GpuArchitecture(ComputeCapability Capability, bool IsVirtual = false, string Suffix = "")
 {
     /// <summary>As NVRTC takes it: "sm_90", "sm_90a", "compute_90".</summary>
-    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{(IsVirtual ? "compute" : "sm")}_{Capability.Number}{Suffix}");
+    public override string ToString() =>
+        string.Create(CultureInfo.InvariantCulture, $"{(IsVirtual ? "compute" : "sm")}_{Capability.Number}{Suffix}");
 }

@@ -109,7 +109,8 @@ public sealed class KernelCache
         }
 
         DateTime limit = DateTime.UtcNow - AbandonedAfter;
-        foreach (string file in Directory.EnumerateFiles(Folder, "*" + TemporaryExtension).Where(file => File.GetLastWriteTimeUtc(file) < limit))
+        IEnumerable<string> temporary = Directory.EnumerateFiles(Folder, "*" + TemporaryExtension);
+        foreach (string file in temporary.Where(file => File.GetLastWriteTimeUtc(file) < limit))
         {
             TryDelete(file);
         }

@@ -3,7 +3,13 @@ namespace MambaCuda.Driver;
 /// <summary>A program does not compile. The message begins with the first error, and ends with the whole log.</summary>
 public sealed class KernelCompilationException : Exception
 {
-    internal KernelCompilationException(KernelProgram program, GpuArchitecture architecture, IReadOnlyList<string> options, CudaVersion compiler, string errorName, string log)
+    internal KernelCompilationException(
+        KernelProgram program,
+        GpuArchitecture architecture,
+        IReadOnlyList<string> options,
+        CudaVersion compiler,
+        string errorName,
+        string log)
         : this(program, architecture, options, compiler, errorName, log.Trim(), KernelDiagnostic.Parse(log))
     {
     }

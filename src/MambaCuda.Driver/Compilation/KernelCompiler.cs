@@ -7,7 +7,8 @@ public sealed class KernelCompiler
 {
     // Headers come with the program and from nowhere else: what the key does not cover must not change what comes out.
     private const string NoFiles = "--no-source-include";
-    private static readonly string[] OptionsThatReadFiles = ["-I", "--include-path", "-include", "--pre-include", "-pch", "--pch", "--use-pch", "--create-pch"];
+    private static readonly string[] OptionsThatReadFiles =
+        ["-I", "--include-path", "-include", "--pre-include", "-pch", "--pch", "--use-pch", "--create-pch"];
 
     private readonly RuntimeCompiler _compiler;
     private int _compilations;
@@ -43,14 +44,16 @@ public sealed class KernelCompiler
     /// <param name="device">The device's generation.</param>
     /// <exception cref="KernelCompilationException">It does not compile; the exception has file, line and log.</exception>
     /// <exception cref="UnsupportedArchitectureException">NVRTC compiles for nothing that the device can run.</exception>
-    /// <exception cref="ArgumentException">An option makes NVRTC read files: headers belong into <see cref="KernelProgram.Headers"/>.</exception>
+    /// <exception cref="ArgumentException">An option makes NVRTC read files: headers belong into
+    /// <see cref="KernelProgram.Headers"/>.</exception>
     public CompiledProgram Compile(KernelProgram program, ComputeCapability device) => Compile(program, _compiler.ArchitectureFor(device));
 
     /// <summary>Compiles for an architecture: a real one gives a cubin, a virtual one PTX.</summary>
     /// <param name="program">The program.</param>
     /// <param name="architecture">The architecture.</param>
     /// <exception cref="KernelCompilationException">It does not compile; the exception has file, line and log.</exception>
-    /// <exception cref="ArgumentException">An option makes NVRTC read files: headers belong into <see cref="KernelProgram.Headers"/>.</exception>
+    /// <exception cref="ArgumentException">An option makes NVRTC read files: headers belong into
+    /// <see cref="KernelProgram.Headers"/>.</exception>
     public CompiledProgram Compile(KernelProgram program, GpuArchitecture architecture)
     {
         ArgumentNullException.ThrowIfNull(program);
@@ -76,7 +79,8 @@ public sealed class KernelCompiler
             if (OptionsThatReadFiles.Any(reading => option.StartsWith(reading, StringComparison.Ordinal)))
             {
                 throw new ArgumentException(
-                    $"{program.Name}: the option {option} makes the compiler read files, whose contents the cache knows nothing of; give headers as {nameof(KernelProgram.Headers)}.",
+                    $"{program.Name}: the option {option} makes the compiler read files, whose contents the cache knows nothing of; "
+                    + $"give headers as {nameof(KernelProgram.Headers)}.",
                     nameof(program));
             }
         }

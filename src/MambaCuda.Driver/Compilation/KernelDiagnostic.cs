@@ -22,7 +22,8 @@ public enum DiagnosticSeverity
 public sealed partial record KernelDiagnostic(string? File, int? Line, DiagnosticSeverity Severity, string Message, string Details)
 {
     /// <summary>As in "scan.cu(12): error: identifier "x" is undefined".</summary>
-    public override string ToString() => $"{(File is null ? "" : $"{File}({Line}): ")}{(Severity == DiagnosticSeverity.Error ? "error" : "warning")}: {Message}";
+    public override string ToString() =>
+        $"{(File is null ? "" : $"{File}({Line}): ")}{(Severity == DiagnosticSeverity.Error ? "error" : "warning")}: {Message}";
 
     /// <summary>Finds the messages in a log of NVRTC.</summary>
     internal static IReadOnlyList<KernelDiagnostic> Parse(string log)
@@ -65,10 +66,13 @@ public sealed partial record KernelDiagnostic(string? File, int? Line, Diagnosti
         match.Groups["severity"].ValueSpan is "warning" or "remark" ? DiagnosticSeverity.Warning : DiagnosticSeverity.Error;
 
     // scan.cu(12): error: ...   types.cuh(3): warning #177-D: ...   scan.cu(1): catastrophic error: ...
-    [GeneratedRegex(@"^(?<file>\S.*?)\((?<line>\d+)\): (?:catastrophic |internal )?(?<severity>error|warning|remark)(?: #\S+)?: (?<message>.*)$", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(
+        @"^(?<file>\S.*?)\((?<line>\d+)\): (?:catastrophic |internal )?(?<severity>error|warning|remark)(?: #\S+)?: (?<message>.*)$",
+        RegexOptions.CultureInvariant)]
     private static partial Regex InSource();
 
     // nvrtc: error: ...   ptxas application ptx input, line 23; error   : ...   ptxas fatal   : ...
-    [GeneratedRegex(@"^(?:nvrtc|ptxas|nvvm|libnvvm)\b.*?\b(?<severity>error|fatal|warning)\s*:\s*(?<message>.*)$", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(
+        @"^(?:nvrtc|ptxas|nvvm|libnvvm)\b.*?\b(?<severity>error|fatal|warning)\s*:\s*(?<message>.*)$", RegexOptions.CultureInvariant)]
     private static partial Regex OfTool();
 }

@@ -10,7 +10,8 @@ namespace MambaCuda.Driver;
 public sealed unsafe class RuntimeCompiler
 {
     private static readonly Lazy<LibrarySearch> Found = new(Find);
-    private static readonly Lazy<RuntimeCompiler> Loaded = new(() => new RuntimeCompiler(Found.Value), LazyThreadSafetyMode.PublicationOnly);
+    private static readonly Lazy<RuntimeCompiler> Loaded = new(() =>
+        new RuntimeCompiler(Found.Value), LazyThreadSafetyMode.PublicationOnly);
 
     private RuntimeCompiler(LibrarySearch search)
     {
@@ -20,7 +21,8 @@ public sealed unsafe class RuntimeCompiler
         if (Version < MinimumVersion)
         {
             throw new CudaUnavailableException(
-                $"NVRTC {Version} was found ({search.Path ?? "by the system"}), but {MinimumVersion} or later is needed. {search.Library.Remedy}");
+                $"NVRTC {Version} was found ({search.Path ?? "by the system"}), but {MinimumVersion} or later is needed. "
+                + search.Library.Remedy);
         }
 
         NvrtcException.ThrowIfFailed(NvrtcApi.nvrtcGetNumSupportedArchs(out int count), "counting NVRTC's architectures");
@@ -34,7 +36,9 @@ public sealed unsafe class RuntimeCompiler
         Identity = $"NVRTC {Version}, {LengthOf(search.Path)} bytes";
     }
 
-    /// <summary>The oldest NVRTC that this library works with: 11.8, the first that can be kept from reading files of its own accord.</summary>
+    /// <summary>
+    /// The oldest NVRTC that this library works with: 11.8, the first that can be kept from reading files of its own accord.
+    /// </summary>
     public static CudaVersion MinimumVersion { get; } = new(11, 8);
 
     /// <summary>How the library was looked for.</summary>
@@ -58,7 +62,8 @@ public sealed unsafe class RuntimeCompiler
     internal string Identity { get; }
 
     /// <summary>
-    /// What to compile for a device: its own architecture where NVRTC knows it, else PTX of the newest that it knows and the device can run.
+    /// What to compile for a device: its own architecture where NVRTC knows it, else PTX of the newest that it knows and the device can
+    /// run.
     /// </summary>
     /// <exception cref="UnsupportedArchitectureException">There is none.</exception>
     public GpuArchitecture ArchitectureFor(ComputeCapability device)
@@ -86,7 +91,8 @@ public sealed unsafe class RuntimeCompiler
     }
 
     /// <summary>All options for a program, that of the architecture included.</summary>
-    internal static string[] OptionsOf(KernelProgram program, GpuArchitecture architecture) => [$"--gpu-architecture={architecture}", .. program.Options];
+    internal static string[] OptionsOf(KernelProgram program, GpuArchitecture architecture) =>
+        [$"--gpu-architecture={architecture}", .. program.Options];
 
     internal CompiledProgram Compile(KernelProgram program, GpuArchitecture architecture, IReadOnlyList<string> options)
     {
@@ -97,18 +103,21 @@ public sealed unsafe class RuntimeCompiler
         using Utf8Texts optionTexts = new(options);
 
         NvrtcException.ThrowIfFailed(
-            NvrtcApi.nvrtcCreateProgram(out nint handle, texts[0], texts[1], headers.Count, headers.Pointers, includeNames.Pointers), $"reading {program.Name}");
+            NvrtcApi.nvrtcCreateProgram(out nint handle, texts[0], texts[1], headers.Count, headers.Pointers, includeNames.Pointers),
+            $"reading {program.Name}");
         try
         {
             for (int i = 0; i < expressions.Count; i++)
             {
-                NvrtcException.ThrowIfFailed(NvrtcApi.nvrtcAddNameExpression(handle, expressions[i]), $"asking {program.Name} for {program.NameExpressions[i]}");
+                NvrtcException.ThrowIfFailed(
+                    NvrtcApi.nvrtcAddNameExpression(handle, expressions[i]), $"asking {program.Name} for {program.NameExpressions[i]}");
             }
 
             int error = NvrtcApi.nvrtcCompileProgram(handle, optionTexts.Count, optionTexts.Pointers);
             string log = ReadLog(handle);
             return error == 0
-                ? new CompiledProgram(architecture, ReadImage(handle, architecture), ReadNames(handle, program, expressions), log.Trim(), isFromCache: false)
+                ? new CompiledProgram(
+                    architecture, ReadImage(handle, architecture), ReadNames(handle, program, expressions), log.Trim(), isFromCache: false)
                 : throw new KernelCompilationException(program, architecture, options, Version, NvrtcException.NameOf(error), log);
         }
         finally
@@ -123,7 +132,9 @@ public sealed unsafe class RuntimeCompiler
         for (int i = 0; i < expressions.Count; i++)
         {
             string expression = program.NameExpressions[i];
-            NvrtcException.ThrowIfFailed(NvrtcApi.nvrtcGetLoweredName(handle, expressions[i], out byte* name), $"asking {program.Name} for the name of {expression}");
+            NvrtcException.ThrowIfFailed(
+                NvrtcApi.nvrtcGetLoweredName(handle, expressions[i], out byte* name),
+                $"asking {program.Name} for the name of {expression}");
             names[expression] = Marshal.PtrToStringUTF8((nint)name)!;
         }
 
@@ -134,12 +145,14 @@ public sealed unsafe class RuntimeCompiler
     {
         nuint size;
         NvrtcException.ThrowIfFailed(
-            architecture.IsVirtual ? NvrtcApi.nvrtcGetPTXSize(handle, out size) : NvrtcApi.nvrtcGetCUBINSize(handle, out size), "asking for the size of the compiled program");
+            architecture.IsVirtual ? NvrtcApi.nvrtcGetPTXSize(handle, out size) : NvrtcApi.nvrtcGetCUBINSize(handle, out size),
+            "asking for the size of the compiled program");
         byte[] image = new byte[size];
         fixed (byte* pointer = image)
         {
             NvrtcException.ThrowIfFailed(
-                architecture.IsVirtual ? NvrtcApi.nvrtcGetPTX(handle, pointer) : NvrtcApi.nvrtcGetCUBIN(handle, pointer), "reading the compiled program");
+                architecture.IsVirtual ? NvrtcApi.nvrtcGetPTX(handle, pointer) : NvrtcApi.nvrtcGetCUBIN(handle, pointer),
+                "reading the compiled program");
         }
 
         return image;

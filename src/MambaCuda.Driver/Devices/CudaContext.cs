@@ -59,7 +59,8 @@ public sealed class CudaContext : IDisposable
         get
         {
             using CudaContextScope scope = Activate();
-            CudaException.ThrowIfFailed(CudaApi.cuMemGetInfo_v2(out nuint free, out nuint total), $"reading how much memory of {Device} is free");
+            CudaException.ThrowIfFailed(
+                CudaApi.cuMemGetInfo_v2(out nuint free, out nuint total), $"reading how much memory of {Device} is free");
             return new DeviceMemoryInfo((long)free, (long)total);
         }
     }
@@ -70,7 +71,8 @@ public sealed class CudaContext : IDisposable
         get
         {
             using CudaContextScope scope = Activate();
-            CudaException.ThrowIfFailed(CudaApi.cuCtxGetStreamPriorityRange(out int least, out int greatest), "reading the range of stream priorities");
+            CudaException.ThrowIfFailed(
+                CudaApi.cuCtxGetStreamPriorityRange(out int least, out int greatest), "reading the range of stream priorities");
             return (least, greatest);
         }
     }
@@ -118,7 +120,8 @@ public sealed class CudaContext : IDisposable
     /// <param name="byteLength">The length in bytes; zero is allowed.</param>
     /// <param name="writeCombined">Whether the host only writes it: faster to transfer, very slow to read on the host.</param>
     /// <exception cref="DeviceOutOfMemoryException">The system does not give that much.</exception>
-    public PinnedMemory AllocatePinned(long byteLength, bool writeCombined = false) => PinnedMemory.Allocate(this, byteLength, writeCombined);
+    public PinnedMemory AllocatePinned(long byteLength, bool writeCombined = false) =>
+        PinnedMemory.Allocate(this, byteLength, writeCombined);
 
     /// <summary>
     /// Pins host memory that is already there, for as long as the result lives. The memory stays the caller's, and must outlive it.
@@ -126,11 +129,13 @@ public sealed class CudaContext : IDisposable
     /// <param name="address">The first byte.</param>
     /// <param name="byteLength">The length in bytes.</param>
     /// <param name="readOnly">Whether the device only reads it; needed for memory that is mapped for reading.</param>
-    public PinnedMemory Pin(nint address, long byteLength, bool readOnly = false) => PinnedMemory.Register(this, address, byteLength, readOnly);
+    public PinnedMemory Pin(nint address, long byteLength, bool readOnly = false) =>
+        PinnedMemory.Register(this, address, byteLength, readOnly);
 
     /// <summary>Loads a cubin or a PTX text.</summary>
     /// <param name="image">The bytes; a PTX text needs no zero at its end.</param>
-    /// <exception cref="CudaException">It does not fit the device or the driver, or PTX does not assemble; the message holds the log.</exception>
+    /// <exception cref="CudaException">It does not fit the device or the driver, or PTX does not assemble; the message holds the
+    /// log.</exception>
     public CudaModule LoadModule(ReadOnlySpan<byte> image) => CudaModule.Load(this, image);
 
     /// <summary>Gives back the part in the primary context; does nothing for an adopted one. A second call does nothing.</summary>

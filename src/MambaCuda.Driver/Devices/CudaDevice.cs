@@ -13,7 +13,8 @@ public sealed unsafe class CudaDevice
         PciBusId = ReadText((buffer, capacity) => CudaApi.cuDeviceGetPCIBusId(buffer, capacity, handle), "reading a device's PCI address");
         CudaException.ThrowIfFailed(CudaApi.cuDeviceTotalMem_v2(out nuint bytes, handle), "reading a device's memory size");
         TotalMemory = checked((long)bytes);
-        ComputeCapability = new ComputeCapability(Attribute(CudaDeviceAttribute.ComputeCapabilityMajor), Attribute(CudaDeviceAttribute.ComputeCapabilityMinor));
+        ComputeCapability = new ComputeCapability(
+            Attribute(CudaDeviceAttribute.ComputeCapabilityMajor), Attribute(CudaDeviceAttribute.ComputeCapabilityMinor));
         MultiprocessorCount = Attribute(CudaDeviceAttribute.MultiprocessorCount);
     }
 
@@ -44,7 +45,8 @@ public sealed unsafe class CudaDevice
         int count = Count;
         if (ordinal < 0 || ordinal >= count)
         {
-            throw new ArgumentOutOfRangeException(nameof(ordinal), ordinal, $"There is no device {ordinal}; this machine has {count}, counted from 0.");
+            throw new ArgumentOutOfRangeException(
+                nameof(ordinal), ordinal, $"There is no device {ordinal}; this machine has {count}, counted from 0.");
         }
 
         CudaException.ThrowIfFailed(CudaApi.cuDeviceGet(out int handle, ordinal), $"opening device {ordinal}");
@@ -83,7 +85,9 @@ public sealed unsafe class CudaDevice
         }
     }
 
-    /// <summary>Whether stream-ordered allocation (<see cref="CudaStream.Allocate(long)"/>, <see cref="MemoryPool"/>) is possible.</summary>
+    /// <summary>
+    /// Whether stream-ordered allocation (<see cref="CudaStream.Allocate(long)"/>, <see cref="MemoryPool"/>) is possible.
+    /// </summary>
     public bool HasMemoryPools => Attribute(CudaDeviceAttribute.MemoryPoolsSupported) != 0;
 
     /// <summary>Whether a launch can group blocks into clusters.</summary>
@@ -92,7 +96,8 @@ public sealed unsafe class CudaDevice
     /// <summary>Asks for an attribute.</summary>
     public int Attribute(CudaDeviceAttribute attribute)
     {
-        CudaException.ThrowIfFailed(CudaApi.cuDeviceGetAttribute(out int value, attribute, Handle), $"reading attribute {attribute} of device {Ordinal}");
+        CudaException.ThrowIfFailed(
+            CudaApi.cuDeviceGetAttribute(out int value, attribute, Handle), $"reading attribute {attribute} of device {Ordinal}");
         return value;
     }
 
@@ -111,7 +116,8 @@ public sealed unsafe class CudaDevice
     {
         get
         {
-            CudaException.ThrowIfFailed(CudaApi.cuDeviceGetDefaultMemPool(out nint handle, Handle), $"finding the default memory pool of {this}");
+            CudaException.ThrowIfFailed(
+                CudaApi.cuDeviceGetDefaultMemPool(out nint handle, Handle), $"finding the default memory pool of {this}");
             return new MemoryPool(this, handle, isOwned: false);
         }
     }
@@ -133,7 +139,8 @@ public sealed unsafe class CudaDevice
     public override string ToString() => $"device {Ordinal} ({Name})";
 
     internal static CudaDevice OfHandle(int handle) =>
-        All.FirstOrDefault(device => device.Handle == handle) ?? throw new CudaException(CudaError.InvalidDevice, $"looking for the device with handle {handle}");
+        All.FirstOrDefault(device => device.Handle == handle)
+        ?? throw new CudaException(CudaError.InvalidDevice, $"looking for the device with handle {handle}");
 
     private delegate CudaError TextReader(byte* buffer, int capacity);
 

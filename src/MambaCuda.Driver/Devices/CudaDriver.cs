@@ -54,8 +54,9 @@ public static class CudaDriver
         CudaVersion version = CudaVersion.FromNumber(number);
         if (version < MinimumVersion)
         {
-            return new State(search, version, $"The NVIDIA driver ({search.Path}) supports CUDA {version}, but {MinimumVersion} is needed (driver 525 or later). "
-                + "Install a newer driver: https://www.nvidia.com/drivers.");
+            string problem = $"The NVIDIA driver ({search.Path}) supports CUDA {version}, but {MinimumVersion} is needed "
+                + "(driver 525 or later). Install a newer driver: https://www.nvidia.com/drivers.";
+            return new State(search, version, problem);
         }
 
         CudaError started = CudaApi.cuInit(0);
@@ -76,11 +77,12 @@ public static class CudaDriver
             : "";
         return error switch
         {
-            CudaError.NoDevice => $"The NVIDIA driver is there ({search.Path}), but it finds no GPU ({name}). See whether nvidia-smi lists one; "
-                + $"a container must be started with --gpus.{visible}",
+            CudaError.NoDevice => $"The NVIDIA driver is there ({search.Path}), but it finds no GPU ({name}). "
+                + $"See whether nvidia-smi lists one; a container must be started with --gpus.{visible}",
             CudaError.StubLibrary => $"{search.Path} is the CUDA Toolkit's stub for linking, not the driver ({name}). "
                 + $"Take its folder out of the library path, or set {LibraryFinder.PathVariable} to the driver's folder.",
-            CudaError.SystemDriverMismatch => $"The NVIDIA driver's library ({search.Path}) and its kernel module are of different versions ({name}). Restart the machine.",
+            CudaError.SystemDriverMismatch => $"The NVIDIA driver's library ({search.Path}) and its kernel module are of different "
+                + $"versions ({name}). Restart the machine.",
             _ => $"The NVIDIA driver is there ({search.Path}), but does not start ({name}). See whether nvidia-smi works.",
         };
     }

@@ -69,7 +69,7 @@ public sealed class CudaReport
     public override string ToString()
     {
         StringBuilder text = new();
-        Line(text, $"CUDA driver: {(DriverVersion is { } driver ? $"CUDA {driver}, {DriverSearch.Path ?? "found by the system"}" : "none")}");
+        Line(text, $"CUDA driver: {Describe(DriverVersion, DriverSearch)}");
         if (DriverProblem is not null)
         {
             Line(text, $"  {DriverProblem}");
@@ -80,8 +80,8 @@ public sealed class CudaReport
             Line(text, $"  {Describe(device)}");
         }
 
-        Line(text, $"NVRTC: {(NvrtcVersion is { } nvrtc ? $"{nvrtc}, {NvrtcSearch.Path ?? "found by the system"}" : "none")}");
-        Line(text, NvrtcProblem is null ? $"  compiles for compute capability {string.Join(", ", NvrtcArchitectures)}" : $"  {NvrtcProblem}");
+        Line(text, $"NVRTC: {Describe(NvrtcVersion, NvrtcSearch)}");
+        Line(text, $"  {NvrtcProblem ?? $"compiles for compute capability {string.Join(", ", NvrtcArchitectures)}"}");
         Line(text, $"Kernel cache: {CacheFolder ?? "none"}");
         foreach (LibrarySearch search in (LibrarySearch[])[DriverSearch, NvrtcSearch])
         {
@@ -97,7 +97,11 @@ public sealed class CudaReport
 
     private static void Line(StringBuilder text, string line) => text.Append(line).Append('\n');
 
+    private static string Describe(CudaVersion? version, LibrarySearch search) =>
+        version is null ? "none" : $"CUDA {version}, {search.Path ?? "found by the system"}";
+
     private static string Describe(CudaDevice device) => string.Create(
         CultureInfo.InvariantCulture,
-        $"GPU {device.Ordinal}: {device.Name}, compute capability {device.ComputeCapability}, {device.MultiprocessorCount} multiprocessors, {device.TotalMemory / BytesPerGiB:F1} GiB");
+        $"GPU {device.Ordinal}: {device.Name}, compute capability {device.ComputeCapability}, "
+        + $"{device.MultiprocessorCount} multiprocessors, {device.TotalMemory / BytesPerGiB:F1} GiB");
 }

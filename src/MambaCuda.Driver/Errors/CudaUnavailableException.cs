@@ -1,6 +1,8 @@
 namespace MambaCuda.Driver;
 
-/// <summary>CUDA cannot be used on this machine as it is: no driver, one that is too old, or no device. The message says what to do.</summary>
+/// <summary>
+/// CUDA cannot be used on this machine as it is: no driver, one that is too old, or no device. The message says what to do.
+/// </summary>
 public class CudaUnavailableException : Exception
 {
     /// <summary>Creates the exception.</summary>

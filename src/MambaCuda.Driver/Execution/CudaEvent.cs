@@ -25,7 +25,9 @@ public sealed class CudaEvent : IDisposable
     public static CudaEvent Adopt(CudaContext context, nint handle)
     {
         ArgumentNullException.ThrowIfNull(context);
-        return handle == 0 ? throw new ArgumentException("Zero is no event.", nameof(handle)) : new CudaEvent(context, handle, isOwned: false);
+        return handle == 0
+            ? throw new ArgumentException("Zero is no event.", nameof(handle))
+            : new CudaEvent(context, handle, isOwned: false);
     }
 
     /// <summary>The context.</summary>
@@ -69,13 +71,16 @@ public sealed class CudaEvent : IDisposable
         CudaException.ThrowIfFailed(CudaApi.cuEventSynchronize(Handle), "waiting for an event");
     }
 
-    /// <summary>The time from an earlier event to this one, as the device measured it (to about half a microsecond). Both must have happened.</summary>
+    /// <summary>
+    /// The time from an earlier event to this one, as the device measured it (to about half a microsecond). Both must have happened.
+    /// </summary>
     /// <exception cref="CudaException">One has not happened, was never recorded, or does not measure time.</exception>
     public TimeSpan ElapsedSince(CudaEvent start)
     {
         ArgumentNullException.ThrowIfNull(start);
         using CudaContextScope scope = Context.Activate();
-        CudaException.ThrowIfFailed(CudaApi.cuEventElapsedTime(out float milliseconds, start.Handle, Handle), "measuring the time between two events");
+        CudaException.ThrowIfFailed(
+            CudaApi.cuEventElapsedTime(out float milliseconds, start.Handle, Handle), "measuring the time between two events");
         return TimeSpan.FromMilliseconds(milliseconds);
     }
 

@@ -1,6 +1,9 @@
 namespace MambaCuda.Driver;
 
-/// <summary>Work that was captured from a stream (<see cref="CudaStream.Capture"/>): a plan, of which <see cref="Instantiate"/> makes what can be run.</summary>
+/// <summary>
+/// Work that was captured from a stream (<see cref="CudaStream.Capture"/>): a plan, of which <see cref="Instantiate"/> makes what can
+/// be run.
+/// </summary>
 public sealed unsafe class CudaGraph : IDisposable
 {
     private readonly nint _handle;
@@ -41,7 +44,8 @@ public sealed unsafe class CudaGraph : IDisposable
     public CudaGraphInstance Instantiate()
     {
         using CudaContextScope scope = Context.Activate();
-        CudaException.ThrowIfFailed(CudaApi.cuGraphInstantiateWithFlags(out nint instance, Handle, 0), $"making an instance of a graph of {NodeCount} nodes");
+        CudaException.ThrowIfFailed(
+            CudaApi.cuGraphInstantiateWithFlags(out nint instance, Handle, 0), $"making an instance of a graph of {NodeCount} nodes");
         return new CudaGraphInstance(Context, instance);
     }
 

@@ -81,7 +81,8 @@ public sealed unsafe class CudaKernel
     /// <param name="configuration">Grid, block and the rest.</param>
     /// <param name="argument">The argument; copied before this returns.</param>
     /// <exception cref="ArgumentException">The kernel takes more than one argument, or one of another size.</exception>
-    /// <exception cref="CudaException">The driver refuses the launch. Errors of the kernel itself come out later, when the stream is waited for.</exception>
+    /// <exception cref="CudaException">The driver refuses the launch. Errors of the kernel itself come out later, when the stream is waited
+    /// for.</exception>
     public void Launch<T>(CudaStream stream, in LaunchConfiguration configuration, in T argument) where T : unmanaged
     {
         ArgumentNullException.ThrowIfNull(stream);
@@ -102,7 +103,8 @@ public sealed unsafe class CudaKernel
     /// <param name="configuration">Grid, block and the rest.</param>
     /// <param name="arguments">The arguments; copied before this returns.</param>
     /// <exception cref="ArgumentException">The kernel takes another number of arguments, or of other sizes.</exception>
-    /// <exception cref="CudaException">The driver refuses the launch. Errors of the kernel itself come out later, when the stream is waited for.</exception>
+    /// <exception cref="CudaException">The driver refuses the launch. Errors of the kernel itself come out later, when the stream is waited
+    /// for.</exception>
     public void Launch(CudaStream stream, in LaunchConfiguration configuration, KernelArguments arguments)
     {
         ArgumentNullException.ThrowIfNull(stream);
@@ -163,7 +165,8 @@ public sealed unsafe class CudaKernel
         NativeLaunchConfiguration native = configuration.ToNative(0, attributes);
         using CudaContextScope scope = Module.Context.Activate();
         CudaException.ThrowIfFailed(
-            CudaApi.cuOccupancyMaxActiveClusters(out int clusters, Handle, &native), $"finding how many clusters of {Name} the device holds ({configuration})");
+            CudaApi.cuOccupancyMaxActiveClusters(out int clusters, Handle, &native),
+            $"finding how many clusters of {Name} the device holds ({configuration})");
         return clusters;
     }
 

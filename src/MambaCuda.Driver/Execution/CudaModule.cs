@@ -29,13 +29,15 @@ public sealed unsafe class CudaModule : IDisposable
     }
 
     /// <summary>A kernel of the module. It lives as long as the module.</summary>
-    /// <param name="name">Its name in the binary: lowered (mangled) unless the kernel is extern "C"; see <see cref="CompiledProgram.LoweredName"/>.</param>
+    /// <param name="name">Its name in the binary: lowered (mangled) unless the kernel is extern "C"; see
+    /// <see cref="CompiledProgram.LoweredName"/>.</param>
     /// <exception cref="CudaException">There is no such kernel.</exception>
     public CudaKernel GetKernel(string name)
     {
         ArgumentException.ThrowIfNullOrEmpty(name);
         using CudaContextScope scope = Context.Activate();
-        CudaException.ThrowIfFailed(CudaApi.cuModuleGetFunction(out nint function, Handle, name), $"looking for the kernel {name} in a module");
+        CudaException.ThrowIfFailed(
+            CudaApi.cuModuleGetFunction(out nint function, Handle, name), $"looking for the kernel {name} in a module");
         return new CudaKernel(this, function, name);
     }
 
@@ -78,9 +80,13 @@ public sealed unsafe class CudaModule : IDisposable
         {
             nint* values = stackalloc nint[] { (nint)logPointer, LogBytes };
             CudaError error = CudaApi.cuModuleLoadDataEx(out nint module, imagePointer, 2, options, values);
-            return error == CudaError.Success
-                ? new CudaModule(context, module)
-                : throw new CudaException(error, $"loading a module of {image.Length} bytes on {context.Device}", Explain(error, context, Marshal.PtrToStringUTF8((nint)logPointer)!));
+            if (error != CudaError.Success)
+            {
+                string? reason = Explain(error, context, Marshal.PtrToStringUTF8((nint)logPointer)!);
+                throw new CudaException(error, $"loading a module of {image.Length} bytes on {context.Device}", reason);
+            }
+
+            return new CudaModule(context, module);
         }
     }
 
@@ -89,8 +95,10 @@ public sealed unsafe class CudaModule : IDisposable
         string? reason = error switch
         {
             CudaError.UnsupportedPtxVersion or CudaError.InvalidSource or CudaError.InvalidImage =>
-                $"The driver supports CUDA {CudaDriver.Version}; what a newer NVRTC or CUDA Toolkit made, it may not load: update the driver or use an older one of them.",
-            CudaError.NoBinaryForGpu => $"The device has compute capability {context.Device.ComputeCapability}; the module was made for another one.",
+                $"The driver supports CUDA {CudaDriver.Version}; what a newer NVRTC or CUDA Toolkit made, it may not load: "
+                + "update the driver or use an older one of them.",
+            CudaError.NoBinaryForGpu =>
+                $"The device has compute capability {context.Device.ComputeCapability}; the module was made for another one.",
             _ => null,
         };
         string text = string.Join('\n', new[] { reason, log.Trim() }.Where(part => !string.IsNullOrEmpty(part)));

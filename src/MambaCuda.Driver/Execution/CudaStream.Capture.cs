@@ -24,7 +24,8 @@ public sealed partial class CudaStream
     }
 
     /// <summary>Ends the capture and returns what was put in since it began.</summary>
-    /// <exception cref="CudaException">Something not allowed happened meanwhile, or another stream joined and was not waited for.</exception>
+    /// <exception cref="CudaException">Something not allowed happened meanwhile, or another stream joined and was not waited
+    /// for.</exception>
     public CudaGraph EndCapture()
     {
         using CudaContextScope scope = Context.Activate();

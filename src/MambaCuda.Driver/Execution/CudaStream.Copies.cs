@@ -44,7 +44,9 @@ public sealed unsafe partial class CudaStream
         Synchronize();
     }
 
-    /// <summary>Copies from pinned memory to the device, without waiting: the pinned memory must stay as it is until the stream has come so far.</summary>
+    /// <summary>
+    /// Copies from pinned memory to the device, without waiting: the pinned memory must stay as it is until the stream has come so far.
+    /// </summary>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
     public void Copy(PinnedSpan source, DeviceSpan destination)
     {
@@ -69,7 +71,8 @@ public sealed unsafe partial class CudaStream
         if (source.ByteLength > 0)
         {
             CudaException.ThrowIfFailed(
-                CudaApi.cuMemcpyDtoDAsync_v2(destination.Address, source.Address, (nuint)source.ByteLength, Handle), $"copying {source.ByteLength} bytes on the device");
+                CudaApi.cuMemcpyDtoDAsync_v2(destination.Address, source.Address, (nuint)source.ByteLength, Handle),
+                $"copying {source.ByteLength} bytes on the device");
         }
     }
 
@@ -83,7 +86,8 @@ public sealed unsafe partial class CudaStream
         if (destination.ByteLength > 0)
         {
             CudaException.ThrowIfFailed(
-                CudaApi.cuMemsetD8Async(destination.Address, value, (nuint)destination.ByteLength, Handle), $"filling {destination.ByteLength} bytes");
+                CudaApi.cuMemsetD8Async(destination.Address, value, (nuint)destination.ByteLength, Handle),
+                $"filling {destination.ByteLength} bytes");
         }
     }
 
@@ -95,7 +99,8 @@ public sealed unsafe partial class CudaStream
         using CudaContextScope scope = Context.Activate();
         if (count > 0)
         {
-            CudaException.ThrowIfFailed(CudaApi.cuMemsetD16Async(destination.Address, value, count, Handle), $"filling {destination.ByteLength} bytes");
+            CudaException.ThrowIfFailed(
+                CudaApi.cuMemsetD16Async(destination.Address, value, count, Handle), $"filling {destination.ByteLength} bytes");
         }
     }
 
@@ -107,7 +112,8 @@ public sealed unsafe partial class CudaStream
         using CudaContextScope scope = Context.Activate();
         if (count > 0)
         {
-            CudaException.ThrowIfFailed(CudaApi.cuMemsetD32Async(destination.Address, value, count, Handle), $"filling {destination.ByteLength} bytes");
+            CudaException.ThrowIfFailed(
+                CudaApi.cuMemsetD32Async(destination.Address, value, count, Handle), $"filling {destination.ByteLength} bytes");
         }
     }
 
@@ -139,5 +145,6 @@ public sealed unsafe partial class CudaStream
 
     private static nuint CountOf(DeviceSpan destination, int size) => destination.ByteLength % size == 0
         ? (nuint)(destination.ByteLength / size)
-        : throw new ArgumentException($"{destination.ByteLength} bytes are no whole number of elements of {size} bytes.", nameof(destination));
+        : throw new ArgumentException(
+            $"{destination.ByteLength} bytes are no whole number of elements of {size} bytes.", nameof(destination));
 }

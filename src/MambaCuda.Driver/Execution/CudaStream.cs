@@ -2,7 +2,8 @@ namespace MambaCuda.Driver;
 
 /// <summary>
 /// A queue of work on a device: what is put in runs in order. Made by <see cref="CudaContext.CreateStream"/>, or somebody else's
-/// (<see cref="Adopt"/>), which is never destroyed here. Methods only put work in, and return before it is done, unless they say that they wait.
+/// (<see cref="Adopt"/>), which is never destroyed here. Methods only put work in, and return before it is done, unless they say that they
+/// wait.
 /// </summary>
 public sealed partial class CudaStream : IDisposable
 {
@@ -104,7 +105,9 @@ public sealed partial class CudaStream : IDisposable
     /// <exception cref="DeviceOutOfMemoryException">There is not that much.</exception>
     public DeviceMemory Allocate(long byteLength) => DeviceMemory.Allocate(this, null, byteLength);
 
-    /// <summary>Destroys the stream when its work is done, without waiting; does nothing for an adopted one. A second call does nothing.</summary>
+    /// <summary>
+    /// Destroys the stream when its work is done, without waiting; does nothing for an adopted one. A second call does nothing.
+    /// </summary>
     public void Dispose()
     {
         if (Interlocked.Exchange(ref _disposed, 1) == 0 && IsOwned)
@@ -116,7 +119,8 @@ public sealed partial class CudaStream : IDisposable
     internal static CudaStream Create(CudaContext context, int priority)
     {
         using CudaContextScope scope = context.Activate();
-        CudaException.ThrowIfFailed(CudaApi.cuStreamCreateWithPriority(out nint handle, NonBlocking, priority), $"creating a stream on {context.Device}");
+        CudaException.ThrowIfFailed(
+            CudaApi.cuStreamCreateWithPriority(out nint handle, NonBlocking, priority), $"creating a stream on {context.Device}");
         return new CudaStream(context, handle, isOwned: true);
     }
 }

@@ -76,7 +76,9 @@ public sealed class LibraryFinder
         }
 
         string names = string.Join(", ", NamesOf(library));
-        attempts.AddRange(place.Folders.Where(folder => !withFile.Contains(folder)).Select(folder => new LibraryAttempt(place.Title, folder, $"no {names}")));
+        attempts.AddRange(place.Folders
+            .Where(folder => !withFile.Contains(folder))
+            .Select(folder => new LibraryAttempt(place.Title, folder, $"no {names}")));
         return default;
     }
 
@@ -116,7 +118,8 @@ public sealed class LibraryFinder
             return process.Modules.Cast<ProcessModule>()
                 .Select(module => module.FileName)
                 .FirstOrDefault(file => Path.GetFileName(file) is string found
-                    && (found.StartsWith(stem + ".so", StringComparison.Ordinal) || found.Equals(name, StringComparison.OrdinalIgnoreCase)));
+                    && (found.StartsWith(stem + ".so", StringComparison.Ordinal)
+                        || found.Equals(name, StringComparison.OrdinalIgnoreCase)));
         }
         catch (Exception exception) when (exception is Win32Exception or InvalidOperationException or PlatformNotSupportedException)
         {

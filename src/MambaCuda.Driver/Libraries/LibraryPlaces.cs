@@ -1,7 +1,9 @@
+using System.Text.RegularExpressions;
+
 namespace MambaCuda.Driver;
 
 /// <summary>The places where NVIDIA's libraries are found, in the order in which they are looked through.</summary>
-internal static class LibraryPlaces
+internal static partial class LibraryPlaces
 {
     public static IEnumerable<LibraryPlace> For(CudaLibrary library, SearchEnvironment environment)
     {
@@ -30,15 +32,19 @@ internal static class LibraryPlaces
 
     private static LibraryPlace Named(string variable, SearchEnvironment environment, Func<string, IEnumerable<string>> folders) =>
         environment.Variable(variable) is { Length: > 0 } value
-            ? Existing($"{variable}={value}", value.Split(environment.IsWindows ? ';' : ':', StringSplitOptions.RemoveEmptyEntries).SelectMany(folders))
+            ? Existing($"{variable}={value}", Parts(value, environment).SelectMany(folders))
             : new LibraryPlace(variable, [], Note: "not set");
 
     private static LibraryPlace Existing(string title, IEnumerable<string> candidates)
     {
         string[] all = [.. candidates.Distinct()];
         string[] existing = [.. all.Where(Directory.Exists)];
-        return new LibraryPlace(title, existing, Note: existing.Length > 0 ? null : all.Length == 0 ? "none" : $"no folder {string.Join(" or ", all)}");
+        string? note = existing.Length > 0 ? null : all.Length == 0 ? "none" : $"no folder {string.Join(" or ", all)}";
+        return new LibraryPlace(title, existing, Note: note);
     }
+
+    private static string[] Parts(string list, SearchEnvironment environment) =>
+        list.Split(environment.IsWindows ? ';' : ':', StringSplitOptions.RemoveEmptyEntries);
 
     private static IEnumerable<string> ApplicationFolders(SearchEnvironment environment) =>
     [
@@ -59,7 +65,8 @@ internal static class LibraryPlaces
         }
 
         string local = Path.Combine(environment.SystemRoot, "usr/local");
-        return [.. ToolkitFolders(Path.Combine(local, "cuda"), environment), .. Matching(local, "cuda-*").SelectMany(root => ToolkitFolders(root, environment))];
+        IEnumerable<string> roots = [Path.Combine(local, "cuda"), .. Matching(local, "cuda-*")];
+        return roots.SelectMany(root => ToolkitFolders(root, environment));
     }
 
     private static IEnumerable<string> DriverFolders(SearchEnvironment environment) => environment.IsWindows
@@ -74,15 +81,17 @@ internal static class LibraryPlaces
     {
         foreach (string variable in (string[])["VIRTUAL_ENV", "CONDA_PREFIX"])
         {
-            yield return Named(variable, environment, root => [.. PipFolders(SitePackages(root, environment)), .. CondaFolders(root, environment)]);
+            yield return Named(variable, environment, root =>
+                PipFolders(SitePackages(root, environment)).Concat(CondaFolders(root, environment)));
         }
 
-        yield return Existing("pip packages of the python on PATH", PythonsOnPath(environment).SelectMany(root => PipFolders(SitePackages(root, environment))));
+        IEnumerable<string> onPath = PythonsOnPath(environment).SelectMany(root => SitePackages(root, environment));
+        yield return Existing("pip packages of the python on PATH", PipFolders(onPath));
         yield return Existing("pip packages of the user", PipFolders(UserSitePackages(environment)));
         if (!environment.IsWindows)
         {
             IEnumerable<string> prefixes = [Path.Combine(environment.SystemRoot, "usr/local"), Path.Combine(environment.SystemRoot, "usr")];
-            yield return Existing("pip packages of the system", prefixes.SelectMany(root => PipFolders(SitePackages(root, environment))));
+            yield return Existing("pip packages of the system", PipFolders(prefixes.SelectMany(root => SitePackages(root, environment))));
         }
     }
 
@@ -106,8 +115,7 @@ internal static class LibraryPlaces
     private static IEnumerable<string> PythonsOnPath(SearchEnvironment environment)
     {
         string python = environment.IsWindows ? "python.exe" : "python3";
-        return (environment.Variable("PATH") ?? "")
-            .Split(environment.IsWindows ? ';' : ':', StringSplitOptions.RemoveEmptyEntries)
+        return Parts(environment.Variable("PATH") ?? "", environment)
             .Where(folder => File.Exists(Path.Combine(folder, python)))
             .Select(folder => environment.IsWindows ? folder : Path.GetDirectoryName(Path.TrimEndingDirectorySeparator(folder)))
             .OfType<string>();
@@ -131,7 +139,7 @@ internal static class LibraryPlaces
             return
             [
                 .. Directory.GetDirectories(folder, pattern)
-                    .OrderDescending(StringComparer.Create(System.Globalization.CultureInfo.InvariantCulture, System.Globalization.CompareOptions.NumericOrdering))
+                    .OrderByDescending(NumbersPadded, StringComparer.Ordinal)
                     .Select(found => Path.Combine(found, part))
                     .Where(Directory.Exists),
             ];
@@ -141,4 +149,10 @@ internal static class LibraryPlaces
             return [];
         }
     }
+
+    // So that 3.12 comes after 3.9.
+    private static string NumbersPadded(string text) => Numbers().Replace(text, number => number.Value.PadLeft(6, '0'));
+
+    [GeneratedRegex(@"\d+", RegexOptions.CultureInvariant)]
+    private static partial Regex Numbers();
 }

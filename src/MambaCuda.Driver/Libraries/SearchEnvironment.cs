@@ -54,6 +54,6 @@ internal sealed record SearchEnvironment
 
     // The message holds advice and one line for each variant of the name that was tried; the line with the path itself tells the reason.
     private static string FirstReason(string message, string path) => Path.IsPathRooted(path)
-        ? message.Split('\n', StringSplitOptions.RemoveEmptyEntries).FirstOrDefault(line => line.StartsWith(path, StringComparison.Ordinal)) ?? message
+        ? message.Split('\n').FirstOrDefault(line => line.StartsWith(path, StringComparison.Ordinal)) ?? message
         : message;
 }

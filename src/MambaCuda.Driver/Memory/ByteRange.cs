@@ -7,7 +7,8 @@ internal static class ByteRange
     {
         if (offset < 0 || length < 0 || offset > available || length > available - offset)
         {
-            throw new ArgumentOutOfRangeException(nameof(length), $"{length:N0} bytes at byte {offset:N0} are not inside {available:N0} bytes.");
+            throw new ArgumentOutOfRangeException(
+                nameof(length), $"{length:N0} bytes at byte {offset:N0} are not inside {available:N0} bytes.");
         }
     }
 
@@ -15,7 +16,8 @@ internal static class ByteRange
     {
         if (source != destination)
         {
-            throw new ArgumentException($"A copy of {source:N0} bytes to {destination:N0} bytes: both must be the same; take a slice of the longer one.");
+            throw new ArgumentException(
+                $"A copy of {source:N0} bytes to {destination:N0} bytes: both must be the same; take a slice of the longer one.");
         }
     }
 }

@@ -96,7 +96,9 @@ public sealed class DeviceMemory : IDisposable
         }
     }
 
-    /// <summary>Frees stream-ordered memory once the stream has come so far. A second call, or <see cref="Dispose"/> after it, does nothing.</summary>
+    /// <summary>
+    /// Frees stream-ordered memory once the stream has come so far. A second call, or <see cref="Dispose"/> after it, does nothing.
+    /// </summary>
     /// <param name="stream">A stream that works with the memory now, or waits for those that do.</param>
     /// <exception cref="InvalidOperationException">The memory is not stream-ordered.</exception>
     public void Free(CudaStream stream)

@@ -42,7 +42,8 @@ public sealed unsafe class MemoryPool : IDisposable
             ArgumentOutOfRangeException.ThrowIfNegative(value);
             ulong bytes = (ulong)value;
             CudaException.ThrowIfFailed(
-                CudaApi.cuMemPoolSetAttribute(Handle, MemoryPoolAttribute.ReleaseThreshold, &bytes), $"setting the release threshold of a memory pool to {value} bytes");
+                CudaApi.cuMemPoolSetAttribute(Handle, MemoryPoolAttribute.ReleaseThreshold, &bytes),
+                $"setting the release threshold of a memory pool to {value} bytes");
         }
     }
 
@@ -76,7 +77,9 @@ public sealed unsafe class MemoryPool : IDisposable
         CudaException.ThrowIfFailed(CudaApi.cuMemPoolTrimTo(Handle, (nuint)bytesToKeep), $"trimming a memory pool to {bytesToKeep} bytes");
     }
 
-    /// <summary>Destroys a pool that was created here, once all that was allocated from it is freed; does nothing for a device's own.</summary>
+    /// <summary>
+    /// Destroys a pool that was created here, once all that was allocated from it is freed; does nothing for a device's own.
+    /// </summary>
     public void Dispose()
     {
         if (_isOwned && Interlocked.Exchange(ref _disposed, 1) == 0)

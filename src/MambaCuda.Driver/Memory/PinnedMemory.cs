@@ -43,7 +43,8 @@ public sealed unsafe class PinnedMemory : IDisposable
         get
         {
             using CudaContextScope scope = Context.Activate();
-            CudaException.ThrowIfFailed(CudaApi.cuMemHostGetDevicePointer_v2(out nint device, Address, 0), "finding the device's address of pinned memory");
+            CudaException.ThrowIfFailed(
+                CudaApi.cuMemHostGetDevicePointer_v2(out nint device, Address, 0), "finding the device's address of pinned memory");
             return device;
         }
     }

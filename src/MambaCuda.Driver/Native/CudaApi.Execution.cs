@@ -62,10 +62,12 @@ internal static unsafe partial class CudaApi
     public static partial CudaError cuFuncGetParamInfo(nint function, nuint index, out nuint offset, out nuint bytes);
 
     [LibraryImport(NativeImports.Cuda)]
-    public static partial CudaError cuLaunchKernelEx(NativeLaunchConfiguration* configuration, nint function, void** parameters, void** extra);
+    public static partial CudaError cuLaunchKernelEx(
+        NativeLaunchConfiguration* configuration, nint function, void** parameters, void** extra);
 
     [LibraryImport(NativeImports.Cuda)]
-    public static partial CudaError cuOccupancyMaxActiveBlocksPerMultiprocessor(out int blocks, nint function, int blockSize, nuint dynamicBytes);
+    public static partial CudaError cuOccupancyMaxActiveBlocksPerMultiprocessor(
+        out int blocks, nint function, int blockSize, nuint dynamicBytes);
 
     [LibraryImport(NativeImports.Cuda)]
     public static partial CudaError cuOccupancyMaxPotentialBlockSize(

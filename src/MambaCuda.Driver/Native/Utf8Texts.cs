@@ -13,7 +13,8 @@ internal sealed unsafe class Utf8Texts : IDisposable
         string[] all = [.. texts];
         foreach (string text in all.Where(text => text.Contains('\0', StringComparison.Ordinal)))
         {
-            throw new ArgumentException($"A text holds a zero character, where C ends it: {text[..Math.Min(40, text.Length)]}", nameof(texts));
+            throw new ArgumentException(
+                $"A text holds a zero character, where C ends it: {text[..Math.Min(40, text.Length)]}", nameof(texts));
         }
 
         Count = all.Length;
