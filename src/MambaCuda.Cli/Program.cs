@@ -1,1 +1,3 @@
-return 0;
+using MambaCuda.Cli;
+
+return await CommandRunner.RunAsync(args, Console.Out, Console.Error);

@@ -1,0 +1,76 @@
+using System.CommandLine;
+
+namespace MambaCuda.Cli;
+
+/// <summary>Parses a command line, runs the command, and turns what went wrong into one line and an exit code.</summary>
+public static class CommandRunner
+{
+    /// <summary>Runs a command line.</summary>
+    /// <param name="arguments">The words after the program's name.</param>
+    /// <param name="output">Where results go.</param>
+    /// <param name="error">Where progress and errors go.</param>
+    /// <param name="cancellation">Ends the command as Ctrl+C does.</param>
+    /// <returns>An <see cref="ExitCode"/>.</returns>
+    public static async Task<int> RunAsync(
+        IReadOnlyList<string> arguments, TextWriter output, TextWriter error, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(output);
+        ArgumentNullException.ThrowIfNull(error);
+        RootCommand root = new(
+            """
+            Generate text with Mamba (selective state space) models, and inspect, convert and measure their checkpoints.
+
+            Examples:
+              mamba-cuda generate "Gets or sets the"
+              mamba-cuda generate --model ./mamba-130m-hf --max-tokens 100 --temperature 0.8 "The capital of France"
+              mamba-cuda info --model ./mamba-130m-hf
+              mamba-cuda convert ./mamba-130m ./mamba-130m-hf --dtype bf16
+              mamba-cuda perplexity --model ./mamba-130m-hf book.txt
+
+            Exit codes: 0 done, 1 failed, 2 the command line is wrong, 3 a model, tokenizer, state or other file cannot be used, 130 cancelled.
+            """);
+        root.Options.Add(CommonOptions.Verbose);
+        root.Subcommands.Add(GenerateCommand.Create(output, error));
+        root.Subcommands.Add(InfoCommand.Create(output, error));
+        root.Subcommands.Add(ConvertCommand.Create(output, error));
+        root.Subcommands.Add(PerplexityCommand.Create(output, error));
+
+        ParseResult parsed = root.Parse(arguments);
+        if (parsed.Errors.Count > 0)
+        {
+            await error.WriteLineAsync($"mamba-cuda: {parsed.Errors[0].Message} Try --help.");
+            return ExitCode.Usage;
+        }
+
+        try
+        {
+            InvocationConfiguration configuration = new() { Output = output, Error = error, EnableDefaultExceptionHandler = false };
+            return await parsed.InvokeAsync(configuration, cancellation);
+        }
+        catch (Exception exception) when (!parsed.GetValue(CommonOptions.Verbose) || exception is OperationCanceledException)
+        {
+            await error.WriteLineAsync($"mamba-cuda: {OneLine(exception)}");
+            return CodeOf(exception);
+        }
+        catch (Exception exception)
+        {
+            await error.WriteLineAsync($"mamba-cuda: {exception}");
+            return CodeOf(exception);
+        }
+    }
+
+    private static int CodeOf(Exception exception) => exception switch
+    {
+        OperationCanceledException => ExitCode.Cancelled,
+        UsageException => ExitCode.Usage,
+        CheckpointException or TokenizerException or IOException or UnauthorizedAccessException => ExitCode.BadFile,
+        _ => ExitCode.Failed,
+    };
+
+    /// <summary>The message without the name of the parameter that .NET appends: callers of a command know no parameters.</summary>
+    private static string OneLine(Exception exception)
+    {
+        string message = exception.Message.ReplaceLineEndings(" ");
+        return exception is ArgumentException { ParamName: { } name } ? message.Replace($" (Parameter '{name}')", "", StringComparison.Ordinal) : message;
+    }
+}

@@ -1,0 +1,296 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using MambaCuda.Kernels;
+
+namespace MambaCuda.Cli;
+
+/// <summary>mamba-cuda generate: continues a prompt.</summary>
+internal static class GenerateCommand
+{
+    public static Command Create(TextWriter output, TextWriter error)
+    {
+        Options options = new();
+        Command command = new(
+            "generate",
+            """
+            Continue a prompt. The text appears as it is made.
+
+            Examples:
+              mamba-cuda generate "Gets or sets the"
+              echo "Once upon a time" | mamba-cuda generate --model DIR --max-tokens 200
+              mamba-cuda generate --model DIR --prompt-file story.txt --temperature 0.8 --top-p 0.95 --seed 7
+              mamba-cuda generate --model DIR --prompt-ids 12092,1533 --temperature 0 --json
+              mamba-cuda generate --model DIR "A long text" --save-state s.state; mamba-cuda generate --model DIR --load-state s.state
+            """);
+        options.AddTo(command);
+        command.SetAction((parsed, cancellation) => RunAsync(options, parsed, output, error, cancellation));
+        return command;
+    }
+
+    private static async Task<int> RunAsync(Options options, ParseResult parsed, TextWriter output, TextWriter error, CancellationToken cancellation)
+    {
+        GenerationRequest request = await RequestAsync(options, parsed, cancellation);
+        using Backend backend = ModelLoader.CreateBackend(parsed.GetValue(options.Device)!, parsed.GetValue(options.Threads));
+        string folder = ModelLoader.FolderOf(parsed.GetValue(options.Model));
+        Tokenizer tokenizer = LoadTokenizer(parsed.GetValue(options.Tokenizer) ?? folder, request);
+        using MambaModel model = ModelLoader.Load(folder, backend, error, cancellation);
+        using MambaState state = model.CreateState();
+        if (parsed.GetValue(options.LoadState) is { } stateToLoad)
+        {
+            state.Load(stateToLoad);
+        }
+
+        bool json = parsed.GetValue(options.Json);
+        bool stream = parsed.GetValue(options.Stream) && !json;
+        int[] promptIds = request.PromptIds is { } ids ? [.. ids] : tokenizer.Encode(request.Prompt ?? "");
+        request = request with { Prompt = null, PromptIds = promptIds, State = state };
+        if (!json && request.PromptIds.Count > 0)
+        {
+            await output.WriteAsync(tokenizer.Decode(promptIds));
+        }
+
+        List<GeneratedToken> tokens = [];
+        StringBuilder text = new();
+        await foreach (GeneratedToken token in new TextGenerator(model, tokenizer).GenerateAsync(request, cancellation))
+        {
+            tokens.Add(token);
+            text.Append(token.Text);
+            if (stream)
+            {
+                await output.WriteAsync(token.Text);
+                await output.FlushAsync(cancellation);
+            }
+        }
+
+        if (json)
+        {
+            await WriteJsonAsync(output, promptIds, tokens, text.ToString());
+        }
+        else
+        {
+            await output.WriteLineAsync(stream ? "" : text.ToString());
+        }
+
+        if (parsed.GetValue(options.SaveState) is { } stateToSave)
+        {
+            state.Save(stateToSave);
+        }
+
+        return ExitCode.Done;
+    }
+
+    private static async Task<GenerationRequest> RequestAsync(Options options, ParseResult parsed, CancellationToken cancellation)
+    {
+        GenerationRequest request = new()
+        {
+            MaxTokens = parsed.GetValue(options.MaxTokens),
+            StopStrings = parsed.GetValue(options.Stop) ?? [],
+            StopTokens = parsed.GetValue(options.StopTokens) ?? [],
+            IgnoreEndOfText = parsed.GetValue(options.IgnoreEndOfText),
+            Sampling = new SamplingOptions
+            {
+                Temperature = parsed.GetValue(options.Temperature),
+                TopK = parsed.GetValue(options.TopK),
+                TopP = parsed.GetValue(options.TopP),
+                MinP = parsed.GetValue(options.MinP),
+                RepetitionPenalty = parsed.GetValue(options.RepetitionPenalty),
+                PresencePenalty = parsed.GetValue(options.PresencePenalty),
+                FrequencyPenalty = parsed.GetValue(options.FrequencyPenalty),
+                Seed = parsed.GetValue(options.Seed),
+            },
+        };
+        try
+        {
+            request.Sampling.Validate();
+            ArgumentOutOfRangeException.ThrowIfLessThan(request.MaxTokens, 1, "--max-tokens");
+            _ = new StopMatcher(request.StopStrings);
+        }
+        catch (ArgumentException exception)
+        {
+            throw new UsageException(exception.Message, exception);
+        }
+
+        string? argument = parsed.GetValue(options.Prompt), file = parsed.GetValue(options.PromptFile), ids = parsed.GetValue(options.PromptIds);
+        if (new[] { argument, file, ids }.Count(given => given is not null) > 1)
+        {
+            throw new UsageException("Give the prompt once: as an argument, with --prompt-file or with --prompt-ids.");
+        }
+
+        if (ids is not null)
+        {
+            return request with { PromptIds = ParseIds(ids) };
+        }
+
+        string? prompt = argument
+            ?? (file is not null ? await File.ReadAllTextAsync(file, cancellation)
+            : Console.IsInputRedirected ? (await Console.In.ReadToEndAsync(cancellation)).TrimEnd('\n', '\r')
+            : null);
+        if (string.IsNullOrEmpty(prompt) && parsed.GetValue(options.LoadState) is null)
+        {
+            throw new UsageException("There is no prompt: give one as an argument, with --prompt-file, with --prompt-ids or on standard input.");
+        }
+
+        return request with { Prompt = prompt ?? "" };
+    }
+
+    private static int[] ParseIds(string list)
+    {
+        string[] words = list.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+        int[] ids = new int[words.Length];
+        for (int i = 0; i < words.Length; i++)
+        {
+            if (!int.TryParse(words[i], NumberStyles.None, CultureInfo.InvariantCulture, out ids[i]))
+            {
+                throw new UsageException($"--prompt-ids: '{words[i]}' is not a token id; write numbers with commas between them.");
+            }
+        }
+
+        return ids;
+    }
+
+    /// <summary>A model without a tokenizer can still continue ids.</summary>
+    private static Tokenizer LoadTokenizer(string path, GenerationRequest request)
+    {
+        bool present = File.Exists(path) || File.Exists(Path.Combine(path, "tokenizer.json"));
+        return present || request.PromptIds is null ? Tokenizer.Load(path) : new WithoutText();
+    }
+
+    private static async Task WriteJsonAsync(TextWriter output, int[] promptIds, List<GeneratedToken> tokens, string text)
+    {
+        using MemoryStream buffer = new();
+        using (Utf8JsonWriter writer = new(buffer))
+        {
+            writer.WriteStartObject();
+            WriteIds(writer, "prompt_ids", promptIds);
+            WriteIds(writer, "ids", tokens.Select(token => token.Id));
+            writer.WriteString("text", text);
+            writer.WriteStartArray("log_probabilities");
+            foreach (GeneratedToken token in tokens)
+            {
+                writer.WriteNumberValue(token.LogProbability);
+            }
+
+            writer.WriteEndArray();
+            writer.WriteString("finish_reason", tokens[^1].FinishReason switch
+            {
+                FinishReason.MaxTokens => "max_tokens",
+                FinishReason.StopToken => "stop_token",
+                _ => "stop_string",
+            });
+            writer.WriteEndObject();
+        }
+
+        await output.WriteLineAsync(Encoding.UTF8.GetString(buffer.ToArray()));
+    }
+
+    private static void WriteIds(Utf8JsonWriter writer, string name, IEnumerable<int> ids)
+    {
+        writer.WriteStartArray(name);
+        foreach (int id in ids)
+        {
+            writer.WriteNumberValue(id);
+        }
+
+        writer.WriteEndArray();
+    }
+
+    /// <summary>Stands in where a model has no tokenizer and the prompt is ids: no token has text.</summary>
+    private sealed class WithoutText : Tokenizer
+    {
+        public override int VocabularySize => 0;
+
+        public override int? EndOfText => null;
+
+        public override int[] Encode(string text, bool addSpecialTokens = true, bool plainText = false) => throw new NotSupportedException("The model has no tokenizer.");
+
+        public override int? TokenId(string token) => null;
+
+        public override bool IsSpecial(int id) => false;
+
+        public override ReadOnlySpan<byte> TokenBytes(int id) => [];
+    }
+
+    private sealed class Options
+    {
+        public Argument<string?> Prompt { get; } = new("prompt")
+        {
+            Description = "The text to continue; left out, it is read from --prompt-file, --prompt-ids or standard input.",
+            Arity = ArgumentArity.ZeroOrOne,
+        };
+
+        public Option<string?> Model { get; } = CommonOptions.Model();
+
+        public Option<string?> Tokenizer { get; } = CommonOptions.Tokenizer();
+
+        public Option<string> Device { get; } = CommonOptions.Device();
+
+        public Option<int> Threads { get; } = CommonOptions.Threads();
+
+        public Option<string?> PromptFile { get; } = new("--prompt-file", "-f") { Description = "A file with the prompt.", HelpName = "FILE" };
+
+        public Option<string?> PromptIds { get; } = new("--prompt-ids") { Description = "The prompt as token ids: 1,2,3.", HelpName = "IDS" };
+
+        public Option<int> MaxTokens { get; } = new("--max-tokens", "-n")
+        {
+            Description = "How many tokens at most.",
+            DefaultValueFactory = _ => 256,
+            HelpName = "N",
+        };
+
+        public Option<float> Temperature { get; } = Number("--temperature", "Logits are divided by it; 0 is greedy.", 0.7f);
+
+        public Option<int> TopK { get; } = new("--top-k") { Description = "Only the N most probable tokens; 0 for all.", HelpName = "N", DefaultValueFactory = _ => 0 };
+
+        public Option<float> TopP { get; } = Number("--top-p", "Only the most probable tokens that together reach this probability.", 1);
+
+        public Option<float> MinP { get; } = Number("--min-p", "Only tokens at least this many times as probable as the most probable one.", 0);
+
+        public Option<float> RepetitionPenalty { get; } = Number("--repetition-penalty", "Makes tokens seen before less probable; 1 for none.", 1);
+
+        public Option<float> PresencePenalty { get; } = Number("--presence-penalty", "Taken from the logits of tokens seen before.", 0);
+
+        public Option<float> FrequencyPenalty { get; } = Number("--frequency-penalty", "Taken from a token's logit for each time it was seen.", 0);
+
+        public Option<ulong?> Seed { get; } = new("--seed") { Description = "The same seed gives the same text; left out, one is drawn.", HelpName = "N" };
+
+        public Option<string[]> Stop { get; } = new("--stop") { Description = "End where this text comes; may be given several times.", HelpName = "TEXT" };
+
+        public Option<int[]> StopTokens { get; } = new("--stop-token") { Description = "End at this token id; may be given several times.", HelpName = "ID" };
+
+        public Option<bool> IgnoreEndOfText { get; } = new("--ignore-eos") { Description = "Go on past the token that ends a text." };
+
+        public Option<bool> Stream { get; } = new("--stream")
+        {
+            Description = "Show the text as it is made (default); --stream false shows it at the end.",
+            DefaultValueFactory = _ => true,
+        };
+
+        public Option<bool> Json { get; } = CommonOptions.Json();
+
+        public Option<string?> SaveState { get; } = new("--save-state") { Description = "Save the state at the end of the text to a file.", HelpName = "FILE" };
+
+        public Option<string?> LoadState { get; } = new("--load-state") { Description = "Go on from a saved state; the prompt, if any, follows it.", HelpName = "FILE" };
+
+        public void AddTo(Command command)
+        {
+            command.Arguments.Add(Prompt);
+            foreach (Option option in new Option[]
+            {
+                Model, Tokenizer, Device, Threads, PromptFile, PromptIds, MaxTokens, Temperature, TopK, TopP, MinP, RepetitionPenalty, PresencePenalty,
+                FrequencyPenalty, Seed, Stop, StopTokens, IgnoreEndOfText, Stream, Json, SaveState, LoadState,
+            })
+            {
+                command.Options.Add(option);
+            }
+        }
+
+        private static Option<float> Number(string name, string description, float value) => new(name)
+        {
+            Description = description,
+            DefaultValueFactory = _ => value,
+            HelpName = "X",
+        };
+    }
+}

@@ -1,0 +1,46 @@
+using System.CommandLine;
+
+namespace MambaCuda.Cli;
+
+/// <summary>Options that several commands share.</summary>
+internal static class CommonOptions
+{
+    public static Option<bool> Verbose { get; } = new("--verbose")
+    {
+        Description = "Show the whole trace of an error.",
+        Recursive = true,
+    };
+
+    public static Option<string?> Model() => new("--model", "-m")
+    {
+        Description = "A folder with config.json, weights (model.safetensors, shards with an index, or pytorch_model.bin) and tokenizer.json. "
+            + "Left out: the small byte-level model that comes with this program.",
+        HelpName = "DIR",
+    };
+
+    public static Option<string?> Tokenizer() => new("--tokenizer")
+    {
+        Description = "A tokenizer.json, or a folder with one, in place of the model's own.",
+        HelpName = "PATH",
+    };
+
+    public static Option<string> Device()
+    {
+        Option<string> option = new("--device")
+        {
+            Description = "What to compute on: cpu, cuda, or auto for the fastest there is.",
+            DefaultValueFactory = _ => "auto",
+        };
+        option.AcceptOnlyFromAmong("auto", "cpu", "cuda");
+        return option;
+    }
+
+    public static Option<int> Threads() => new("--threads")
+    {
+        Description = "How many threads the CPU computes with; 0 for one a processor.",
+        DefaultValueFactory = _ => 0,
+        HelpName = "N",
+    };
+
+    public static Option<bool> Json() => new("--json") { Description = "Print one JSON object." };
+}

@@ -1,0 +1,43 @@
+using MambaCuda.Kernels;
+
+namespace MambaCuda.Cli;
+
+/// <summary>Finds, opens and loads what --model, --tokenizer and --device name.</summary>
+internal static class ModelLoader
+{
+    /// <summary>The folder of the model that comes with the program.</summary>
+    public static string DefaultModel => Path.Combine(AppContext.BaseDirectory, "DefaultModel");
+
+    /// <summary>The folder that --model names, or that of the model that comes with the program.</summary>
+    public static string FolderOf(string? model)
+    {
+        if (model is not null)
+        {
+            return model;
+        }
+
+        return File.Exists(Path.Combine(DefaultModel, "config.json"))
+            ? DefaultModel
+            : throw new FileNotFoundException(
+                $"The model that comes with the program is not at {DefaultModel}; put the DefaultModel folder back, or name another with --model.");
+    }
+
+    public static Backend CreateBackend(string device, int threads)
+    {
+        if (threads < 0)
+        {
+            throw new UsageException($"--threads is {threads}, but must be 0 or more.");
+        }
+
+        return device == "cuda"
+            ? throw new UsageException("--device cuda: this version computes on the CPU only; use --device cpu or auto.")
+            : new CpuBackend(threads);
+    }
+
+    /// <summary>Loads the weights, with progress on a terminal.</summary>
+    public static MambaModel Load(string folder, Backend backend, TextWriter error, CancellationToken cancellation)
+    {
+        using ProgressLine progress = new(error);
+        return MambaModel.Load(folder, backend, progress, cancellation);
+    }
+}

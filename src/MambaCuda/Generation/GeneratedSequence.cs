@@ -1,0 +1,103 @@
+namespace MambaCuda;
+
+/// <summary>One text of a batch while it grows: its sampler, its decoder, its stop conditions.</summary>
+internal sealed class GeneratedSequence
+{
+    private readonly Sampler _sampler;
+    private readonly StreamingDecoder _decoder;
+    private readonly StopMatcher _stops;
+    private readonly HashSet<int> _stopTokens;
+    private int _count;
+
+    public GeneratedSequence(int number, GenerationRequest request, MambaModel model, Tokenizer tokenizer)
+    {
+        Request = request ?? throw new ArgumentException($"Request {number} is null.", nameof(request));
+        Number = number;
+        if (request.MaxTokens < 1)
+        {
+            throw new ArgumentException($"Request {number}: MaxTokens is {request.MaxTokens}, but at least one token is generated.", nameof(request));
+        }
+
+        if (request.Prompt is not null && request.PromptIds is not null)
+        {
+            throw new ArgumentException($"Request {number} has a prompt as text and as ids; give one of them.", nameof(request));
+        }
+
+        if (request.State is { } state && (state.Model != model || state.SlotCount != 1))
+        {
+            throw new ArgumentException($"Request {number}: the state must be this model's, with one slot.", nameof(request));
+        }
+
+        PromptIds = request.PromptIds is { } ids ? [.. ids] : tokenizer.Encode(request.Prompt ?? "");
+        int[] pending = request.State is { } from ? from.PendingTokens().ToArray() : [];
+        Input = [.. pending, .. PromptIds];
+        if (Input.Length == 0)
+        {
+            throw new ArgumentException($"Request {number} has an empty prompt and no state to go on from; give at least one token.", nameof(request));
+        }
+
+        if (Array.FindIndex(PromptIds, id => id < 0 || id >= model.Config.VocabularySize) is >= 0 and int bad)
+        {
+            throw new ArgumentException($"Request {number}: prompt token {bad} is {PromptIds[bad]}, which is not in the vocabulary of {model.Config.VocabularySize}.", nameof(request));
+        }
+
+        _sampler = new Sampler(request.Sampling, model.Config.VocabularySize);
+        _sampler.Observe(PromptIds);
+        _decoder = new StreamingDecoder(tokenizer, skipSpecial: true);
+        _stops = new StopMatcher(request.StopStrings);
+        _stopTokens = [.. request.StopTokens];
+        if (!request.IgnoreEndOfText)
+        {
+            _stopTokens.UnionWith(model.Config.EosTokenIds);
+            if (tokenizer.EndOfText is { } end)
+            {
+                _stopTokens.Add(end);
+            }
+        }
+    }
+
+    public GenerationRequest Request { get; }
+
+    /// <summary>The number of its request.</summary>
+    public int Number { get; }
+
+    /// <summary>Its slot in the batch's state.</summary>
+    public int Slot => Number;
+
+    /// <summary>The prompt's tokens.</summary>
+    public int[] PromptIds { get; }
+
+    /// <summary>What to run first: what the state had pending, then the prompt.</summary>
+    public int[] Input { get; }
+
+    /// <summary>The last token chosen.</summary>
+    public int LastId { get; private set; }
+
+    /// <summary>Whether the text has ended.</summary>
+    public bool Ended { get; private set; }
+
+    /// <summary>Chooses the next token; it is pending in the state from now on.</summary>
+    public GeneratedToken Take(ReadOnlySpan<float> logits, MambaState state)
+    {
+        SampledToken sampled = _sampler.Sample(logits);
+        LastId = sampled.Id;
+        state.SetPendingTokens([sampled.Id], Slot);
+        _count++;
+
+        bool stopToken = _stopTokens.Contains(sampled.Id);
+        string text = stopToken ? "" : _stops.Append(_decoder.Append(sampled.Id));
+        FinishReason reason =
+            _stops.Found is not null ? FinishReason.StopString :
+            stopToken ? FinishReason.StopToken :
+            _count == Request.MaxTokens ? FinishReason.MaxTokens :
+            FinishReason.None;
+        if (reason is FinishReason.StopToken or FinishReason.MaxTokens)
+        {
+            text += _stops.Append(_decoder.Flush());
+            text += _stops.Found is null ? _stops.Flush() : "";
+        }
+
+        Ended = reason != FinishReason.None;
+        return new GeneratedToken(Number, sampled.Id, text, sampled.LogProbability, reason);
+    }
+}

@@ -1,0 +1,32 @@
+namespace MambaCuda;
+
+/// <summary>What to generate.</summary>
+public sealed record GenerationRequest
+{
+    /// <summary>The text to continue; or use <see cref="PromptIds"/>.</summary>
+    public string? Prompt { get; init; }
+
+    /// <summary>The tokens to continue, in place of <see cref="Prompt"/>.</summary>
+    public IReadOnlyList<int>? PromptIds { get; init; }
+
+    /// <summary>How tokens are chosen.</summary>
+    public SamplingOptions Sampling { get; init; } = new();
+
+    /// <summary>How many tokens at most; at least 1.</summary>
+    public int MaxTokens { get; init; } = 256;
+
+    /// <summary>Strings at which the text ends; they are not part of it.</summary>
+    public IReadOnlyList<string> StopStrings { get; init; } = [];
+
+    /// <summary>Tokens at which the text ends, besides the end of text.</summary>
+    public IReadOnlyList<int> StopTokens { get; init; } = [];
+
+    /// <summary>Whether the token that ends a text is a token like any other.</summary>
+    public bool IgnoreEndOfText { get; init; }
+
+    /// <summary>
+    /// A state of one slot to go on from, and to leave where the text ends: every token given to the caller is in it or pending in it
+    /// (see <see cref="MambaState.PendingTokens"/>), also when generation is cancelled between two tokens. Left out, the text starts anew.
+    /// </summary>
+    public MambaState? State { get; init; }
+}
