@@ -40,9 +40,9 @@ class Recipe:
     length: int = 1024
     restart: float = 0.125
     # optimisation
-    steps: int = 20_000
+    steps: int = 11_500
     warmup: int = 500
-    rate: float = 4e-3
+    rate: float = 6e-3
     final_rate: float = 1e-5
     betas: tuple = (0.9, 0.95)
     decay: float = 0.1
@@ -105,6 +105,16 @@ extern "C" __global__ void scan_forward(
     }
 }
 
+template <int S> __device__ void halve(float* sum, int lane)
+{
+    #pragma unroll
+    for (int j = 0; j < S; j++) {
+        float keep = lane & S ? sum[j + S] : sum[j];
+        float give = lane & S ? sum[j] : sum[j + S];
+        sum[j] = keep + __shfl_xor_sync(ALL, give, S);
+    }
+}
+
 // The gradients of B and C sum over channels: each warp leaves its own sums in dbc (B,D/32,L,2N). dA (B,N,D) likewise for each row.
 extern "C" __global__ void scan_backward(
     const float* __restrict__ u, const float* __restrict__ delta, const float* __restrict__ A, const float* __restrict__ bc,
@@ -152,17 +162,11 @@ extern "C" __global__ void scan_backward(
                 du[t * D] = from_input * dt;
                 ddelta[t * D] = from_input * ut + from_decay;
                 // Transposing butterfly: 32 sums over 32 lanes in 31 shuffles; lane i ends with sum i.
-                #pragma unroll
-                for (int stage = 4; stage >= 0; stage--) {
-                    const int s = 1 << stage;
-                    #pragma unroll
-                    for (int j = 0; j < s; j++) {
-                        float low = sum[j], high = sum[j + s];
-                        float keep = lane & s ? high : low;
-                        float give = lane & s ? low : high;
-                        sum[j] = keep + __shfl_xor_sync(ALL, give, s);
-                    }
-                }
+                halve<16>(sum, lane);
+                halve<8>(sum, lane);
+                halve<4>(sum, lane);
+                halve<2>(sum, lane);
+                halve<1>(sum, lane);
                 dbc[t * 2 * N] = sum[0];
             }
             t -= AHEAD;
@@ -324,7 +328,7 @@ def config(r):
         "architectures": ["MambaForCausalLM"], "model_type": "mamba", "torch_dtype": "bfloat16", "vocab_size": r.vocabulary,
         "hidden_size": r.width, "intermediate_size": r.inner, "state_size": r.states, "num_hidden_layers": r.layers, "conv_kernel": r.kernel,
         "expand": r.inner // r.width, "time_step_rank": r.rank, "layer_norm_epsilon": r.epsilon, "hidden_act": "silu", "use_bias": False,
-        "use_conv_bias": True, "residual_in_fp32": True, "rms_norm": True, "tie_word_embeddings": True, "bos_token_id": 0, "eos_token_id": 0,
+        "use_conv_bias": True, "residual_in_fp32": True, "tie_word_embeddings": True, "bos_token_id": 0, "eos_token_id": 0,
         "pad_token_id": 0,
     }
 
@@ -393,7 +397,8 @@ def learning_rate(step, r):
     return r.final_rate + 0.5 * (r.rate - r.final_rate) * (1 + math.cos(math.pi * (step - r.warmup) / (r.steps - r.warmup)))
 
 
-def train(text, heldout, out, r, device, minutes=None):
+def train(text, heldout, out, r, device):
+    """Saves the weights whenever the held-out text says that they are the best so far: long before the last step they learn the text by heart."""
     torch.manual_seed(r.seed)
     model = Mamba(r).to(device)
     if device == "cuda":
@@ -403,7 +408,7 @@ def train(text, heldout, out, r, device, minutes=None):
           f"{r.steps * r.rows * r.length / len(text):.1f} passes over {len(text):,} bytes", flush=True)
     optimizer = torch.optim.AdamW(parameter_groups(model, r), lr=r.rate, betas=r.betas, fused=device == "cuda")
     rows, state = Rows(text, r, device), model.zero_state(r.rows)
-    started, mean, counted = time.time(), torch.zeros((), device=device), 0
+    started, best, mean, counted = time.time(), math.inf, torch.zeros((), device=device), 0
     for step in range(r.steps):
         ids, targets, keep = rows.next()
         state = [(history * keep[:, None, None], h * keep[:, None, None]) for history, h in state]
@@ -416,17 +421,14 @@ def train(text, heldout, out, r, device, minutes=None):
         nn.utils.clip_grad_norm_(model.parameters(), r.clip)
         optimizer.step()
         mean, counted = mean + loss.detach(), counted + 1
-        late = minutes is not None and time.time() - started > 60 * minutes
-        if (step + 1) % (r.steps // r.evaluations) == 0 or step + 1 == r.steps or late:
+        if (step + 1) % (r.steps // r.evaluations) == 0 or step + 1 == r.steps:
             quick = bits_per_byte_in_rows(model, heldout)
             print(f"step {step + 1} train {mean.item() / counted / math.log(2):.4f} held out {quick:.4f} bits per byte, "
                   f"{time.time() - started:.0f} s, rate {learning_rate(step, r):.2e}", flush=True)
             mean, counted = torch.zeros((), device=device), 0
-            save(model, out)
-        if late:
-            print(f"stopped after {minutes} minutes", flush=True)
-            break
-    return model
+            if quick < best:
+                best = quick
+                save(model, out)
 
 
 # -------------------------------------------------------------------------------------------------------------------------- evaluation
@@ -515,7 +517,7 @@ def main(verb, *paths):
     elif verb == "train":
         corpus, out = Path(paths[0]), Path(paths[1])
         text, heldout = read(corpus / "train.bin", device), read(corpus / "heldout.txt", device)
-        train(text, heldout, out, Recipe(), device, float(paths[2]) if len(paths) > 2 else None)
+        train(text, heldout, out, Recipe(), device)
         model = load(out, device)
         result = {name: bits_per_byte(model, read(corpus / name, device)) for name in ("heldout.txt", "heldout-sample.txt")}
         (out / "result.json").write_text(json.dumps(result, indent=2) + "\n")
