@@ -7,8 +7,8 @@
 //   heldout.txt          about 2 % of the text, whole types, never trained on
 //   heldout-sample.txt   the first documents of heldout.txt, at most 60,000 bytes
 // One document describes one type and all its members as plain text; a byte 0 follows each document. UTF-8, no byte order mark.
-// Documents stand in the order of the SHA-256 of their family's name, so neither the file system nor the platform changes a byte. A family is
-// a type, its nested types and its namesakes of other arity (Func`1 to Func`17): near copies never straddle the split.
+// Documents stand in the order of the SHA-256 of their family's name, so neither the file system nor the platform changes a byte. A family
+// is a type, its nested types and its namesakes of other arity (Func`1 to Func`17): near copies never straddle the split.
 
 using System.Globalization;
 using System.Runtime.InteropServices;
@@ -37,17 +37,15 @@ if (documentation is null)
 }
 
 foreach (string pack in documentation.Packs) Console.WriteLine($"reads {pack}");
-var documents = documentation.Families()
-    .Select(family => (Order: Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(family.Key))), Types: family))
-    .OrderBy(family => family.Order, StringComparer.Ordinal)
-    .Select(family => family.Types.Select(type => Encoding.UTF8.GetBytes(documentation.Document(type))).Where(text => text.Length > 0).ToArray())
-    .ToArray();
+byte[][][] documents = [.. documentation.Families()
+    .OrderBy(family => Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(family.Key))), StringComparer.Ordinal)
+    .Select(Texts)];
 
 // Whole families from the front until the held-out share is reached; the sample is whole documents from the front of these.
-long total = documents.Sum(family => family.Sum(text => (long)text.Length + 1));
+long total = documents.SelectMany(family => family).Sum(text => text.Length + 1L);
 long heldOutBytes = 0;
 int heldOutFamilies = 0;
-while (heldOutBytes < total * HeldOutShare) heldOutBytes += documents[heldOutFamilies++].Sum(text => (long)text.Length + 1);
+while (heldOutBytes < total * HeldOutShare) heldOutBytes += documents[heldOutFamilies++].Sum(text => text.Length + 1L);
 byte[][] heldOut = [.. documents.Take(heldOutFamilies).SelectMany(family => family)];
 int sampleCount = 0;
 for (int bytes = 0; sampleCount < heldOut.Length && (bytes += heldOut[sampleCount].Length + 1) <= SampleBytes;) sampleCount++;
@@ -58,12 +56,15 @@ Write("heldout.txt", heldOut);
 Write("heldout-sample.txt", heldOut[..sampleCount]);
 return 0;
 
+byte[][] Texts(IEnumerable<string> types) =>
+    [.. types.Select(type => Encoding.UTF8.GetBytes(documentation.Document(type))).Where(text => text.Length > 0)];
+
 void Write(string name, byte[][] texts)
 {
     byte[] all = [.. texts.SelectMany(text => text.Append((byte)0))];
     File.WriteAllBytes(Path.Combine(args[0], name), all);
     string hash = Convert.ToHexStringLower(SHA256.HashData(all));
-    Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{name,-18} {texts.Length,6} documents {all.Length,10} bytes  sha256 {hash}"));
+    Console.WriteLine(FormattableString.Invariant($"{name,-18} {texts.Length,6} documents {all.Length,10} bytes  sha256 {hash}"));
 }
 
 /// <summary>The documented types and members of the reference packs.</summary>
@@ -101,15 +102,16 @@ internal sealed partial class Documentation
             foreach (XElement member in root.Elements("members").Elements("member"))
             {
                 string? id = member.Attribute("name")?.Value;
-                if (id is { Length: > 2 } && id[1] == ':' && !string.IsNullOrWhiteSpace(member.Value)) documentation._members.TryAdd(id, member);
+                if (id is not [_, ':', _, ..] || string.IsNullOrWhiteSpace(member.Value)) continue;
+                documentation._members.TryAdd(id, member);
             }
         }
 
         foreach (string id in documentation._members.Keys)
         {
             string type = id[0] == 'T' ? id[2..] : DeclaringType(id);
-            if (!documentation._membersOfType.TryGetValue(type, out List<string>? members)) documentation._membersOfType[type] = members = [];
-            if (id[0] != 'T') members.Add(id);
+            documentation._membersOfType.TryAdd(type, []);
+            if (id[0] != 'T') documentation._membersOfType[type].Add(id);
         }
 
         return documentation._members.Count == 0 ? null : documentation;
@@ -127,7 +129,7 @@ internal sealed partial class Documentation
         return outermost.Split('`')[0];
     });
 
-    /// <summary>One type as plain text: its name, its description, then every member. Neighbouring overloads with one description share it.</summary>
+    /// <summary>One type as plain text: its name and description, then its members. Neighbouring overloads share a description.</summary>
     public string Document(string type)
     {
         var text = new StringBuilder();
@@ -233,7 +235,7 @@ internal sealed partial class Documentation
         return id[0] == 'M' ? $"{name}({joined})" : name;
     }
 
-    /// <summary>What prose calls a documented thing: a type by its own name, a member by its type's and its own, a constructor by its type's.</summary>
+    /// <summary>What prose calls a thing: a type by its name, a member by its type's too, a constructor by its type's alone.</summary>
     public string Display(string cref)
     {
         bool hasKind = cref.Length > 2 && cref[1] == ':';
@@ -294,7 +296,8 @@ internal sealed partial class Documentation
     {
         ["op_Addition"] = "+", ["op_Subtraction"] = "-", ["op_Multiply"] = "*", ["op_Division"] = "/", ["op_Modulus"] = "%",
         ["op_BitwiseAnd"] = "&", ["op_BitwiseOr"] = "|", ["op_ExclusiveOr"] = "^", ["op_OnesComplement"] = "~", ["op_LogicalNot"] = "!",
-        ["op_LeftShift"] = "<<", ["op_RightShift"] = ">>", ["op_UnsignedRightShift"] = ">>>", ["op_Equality"] = "==", ["op_Inequality"] = "!=",
+        ["op_LeftShift"] = "<<", ["op_RightShift"] = ">>", ["op_UnsignedRightShift"] = ">>>",
+        ["op_Equality"] = "==", ["op_Inequality"] = "!=",
         ["op_LessThan"] = "<", ["op_LessThanOrEqual"] = "<=", ["op_GreaterThan"] = ">", ["op_GreaterThanOrEqual"] = ">=",
         ["op_Increment"] = "++", ["op_Decrement"] = "--", ["op_UnaryNegation"] = "-", ["op_UnaryPlus"] = "+", ["op_True"] = "true",
         ["op_False"] = "false", ["op_CheckedAddition"] = "checked +", ["op_CheckedSubtraction"] = "checked -",
@@ -303,13 +306,14 @@ internal sealed partial class Documentation
     };
 }
 
-/// <summary>Reads types as documentation ids write them ("System.Collections.Generic.List{``0}[]@") and writes them as C# does ("ref List&lt;T&gt;[]").</summary>
+/// <summary>Turns types as documentation ids write them ("System.Nullable{``0}[]@") into C# ("ref T?[]").</summary>
 internal sealed class TypeReader(Documentation documentation, string[] typeParameters, string[] methodParameters)
 {
     private static readonly Dictionary<string, string> Keywords = new()
     {
-        ["System.Boolean"] = "bool", ["System.Byte"] = "byte", ["System.SByte"] = "sbyte", ["System.Int16"] = "short", ["System.UInt16"] = "ushort",
-        ["System.Int32"] = "int", ["System.UInt32"] = "uint", ["System.Int64"] = "long", ["System.UInt64"] = "ulong", ["System.Single"] = "float",
+        ["System.Boolean"] = "bool", ["System.Byte"] = "byte", ["System.SByte"] = "sbyte",
+        ["System.Int16"] = "short", ["System.UInt16"] = "ushort", ["System.Int32"] = "int", ["System.UInt32"] = "uint",
+        ["System.Int64"] = "long", ["System.UInt64"] = "ulong", ["System.Single"] = "float",
         ["System.Double"] = "double", ["System.Decimal"] = "decimal", ["System.Char"] = "char", ["System.String"] = "string",
         ["System.Object"] = "object", ["System.Void"] = "void", ["System.IntPtr"] = "nint", ["System.UIntPtr"] = "nuint",
     };
@@ -348,7 +352,8 @@ internal sealed class TypeReader(Documentation documentation, string[] typeParam
         return string.Join('.', WithoutNamespace(name.Split('.'), part => part).Select(part =>
         {
             string[] halves = part.Split('`');
-            if (halves.Length == 1 || !int.TryParse(halves[1], NumberStyles.None, CultureInfo.InvariantCulture, out int arity)) return halves[0];
+            if (halves.Length == 1) return part;
+            int arity = int.Parse(halves[1], CultureInfo.InvariantCulture);
             string own = $"{halves[0]}<{string.Join(", ", names.Skip(used).Take(arity))}>";
             used += arity;
             return own;
@@ -365,7 +370,7 @@ internal sealed class TypeReader(Documentation documentation, string[] typeParam
             int start = _at;
             while (char.IsAsciiDigit(Peek())) _at++;
             string[] names = ticks == 1 ? typeParameters : methodParameters;
-            int index = int.TryParse(_text.AsSpan(start, _at - start), NumberStyles.None, CultureInfo.InvariantCulture, out int number) ? number : 0;
+            int index = int.Parse(_text.AsSpan(start, _at - start), CultureInfo.InvariantCulture);
             type = index < names.Length ? names[index] : $"T{index + 1}";
         }
         else
@@ -424,15 +429,16 @@ internal sealed class TypeReader(Documentation documentation, string[] typeParam
             _at++;
         }
 
-        if (parts.TrueForAll(part => part.Arguments.Count == 0) && Keywords.TryGetValue(string.Join('.', parts.Select(part => part.Name)), out string? keyword))
-        {
-            return keyword;
-        }
-
-        var own = WithoutNamespace([.. parts], part => part.Arguments.Count == 0 ? part.Name : $"{part.Name}`{part.Arguments.Count}").ToArray();
+        string full = string.Join('.', parts.Select(MetadataName));
+        if (Keywords.TryGetValue(full, out string? keyword)) return keyword;
+        var own = WithoutNamespace([.. parts], MetadataName).ToArray();
         if (own is [("Nullable", [string only])]) return only + "?";
-        return string.Join('.', own.Select(part => part.Arguments.Count == 0 ? part.Name : $"{part.Name}<{string.Join(", ", part.Arguments)}>"));
+        return string.Join('.', own.Select(part =>
+            part.Arguments.Count == 0 ? part.Name : $"{part.Name}<{string.Join(", ", part.Arguments)}>"));
     }
+
+    private static string MetadataName((string Name, List<string> Arguments) part) =>
+        part.Arguments.Count == 0 ? part.Name : $"{part.Name}`{part.Arguments.Count}";
 
     /// <summary>The parts from the outermost known type on; the last part where none is known.</summary>
     private IEnumerable<T> WithoutNamespace<T>(T[] parts, Func<T, string> metadataName)
@@ -450,7 +456,7 @@ internal sealed class TypeReader(Documentation documentation, string[] typeParam
     private char Peek() => _at < _text.Length ? _text[_at] : '\0';
 }
 
-/// <summary>Turns the markup of one documentation element into plain text: one space between words, a line for each paragraph or item.</summary>
+/// <summary>Turns one documentation element's markup into plain text: one space between words, a line for each paragraph or item.</summary>
 internal sealed partial class Prose(Documentation documentation)
 {
     private readonly StringBuilder _text = new();
@@ -520,7 +526,7 @@ internal sealed partial class Prose(Documentation documentation)
         if (!string.IsNullOrWhiteSpace(element.Value)) Visit(element);
         else if (element.Attribute("langword") is { } word) Words(word.Value);
         else if (element.Attribute("cref") is { } cref) Words(documentation.Display(cref.Value));
-        else if (element.Attribute("uid") is { } uid) Words(documentation.Display((documentation.IsType(uid.Value) ? "T:" : "M:") + uid.Value));
+        else if (element.Attribute("uid")?.Value is { } uid) Words(documentation.Display((documentation.IsType(uid) ? "T:" : "M:") + uid));
         else if (element.Attribute("href") is { } href) Words(href.Value);
     }
 

@@ -6,9 +6,9 @@
 
 Needs PyTorch 2 and, on a GPU, CuPy (which compiles the two scan kernels below at start). `evaluate` also runs without a GPU.
 
-A row of a batch is a stretch of the training text. Rows run on: the next step continues each row where it stopped, with its convolution and
-scan states carried over (gradients stop there), and with probability `restart` a row jumps to the start of a random line and begins from the
-zero state. So the model learns both to start from nothing, as a fresh prompt does, and to run for any length.
+A row of a batch is a stretch of the training text. Rows run on: the next step continues each row where it stopped, with its convolution
+and scan states carried over (gradients stop there), and with probability `restart` a row jumps to the start of a random line and begins
+from the zero state. So the model learns both to start from nothing, as a fresh prompt does, and to run for any length.
 """
 
 import dataclasses
@@ -51,15 +51,16 @@ class Recipe:
     seed: int = 1
 
 
-PROMPTS = ["The list", "Gets or sets ", "public ", "Initializes a new instance of the ", "Returns ", "System.Collections.Generic.", "If the ", "Hello"]
+PROMPTS = ["The list", "Gets or sets ", "public ", "Initializes a new instance of the ", "Returns ", "System.Collections.Generic.",
+           "If the ", "Hello"]
 
 # ---------------------------------------------------------------------------------------------------------------------- selective scan
 
 SCAN = r"""
 // u, delta, y (B,L,D)   A (N,D)   bc (B,L,2N): B, then C   h0 (B,N,D)   states (B,L,N,D): every h, kept for backward
 //   h[t] = exp(delta[t] A) h[t-1] + delta[t] u[t] B[t]        y[t] = sum_n C[t] h[t]
-// One thread owns one channel and walks the sequence; a block is one warp: grid (D / 32, B). What the next AHEAD steps need waits in registers,
-// or each step would wait for memory. Of B and C each lane holds one value, and a shuffle hands it to the others.
+// One thread owns one channel and walks the sequence; a block is one warp: grid (D / 32, B). What the next AHEAD steps need waits in
+// registers, or each step would wait for memory. Of B and C each lane holds one value, and a shuffle hands it to the others.
 #define N 16
 #define AHEAD 4
 #define LOG2E 1.4426950408889634f
@@ -218,7 +219,8 @@ class SelectiveScan(torch.autograd.Function):
         du, ddelta = torch.empty_like(u), torch.empty_like(u)
         dA = torch.empty_like(h0)
         dbc = torch.empty(rows, channels // 32, length, bc.shape[2], device=u.device)
-        CudaScan.launch("scan_backward", rows, channels, u, delta, A, bc, h0, states, dy.contiguous(), du, ddelta, dA, dbc, length, channels)
+        CudaScan.launch("scan_backward", rows, channels,
+                        u, delta, A, bc, h0, states, dy.contiguous(), du, ddelta, dA, dbc, length, channels)
         return du, ddelta, dA.sum(0), dbc.sum(1), None
 
 
@@ -308,7 +310,8 @@ class Mamba(nn.Module):
 
     def zero_state(self, rows):
         r, device = self.recipe, self.backbone.norm_f.weight.device
-        return [(torch.zeros(rows, r.kernel - 1, r.inner, device=device), torch.zeros(rows, r.states, r.inner, device=device)) for _ in range(r.layers)]
+        return [(torch.zeros(rows, r.kernel - 1, r.inner, device=device), torch.zeros(rows, r.states, r.inner, device=device))
+                for _ in range(r.layers)]
 
     def forward(self, ids, state, precision=torch.float32):
         """Logits (rows, length, vocabulary) and the state after the last byte."""
@@ -326,10 +329,10 @@ class Mamba(nn.Module):
 def config(r):
     return {
         "architectures": ["MambaForCausalLM"], "model_type": "mamba", "torch_dtype": "bfloat16", "vocab_size": r.vocabulary,
-        "hidden_size": r.width, "intermediate_size": r.inner, "state_size": r.states, "num_hidden_layers": r.layers, "conv_kernel": r.kernel,
-        "expand": r.inner // r.width, "time_step_rank": r.rank, "layer_norm_epsilon": r.epsilon, "hidden_act": "silu", "use_bias": False,
-        "use_conv_bias": True, "residual_in_fp32": True, "tie_word_embeddings": True, "bos_token_id": 0, "eos_token_id": 0,
-        "pad_token_id": 0,
+        "hidden_size": r.width, "intermediate_size": r.inner, "state_size": r.states, "num_hidden_layers": r.layers,
+        "conv_kernel": r.kernel, "expand": r.inner // r.width, "time_step_rank": r.rank, "layer_norm_epsilon": r.epsilon,
+        "hidden_act": "silu", "use_bias": False, "use_conv_bias": True, "residual_in_fp32": True, "tie_word_embeddings": True,
+        "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0,
     }
 
 
@@ -398,7 +401,7 @@ def learning_rate(step, r):
 
 
 def train(text, heldout, out, r, device):
-    """Saves the weights whenever the held-out text says that they are the best so far: long before the last step they learn the text by heart."""
+    """Saves the weights whenever the held-out text says that they are the best so far: later they learn the text by heart."""
     torch.manual_seed(r.seed)
     model = Mamba(r).to(device)
     if device == "cuda":
@@ -468,7 +471,10 @@ def generate(model, prompts, count, temperature):
     state = [tuple(torch.cat(parts) for parts in zip(*layer)) for layer in zip(*states)]
     chosen = []
     for _ in range(count):
-        ids = logits.argmax(-1, keepdim=True) if temperature == 0 else torch.multinomial(torch.softmax(logits / temperature, -1), 1, generator=generator)
+        if temperature == 0:
+            ids = logits.argmax(-1, keepdim=True)
+        else:
+            ids = torch.multinomial(torch.softmax(logits / temperature, -1), 1, generator=generator)
         chosen.append(ids)
         logits, state = model(ids, state)
         logits = logits[:, -1]
