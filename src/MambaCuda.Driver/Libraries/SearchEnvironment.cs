@@ -11,7 +11,7 @@ internal sealed record SearchEnvironment
         Variable = Environment.GetEnvironmentVariable,
         ApplicationFolder = AppContext.BaseDirectory,
         RuntimeIdentifier = RuntimeInformation.RuntimeIdentifier,
-        HomeFolder = Environment.GetFolderPath(Environment.SpecialFolder.UserProfile),
+        HomeFolder = Environment.GetFolderPath(Environment.SpecialFolder.UserProfile, Environment.SpecialFolderOption.DoNotVerify),
         RoamingFolder = Environment.GetFolderPath(Environment.SpecialFolder.ApplicationData),
         ProgramsFolder = Environment.GetFolderPath(Environment.SpecialFolder.ProgramFiles),
         SystemRoot = "/",
