@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+
 namespace MambaCuda.Driver.Tests;
 
 /// <summary>The compiler with its cache on disk.</summary>
@@ -6,7 +8,9 @@ public sealed class KernelCompilerTests : IDisposable
     private static readonly GpuArchitecture Ampere = new(new ComputeCapability(8, 0));
     private readonly TemporaryFolder _folder = new();
 
-    private static KernelProgram Small { get; } = new("k.cu", "#include \"h.cuh\"\ntemplate <int N> __global__ void k(int* x) { *x = N + H; }\n")
+    private const string Source = "#include \"h.cuh\"\ntemplate <int N> __global__ void k(int* x) { *x = N + H; }\n";
+
+    private static KernelProgram Small { get; } = new("k.cu", Source)
     {
         Headers = new Dictionary<string, string> { ["h.cuh"] = "#define H 1\n" },
         NameExpressions = ["k<3>"],
@@ -76,7 +80,8 @@ public sealed class KernelCompilerTests : IDisposable
         Assert.NotEqual(CacheKey.Of("c", Small, Ampere, ["ab", "c"]), CacheKey.Of("c", Small, Ampere, ["a", "bc"]));
         Assert.NotEqual(CacheKey.Of("c", Small, Ampere, ["ab"]), CacheKey.Of("c", Small, Ampere, ["a", "b"]));
         KernelProgram expressions = new("k.cu", Small.Source) { NameExpressions = ["x"] };
-        Assert.NotEqual(CacheKey.Of("c", new KernelProgram("k.cu", Small.Source), Ampere, ["x"]), CacheKey.Of("c", expressions, Ampere, []));
+        KernelProgram plain = new("k.cu", Small.Source);
+        Assert.NotEqual(CacheKey.Of("c", plain, Ampere, ["x"]), CacheKey.Of("c", expressions, Ampere, []));
     }
 
     [Fact]
@@ -161,7 +166,8 @@ public sealed class KernelCompilerTests : IDisposable
     public void What_does_not_compile_is_not_kept()
     {
         KernelCompiler compiler = Create();
-        KernelCompilationException exception = Assert.Throws<KernelCompilationException>(() => compiler.Compile(new KernelProgram("k.cu", "nope"), Ampere));
+        KernelProgram wrong = new("k.cu", "nope");
+        KernelCompilationException exception = Assert.Throws<KernelCompilationException>(() => compiler.Compile(wrong, Ampere));
         Assert.Equal(1, exception.Line);
         Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
     }
@@ -231,7 +237,7 @@ public sealed class KernelCompilerTests : IDisposable
     {
         KernelCompiler compiler = Create();
         int[] sizes = new int[16];
-        Parallel.For(0, sizes.Length, i => sizes[i] = compiler.Compile(With(new(Small.Headers), [$"k<{i % 3}>"], []), Ampere).Image.Length);
+        Parallel.For(0, sizes.Length, i => sizes[i] = compiler.Compile(Instance(i % 3), Ampere).Image.Length);
         Assert.All(sizes, size => Assert.True(size > 0));
         Assert.Equal(sizes.Length, compiler.CompilationCount + compiler.CacheHitCount);
         Assert.Equal(3, Directory.GetFiles(_folder.Path).Length);
@@ -244,7 +250,7 @@ public sealed class KernelCompilerTests : IDisposable
         {
             for (int n = 0; n < 4; n++)
             {
-                Console.WriteLine(Fingerprint(compiler.Compile(With(new(Small.Headers), [$"k<{n}>"], []), Ampere)));
+                Console.WriteLine(Fingerprint(compiler.Compile(Instance(n), Ampere)));
             }
 
             // So that the processes collide in every round.
@@ -255,8 +261,10 @@ public sealed class KernelCompilerTests : IDisposable
     [Fact]
     public async Task Many_processes_write_one_cache_and_all_get_what_is_right()
     {
-        string[] expected = [.. Enumerable.Range(0, 4).Select(n => Fingerprint(new KernelCompiler(Nvrtc.Compiler, null).Compile(With(new(Small.Headers), [$"k<{n}>"], []), Ampere)))];
-        string[] outputs = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => ChildProcess.Run(CompileMany, new Dictionary<string, string?>(), _folder.Path)));
+        KernelCompiler uncached = new(Nvrtc.Compiler, null);
+        string[] expected = [.. Enumerable.Range(0, 4).Select(n => Fingerprint(uncached.Compile(Instance(n), Ampere)))];
+        Dictionary<string, string?> variables = [];
+        string[] outputs = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => ChildProcess.Run(CompileMany, variables, _folder.Path)));
         foreach (string output in outputs)
         {
             string[] lines = output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
@@ -304,6 +312,8 @@ public sealed class KernelCompilerTests : IDisposable
     private static KernelProgram With(Dictionary<string, string> headers, string[] expressions, string[] options) =>
         new("k.cu", Small.Source) { Headers = headers, NameExpressions = expressions, Options = options };
 
+    private static KernelProgram Instance(int n) => With(new(Small.Headers), [$"k<{n}>"], []);
+
     private static string Fingerprint(CompiledProgram program) =>
-        $"{Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(program.Image.Span))} {string.Join(' ', program.LoweredNames.Values)}";
+        $"{Convert.ToHexString(SHA256.HashData(program.Image.Span))} {string.Join(' ', program.LoweredNames.Values)}";
 }

@@ -44,7 +44,8 @@ public sealed class LibraryFinderTests : IDisposable
     public void The_system_is_asked_by_name_before_the_default_toolkit()
     {
         Put("usr/local/cuda/lib64/libnvrtc.so.13");
-        LibrarySearch search = new LibraryFinder(Environment() with { Load = name => (name == "libnvrtc.so.11.2" ? 1 : 0, "no") }).Search(CudaLibrary.Nvrtc);
+        SearchEnvironment environment = Environment() with { Load = name => (name == "libnvrtc.so.11.2" ? 1 : 0, "no") };
+        LibrarySearch search = new LibraryFinder(environment).Search(CudaLibrary.Nvrtc);
         Assert.True(search.IsFound);
         Assert.Equal("system", search.Attempts[^1].Place);
     }
@@ -162,7 +163,8 @@ public sealed class LibraryFinderTests : IDisposable
         _variables["MAMBACUDA_LIBRARY_PATH"] = Folder("named");
         Assert.SkipUnless(OperatingSystem.IsLinux(), "The file names are Linux's.");
         string text = _machine.Write("named/libcuda.so.1", "this is no library");
-        LibrarySearch search = new LibraryFinder(Environment() with { Load = SearchEnvironment.ThisMachine.Load }).Search(CudaLibrary.Driver);
+        SearchEnvironment environment = Environment() with { Load = SearchEnvironment.ThisMachine.Load };
+        LibrarySearch search = new LibraryFinder(environment).Search(CudaLibrary.Driver);
         LibraryAttempt attempt = Assert.Single(search.Attempts, attempt => attempt.Path == text);
         Assert.StartsWith($"could not be loaded: {text}: ", attempt.Outcome, StringComparison.Ordinal);
         Assert.DoesNotContain('\n', attempt.Outcome);

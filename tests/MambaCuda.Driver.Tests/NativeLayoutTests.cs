@@ -2,48 +2,36 @@ using System.Runtime.InteropServices;
 
 namespace MambaCuda.Driver.Tests;
 
-/// <summary>Our structs against the declarations of cuda.h, with sizes and offsets as a CUDA compiler has them.</summary>
+/// <summary>Our structs against the declarations of cuda.h (as StubDriver/libcuda.c repeats them), as a C compiler lays them out.</summary>
 public class NativeLayoutTests
 {
-    private const string Declarations = """
-        #define offsetof(type, member) ((unsigned long long)&((type*)0)->member)
-        typedef void* Handle;
-        struct Attribute { int id; char pad[8 - sizeof(int)]; union { char pad[64]; struct { unsigned x, y, z; } cluster; int value; } value; };
-        struct Configuration { unsigned grid[3], block[3], sharedBytes; Handle stream; Attribute* attributes; unsigned attributeCount; };
-        struct PoolProperties { int allocation, handles; struct { int type, id; } location; void* security; unsigned long long maxBytes;
-                                unsigned short usage; unsigned char reserved[54]; };
-        struct UpdateResult { int result; Handle errorNode, errorFromNode; };
-
-        """;
-
     [Fact]
     public unsafe void Sizes_and_offsets_are_those_of_cuda_h()
     {
         (string Expression, int Value)[] facts =
         [
-            ("sizeof(Attribute)", sizeof(LaunchAttribute)),
-            ("offsetof(Attribute, value)", Offset<LaunchAttribute>(nameof(LaunchAttribute.Value))),
-            ("offsetof(Attribute, value.cluster.x)", Offset<LaunchAttribute>(nameof(LaunchAttribute.ClusterX))),
-            ("offsetof(Attribute, value.cluster.z)", Offset<LaunchAttribute>(nameof(LaunchAttribute.ClusterZ))),
-            ("sizeof(Configuration)", sizeof(NativeLaunchConfiguration)),
-            ("offsetof(Configuration, block)", Offset<NativeLaunchConfiguration>(nameof(NativeLaunchConfiguration.BlockX))),
-            ("offsetof(Configuration, sharedBytes)", Offset<NativeLaunchConfiguration>(nameof(NativeLaunchConfiguration.SharedBytes))),
-            ("offsetof(Configuration, stream)", Offset<NativeLaunchConfiguration>(nameof(NativeLaunchConfiguration.Stream))),
-            ("offsetof(Configuration, attributes)", Offset<NativeLaunchConfiguration>(nameof(NativeLaunchConfiguration.Attributes))),
-            ("offsetof(Configuration, attributeCount)", Offset<NativeLaunchConfiguration>(nameof(NativeLaunchConfiguration.AttributeCount))),
-            ("sizeof(PoolProperties)", sizeof(MemoryPoolProperties)),
-            ("offsetof(PoolProperties, location.id)", Offset<MemoryPoolProperties>(nameof(MemoryPoolProperties.LocationId))),
-            ("offsetof(PoolProperties, maxBytes)", Offset<MemoryPoolProperties>(nameof(MemoryPoolProperties.MaxBytes))),
-            ("sizeof(UpdateResult)", sizeof(GraphUpdateResult)),
-            ("offsetof(UpdateResult, errorFromNode)", Offset<GraphUpdateResult>(nameof(GraphUpdateResult.ErrorFromNode))),
+            ("sizeof(CUlaunchAttribute)", sizeof(LaunchAttribute)),
+            ("offsetof(CUlaunchAttribute, value)", Offset<LaunchAttribute>(nameof(LaunchAttribute.Value))),
+            ("offsetof(CUlaunchAttribute, value.clusterDim.x)", Offset<LaunchAttribute>(nameof(LaunchAttribute.ClusterX))),
+            ("offsetof(CUlaunchAttribute, value.clusterDim.y)", Offset<LaunchAttribute>(nameof(LaunchAttribute.ClusterY))),
+            ("offsetof(CUlaunchAttribute, value.clusterDim.z)", Offset<LaunchAttribute>(nameof(LaunchAttribute.ClusterZ))),
+            ("sizeof(CUlaunchConfig)", sizeof(NativeLaunchConfiguration)),
+            ("offsetof(CUlaunchConfig, blockDimX)", Offset<NativeLaunchConfiguration>(nameof(NativeLaunchConfiguration.BlockX))),
+            ("offsetof(CUlaunchConfig, sharedMemBytes)", Offset<NativeLaunchConfiguration>(nameof(NativeLaunchConfiguration.SharedBytes))),
+            ("offsetof(CUlaunchConfig, hStream)", Offset<NativeLaunchConfiguration>(nameof(NativeLaunchConfiguration.Stream))),
+            ("offsetof(CUlaunchConfig, attrs)", Offset<NativeLaunchConfiguration>(nameof(NativeLaunchConfiguration.Attributes))),
+            ("offsetof(CUlaunchConfig, numAttrs)", Offset<NativeLaunchConfiguration>(nameof(NativeLaunchConfiguration.AttributeCount))),
+            ("sizeof(CUmemPoolProps)", sizeof(MemoryPoolProperties)),
+            ("offsetof(CUmemPoolProps, location.id)", Offset<MemoryPoolProperties>(nameof(MemoryPoolProperties.LocationId))),
+            ("offsetof(CUmemPoolProps, maxSize)", Offset<MemoryPoolProperties>(nameof(MemoryPoolProperties.MaxBytes))),
+            ("sizeof(CUgraphExecUpdateResultInfo)", sizeof(GraphUpdateResult)),
+            ("offsetof(CUgraphExecUpdateResultInfo, errorNode)", Offset<GraphUpdateResult>(nameof(GraphUpdateResult.ErrorNode))),
+            ("offsetof(CUgraphExecUpdateResultInfo, errorFromNode)", Offset<GraphUpdateResult>(nameof(GraphUpdateResult.ErrorFromNode))),
         ];
-        string asserts = string.Concat(facts.Select(fact => $"static_assert({fact.Expression} == {fact.Value}, \"{fact.Expression}\");\n"));
-        KernelProgram program = new("layout.cu", Declarations + asserts)
-        {
-            Options = ["--std=c++17"],
-        };
-        CompiledProgram compiled = Nvrtc.Compiler.Compile(program, new GpuArchitecture(new ComputeCapability(8, 0)));
-        Assert.Empty(compiled.Log);
+        using TemporaryFolder folder = new();
+        IEnumerable<string> asserts = facts.Select(fact => $"_Static_assert({fact.Expression} == {fact.Value}, \"{fact.Expression}\");\n");
+        string source = folder.Write("layout.c", $"#include \"{StubDriver.Source}\"\n{string.Concat(asserts)}");
+        Assert.Equal("", CCompiler.Run("-fsyntax-only", source));
     }
 
     private static int Offset<T>(string field) => (int)Marshal.OffsetOf<T>(field);

@@ -98,10 +98,15 @@ public class OwnershipTests
     public async Task Stream_ordered_memory_is_freed_on_the_named_stream_or_without_one()
     {
         string[] calls = After(await StubDriver.Run(DisposeStreamFirst));
-        Assert.Equal(["cuMemFreeAsync", "cuStreamDestroy_v2", "cuMemFree_v2", "cuDevicePrimaryCtxRelease_v2"], calls.Select(call => call.Split(' ')[0]));
+        string[] expected = ["cuMemFreeAsync", "cuStreamDestroy_v2", "cuMemFree_v2", "cuDevicePrimaryCtxRelease_v2"];
+        Assert.Equal(expected, calls.Select(call => call.Split(' ')[0]));
         Assert.EndsWith("on 5000", calls[0], StringComparison.Ordinal);
     }
 
-    private static string[] After(string output) =>
-        [.. output.Split('\n', StringSplitOptions.RemoveEmptyEntries).SkipWhile(line => line != "dispose").Skip(1)];
+    private static string[] After(string output)
+    {
+        string[] lines = output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Contains("dispose", lines);
+        return [.. lines.SkipWhile(line => line != "dispose").Skip(1)];
+    }
 }

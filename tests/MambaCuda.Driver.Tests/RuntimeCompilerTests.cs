@@ -22,7 +22,8 @@ public class RuntimeCompilerTests
             CompiledProgram program = compiler.Compile(Nvrtc.Scale, new GpuArchitecture(architecture));
             ReadOnlySpan<byte> image = program.Image.Span;
             Assert.True(image.StartsWith("\u007fELF"u8), $"{program.Architecture} gives no cubin.");
-            Assert.True(seen.Add(BinaryPrimitives.ReadUInt32LittleEndian(image[ElfFlagsOffset..])), $"{program.Architecture} gives another one's cubin.");
+            uint flags = BinaryPrimitives.ReadUInt32LittleEndian(image[ElfFlagsOffset..]);
+            Assert.True(seen.Add(flags), $"{program.Architecture} gives another one's cubin.");
             Assert.False(program.IsFromCache);
             foreach (string name in program.LoweredNames.Values)
             {
@@ -38,7 +39,8 @@ public class RuntimeCompilerTests
         Assert.Equal("_Z5scaleIfLi2EEvPT_i", program.LoweredName("scale<float, 2>"));
         Assert.Equal("_Z5scaleIdLi4EEvPT_i", program.LoweredName("scale<double, 4>"));
         ArgumentException exception = Assert.Throws<ArgumentException>(() => program.LoweredName("scale<int, 1>"));
-        Assert.Contains("'scale<int, 1>' is not among the program's name expressions: scale<float, 2>, scale<double, 4>.", exception.Message, StringComparison.Ordinal);
+        Assert.Contains("'scale<int, 1>' is not among ", exception.Message, StringComparison.Ordinal);
+        Assert.Contains(": scale<float, 2>, scale<double, 4>.", exception.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -74,7 +76,9 @@ public class RuntimeCompilerTests
         ComputeCapability newest = compiler.SupportedArchitectures[^1];
         Assert.Equal("sm_80", compiler.ArchitectureFor(new ComputeCapability(8, 0)).ToString());
         Assert.Equal($"compute_{newest.Number}", compiler.ArchitectureFor(new ComputeCapability(99, 0)).ToString());
-        UnsupportedArchitectureException exception = Assert.Throws<UnsupportedArchitectureException>(() => compiler.ArchitectureFor(new ComputeCapability(2, 0)));
+        ComputeCapability ancient = new(2, 0);
+        UnsupportedArchitectureException exception =
+            Assert.Throws<UnsupportedArchitectureException>(() => compiler.ArchitectureFor(ancient));
         Assert.Contains("the device has 2.0", exception.Message, StringComparison.Ordinal);
         Assert.Contains("MAMBACUDA_LIBRARY_PATH", exception.Message, StringComparison.Ordinal);
     }
@@ -99,7 +103,9 @@ public class RuntimeCompilerTests
         };
         LibrarySearch search = new LibraryFinder().Search(absent);
         MissingLibraryException exception = Assert.Throws<MissingLibraryException>(search.ThrowIfMissing);
-        Assert.StartsWith("The absent library was not found. There is none.\nTried, in this order:\n  MAMBACUDA_LIBRARY_PATH", exception.Message, StringComparison.Ordinal);
+        string[] lines = exception.Message.Split('\n');
+        Assert.Equal(["The absent library was not found. There is none.", "Tried, in this order:"], lines[..2]);
+        Assert.StartsWith("  MAMBACUDA_LIBRARY_PATH", lines[2], StringComparison.Ordinal);
         Assert.Contains("\n  system: does not find ", exception.Message, StringComparison.Ordinal);
     }
 }

@@ -157,7 +157,8 @@ public class ExecutionTests(Gpu gpu)
         using DeviceMemory memory = context.Allocate<int>(256);
         CudaKernel kernel = module.GetKernel("reverse_through_shared");
         const int Shared = 256 * 64 * sizeof(int);
-        Assert.SkipUnless(context.Device.Attribute(CudaDeviceAttribute.MaxSharedBytesPerBlockOptIn) >= Shared, "The device has no 64 KiB for a block.");
+        int available = context.Device.Attribute(CudaDeviceAttribute.MaxSharedBytesPerBlockOptIn);
+        Assert.SkipUnless(available >= Shared, $"The device has {available} bytes of shared memory for a block.");
         LaunchConfiguration configuration = new(1, 256, Shared);
         Assert.Throws<CudaException>(() => kernel.Launch(stream, configuration, memory.Address));
         kernel.MaxDynamicSharedBytes = Shared;
@@ -236,7 +237,8 @@ public class ExecutionTests(Gpu gpu)
         int[] values = new int[blocks];
         stream.Download<int>(seen, values);
         Assert.All(values, value => Assert.Equal(1, value));
-        Assert.Throws<CudaException>(() => kernel.Launch(stream, new LaunchConfiguration(blocks + 1, 32) with { Cooperative = true }, arguments));
+        LaunchConfiguration tooMany = new LaunchConfiguration(blocks + 1, 32) with { Cooperative = true };
+        Assert.Throws<CudaException>(() => kernel.Launch(stream, tooMany, arguments));
     }
 
     [Fact]

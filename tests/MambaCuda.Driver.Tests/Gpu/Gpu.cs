@@ -7,7 +7,11 @@ public sealed class Gpu : ICollectionFixture<Gpu>, IDisposable
     private readonly Lazy<CudaContext> _context = new(() => CudaDevice.Get(0).RetainPrimaryContext());
 
     /// <summary>Kernels by their plain names, and one template.</summary>
-    public static KernelProgram Kernels { get; } = new("tests.cu", KernelSource) { NameExpressions = ["fill_with<float>"], Options = ["--std=c++17"] };
+    public static KernelProgram Kernels { get; } = new("tests.cu", KernelSource)
+    {
+        NameExpressions = ["fill_with<float>"],
+        Options = ["--std=c++17"],
+    };
 
     private const string KernelSource = """
         extern "C" __device__ int answer = 42;
@@ -96,7 +100,8 @@ public sealed class Gpu : ICollectionFixture<Gpu>, IDisposable
     public static CudaModule Load(CudaContext context) => context.LoadModule(Compile(context).Image.Span);
 
     /// <summary>The kernels, compiled for a context's device.</summary>
-    public static CompiledProgram Compile(CudaContext context) => new KernelCompiler(Nvrtc.Compiler, null).Compile(Kernels, context.Device.ComputeCapability);
+    public static CompiledProgram Compile(CudaContext context) =>
+        new KernelCompiler(Nvrtc.Compiler, null).Compile(Kernels, context.Device.ComputeCapability);
 
     public void Dispose()
     {
