@@ -89,6 +89,7 @@ public class KernelCompilationExceptionTests
     [InlineData("k.cu(12): warning #177-D: unused", "k.cu", 12, DiagnosticSeverity.Warning, "unused")]
     [InlineData("k.cu(1): catastrophic error: cannot open", "k.cu", 1, DiagnosticSeverity.Error, "cannot open")]
     [InlineData("C:\\my (old) code\\k.cu(7): error: a(1): error", "C:\\my (old) code\\k.cu", 7, DiagnosticSeverity.Error, "a(1): error")]
+    [InlineData("At end of source: error: expected a \";\"", null, null, DiagnosticSeverity.Error, "expected a \";\"")]
     [InlineData("nvrtc: error: unrecognized option", null, null, DiagnosticSeverity.Error, "unrecognized option")]
     [InlineData("ptxas application ptx input, line 23; error   : Unknown", null, null, DiagnosticSeverity.Error, "Unknown")]
     public void Lines_of_a_log_are_read(string line, string? file, int? number, DiagnosticSeverity severity, string message)

@@ -71,8 +71,8 @@ public sealed partial record KernelDiagnostic(string? File, int? Line, Diagnosti
         RegexOptions.CultureInvariant)]
     private static partial Regex InSource();
 
-    // nvrtc: error: ...   ptxas application ptx input, line 23; error   : ...   ptxas fatal   : ...
+    // At end of source: error: ...   nvrtc: error: ...   ptxas application ptx input, line 23; error   : ...   ptxas fatal   : ...
     [GeneratedRegex(
-        @"^(?:nvrtc|ptxas|nvvm|libnvvm)\b.*?\b(?<severity>error|fatal|warning)\s*:\s*(?<message>.*)$", RegexOptions.CultureInvariant)]
+        @"^(?:At end of source|nvrtc|ptxas|nvvm|libnvvm)\b.*?\b(?<severity>error|fatal|warning)\s*:\s*(?<message>.*)$", RegexOptions.CultureInvariant)]
     private static partial Regex OfTool();
 }
