@@ -73,6 +73,7 @@ public sealed partial record KernelDiagnostic(string? File, int? Line, Diagnosti
 
     // At end of source: error: ...   nvrtc: error: ...   ptxas application ptx input, line 23; error   : ...   ptxas fatal   : ...
     [GeneratedRegex(
-        @"^(?:At end of source|nvrtc|ptxas|nvvm|libnvvm)\b.*?\b(?<severity>error|fatal|warning)\s*:\s*(?<message>.*)$", RegexOptions.CultureInvariant)]
+        @"^(?:At end of source|nvrtc|ptxas|nvvm|libnvvm)\b.*?\b(?<severity>error|fatal|warning)\s*:\s*(?<message>.*)$",
+        RegexOptions.CultureInvariant)]
     private static partial Regex OfTool();
 }

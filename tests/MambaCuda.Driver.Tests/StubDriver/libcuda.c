@@ -216,7 +216,8 @@ typedef struct
 CUresult cuLaunchKernelEx(const CUlaunchConfig *c, Handle function, void **parameters, void **extra)
 {
     printf("launch %llx grid %u %u %u block %u %u %u shared %u stream %llx extra %d\n", (unsigned long long)function,
-           c->gridDimX, c->gridDimY, c->gridDimZ, c->blockDimX, c->blockDimY, c->blockDimZ, c->sharedMemBytes, (unsigned long long)c->hStream, extra != NULL);
+           c->gridDimX, c->gridDimY, c->gridDimZ, c->blockDimX, c->blockDimY, c->blockDimZ, c->sharedMemBytes,
+           (unsigned long long)c->hStream, extra != NULL);
     for (unsigned i = 0; i < c->numAttrs; i++)
     {
         const CUlaunchAttribute *a = &c->attrs[i];
