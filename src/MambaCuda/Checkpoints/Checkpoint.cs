@@ -96,7 +96,8 @@ public sealed class Checkpoint : IDisposable
             }
             else if (!tensor.Shape.SequenceEqual(expected.Shape))
             {
-                problems.Add($"{expected.Name.Quoted()} is {StoredTensor.ShapeText(tensor.Shape)}, expected {StoredTensor.ShapeText(expected.Shape)}");
+                string expectedShape = StoredTensor.ShapeText(expected.Shape);
+                problems.Add($"{expected.Name.Quoted()} is {StoredTensor.ShapeText(tensor.Shape)}, expected {expectedShape}");
             }
             else if (!tensor.Type.IsWeightType())
             {
@@ -132,7 +133,8 @@ public sealed class Checkpoint : IDisposable
     /// </summary>
     private static void CheckTiedHead(StoredTensor head, StoredTensor? embedding, List<string> problems)
     {
-        if (embedding is not null && (head.Type != embedding.Type || !head.Shape.SequenceEqual(embedding.Shape) || !head.HasSameBytesAs(embedding)))
+        if (embedding is not null
+            && (head.Type != embedding.Type || !head.Shape.SequenceEqual(embedding.Shape) || !head.HasSameBytesAs(embedding)))
         {
             problems.Add($"{head} differs from {embedding}, although the configuration says that they are one (tie_word_embeddings)");
         }

@@ -8,7 +8,9 @@ public static class CheckpointConverter
 
     /// <summary>Converts a checkpoint. Its tokenizer files, where there are some, come along.</summary>
     /// <param name="source">The folder of the checkpoint.</param>
-    /// <param name="destination">The folder to write; created where it is absent. A checkpoint in it is replaced when the new one is complete.</param>
+    /// <param name="destination">
+    /// The folder to write; created where it is absent. A checkpoint in it is replaced when the new one is complete.
+    /// </param>
     /// <param name="options">Type and sharding; null for one file with the types as they are.</param>
     /// <param name="progress">Is told how far it has come, or null.</param>
     /// <param name="cancellationToken">Ends the conversion and removes what was written.</param>

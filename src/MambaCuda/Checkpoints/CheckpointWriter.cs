@@ -22,8 +22,8 @@ public static class CheckpointWriter
     /// <param name="progress">Is told how far it has come, or null.</param>
     /// <param name="cancellationToken">Ends the writing and removes what was written.</param>
     /// <exception cref="CheckpointException">
-    /// A value of the configuration is out of range, a tensor is not of the expected shape, holds a number that the type cannot hold, or the
-    /// files cannot be written.
+    /// A value of the configuration is out of range, a tensor is not of the expected shape, holds a number that the type cannot
+    /// hold, or the files cannot be written.
     /// </exception>
     public static void Write(
         string directory,
@@ -74,7 +74,8 @@ public static class CheckpointWriter
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new CheckpointException(
-                directory, $"the checkpoint cannot be written: {e.Message.TrimEnd('.')}", "Nothing was replaced; make room or choose another folder", e);
+                directory, $"the checkpoint cannot be written: {e.Message.TrimEnd('.')}",
+                "Nothing was replaced; make room or choose another folder", e);
         }
     }
 

@@ -46,7 +46,8 @@ internal static class PickleGlobals
     /// <summary>(storage, offset, size, stride, requires_grad, backward_hooks[, metadata]).</summary>
     private static PickleTensor? RebuildTensor(object?[] arguments)
     {
-        if (arguments is not [PickleStorage storage, long offset, PickleTuple size, PickleTuple stride, bool, PickleDictionary { Items.Count: 0 }, ..]
+        if (arguments is not
+            [PickleStorage storage, long offset, PickleTuple size, PickleTuple stride, bool, PickleDictionary { Items.Count: 0 }, ..]
             || arguments.Length > 7 || (arguments.Length == 7 && arguments[6] is not (null or PickleDictionary { Items.Count: 0 }))
             || !size.Items.All(item => item is long) || !stride.Items.All(item => item is long))
         {

@@ -30,7 +30,8 @@ public sealed class PyTorchFile : TensorFile
         string[] pickles = [.. entries.Keys.Where(name => name.EndsWith($"/{PickleName}", StringComparison.Ordinal)).Take(2)];
         _folder = pickles.Length == 1
             ? pickles[0][..^PickleName.Length]
-            : throw Refused($"the archive holds {(pickles.Length == 0 ? "no" : "more than one")} {PickleName}", "Save the state_dict with torch.save");
+            : throw Refused(
+                $"the archive holds {(pickles.Length == 0 ? "no" : "more than one")} {PickleName}", "Save the state_dict with torch.save");
     }
 
     /// <inheritdoc/>
@@ -90,9 +91,12 @@ public sealed class PyTorchFile : TensorFile
         }
 
         if (Text("version") is { } version
-            && !(int.TryParse(version.Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out int number) && number is >= 1 and <= NewestFormat))
+            && !(int.TryParse(version.Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out int number)
+                && number is >= 1 and <= NewestFormat))
         {
-            throw Refused($"its format version is {version.Quoted()}, but only 1 to {NewestFormat} are known", "Save it again with a current PyTorch");
+            throw Refused(
+                $"its format version is {version.Quoted()}, but only 1 to {NewestFormat} are known",
+                "Save it again with a current PyTorch");
         }
     }
 
@@ -127,13 +131,15 @@ public sealed class PyTorchFile : TensorFile
         int elementSize = storage.Type.Size();
         if (entry.Length % elementSize != 0 || entry.Length / elementSize != storage.Count)
         {
-            throw Damaged($"the storage of {name.Quoted()} should hold {storage.Count} elements of {storage.Type}, but has {entry.Length} bytes");
+            throw Damaged(
+                $"the storage of {name.Quoted()} should hold {storage.Count} elements of {storage.Type}, but has {entry.Length} bytes");
         }
 
         if (!StoredTensor.TryByteLength(storage.Type, tensor.Shape, out long byteLength) || !IsInside(tensor, byteLength / elementSize))
         {
-            throw Damaged($"{name.Quoted()}, {StoredTensor.ShapeText(tensor.Shape)} with strides {StoredTensor.ShapeText(tensor.Strides)} at "
-                + $"{tensor.Offset}, does not fit into its storage of {storage.Count} elements");
+            string view =
+                $"{StoredTensor.ShapeText(tensor.Shape)} with strides {StoredTensor.ShapeText(tensor.Strides)} at {tensor.Offset}";
+            throw Damaged($"{name.Quoted()}, {view}, does not fit into its storage of {storage.Count} elements");
         }
 
         long start = entry.Offset + (tensor.Offset * elementSize);
@@ -188,7 +194,8 @@ public sealed class PyTorchFile : TensorFile
         _copiedBytes += byteLength;
         if (_copiedBytes > _file.ByteLength)
         {
-            throw Refused($"laying out {name.Quoted()} and others without gaps would take more memory than the file has", "Save contiguous tensors");
+            throw Refused(
+                $"laying out {name.Quoted()} and others without gaps would take more memory than the file has", "Save contiguous tensors");
         }
 
         int elementSize = tensor.Storage.Type.Size();

@@ -19,7 +19,9 @@ public sealed class SafetensorsFile : TensorFile
     public IReadOnlyDictionary<string, string> Metadata => _header.Metadata;
 
     /// <summary>Maps a file and checks its whole header.</summary>
-    /// <exception cref="CheckpointException">The file cannot be read, or its header breaks a rule of the format; the message names the rule.</exception>
+    /// <exception cref="CheckpointException">
+    /// The file cannot be read, or its header breaks a rule of the format; the message names the rule.
+    /// </exception>
     public static SafetensorsFile Open(string path)
     {
         MappedFile file = MappedFile.Open(path);

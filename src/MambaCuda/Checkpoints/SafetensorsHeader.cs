@@ -207,7 +207,7 @@ internal sealed class SafetensorsHeader
         return count;
     }
 
-    /// <summary>The tensors in the order of their data must lie end to end, from the first byte behind the header to the file's last.</summary>
+    /// <summary>The tensors in the order of their data must lie end to end, from the header's end to the file's.</summary>
     private void CheckCoverage()
     {
         long next = _dataStart;
@@ -238,7 +238,9 @@ internal sealed class SafetensorsHeader
     private string Text(ref Utf8JsonReader reader)
     {
         _text += reader.ValueSpan.Length;
-        return _text <= MostText ? reader.GetString()! : throw Refused($"its header holds more than {MostText} bytes of names and metadata");
+        return _text <= MostText
+            ? reader.GetString()!
+            : throw Refused($"its header holds more than {MostText} bytes of names and metadata");
     }
 
     private void Expect(ref Utf8JsonReader reader, JsonTokenType type, string problem)

@@ -2,7 +2,9 @@ using MambaCuda.Kernels;
 
 namespace MambaCuda;
 
-/// <summary>The names that safetensors gives to element types. Unsigned, 8-bit float and complex types, which it also has, are not read.</summary>
+/// <summary>
+/// The names that safetensors gives to element types. Wide unsigned, 8-bit float and complex types, which it also has, are not read.
+/// </summary>
 internal static class SafetensorsTypes
 {
     private static readonly (string Name, DataType Type)[] Names =

@@ -122,7 +122,8 @@ internal sealed class ShardIndex
             {
                 throw Refused("names metadata.total_size twice");
             }
-            else if (reader.TokenType != JsonTokenType.Number || !reader.TryGetDouble(out double size) || size < 0 || size != Math.Floor(size))
+            else if (reader.TokenType != JsonTokenType.Number || !reader.TryGetDouble(out double size) || !double.IsFinite(size)
+                || size < 0 || size != Math.Floor(size))
             {
                 throw Refused("its metadata.total_size is not a number of bytes");
             }
@@ -133,7 +134,7 @@ internal sealed class ShardIndex
         }
     }
 
-    /// <summary>Letters, digits, '-', '_' and '.', not first: no separator, drive, stream or device of any system can be written so.</summary>
+    /// <summary>Letters, digits, '-', '_' and '.', not first: no separator, drive or stream of any system is written so.</summary>
     private void CheckName(string tensor, string shard)
     {
         if (shard.Length is 0 or > 255 || shard[0] == '.' || !shard.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.'))

@@ -11,7 +11,8 @@ internal static unsafe class StridedCopy
     /// <param name="shape">The sizes, outermost first.</param>
     /// <param name="strides">The distance of neighbours along each dimension, in elements.</param>
     /// <param name="count">The number of elements.</param>
-    public static NativeHostMemory ToContiguous(byte* source, int elementSize, ReadOnlySpan<long> shape, ReadOnlySpan<long> strides, long count)
+    public static NativeHostMemory ToContiguous(
+        byte* source, int elementSize, ReadOnlySpan<long> shape, ReadOnlySpan<long> strides, long count)
     {
         NativeHostMemory memory = new(count * elementSize);
         switch (elementSize)
@@ -25,7 +26,8 @@ internal static unsafe class StridedCopy
         return memory;
     }
 
-    private static void Copy<T>(T* source, T* destination, ReadOnlySpan<long> shape, ReadOnlySpan<long> strides, long count) where T : unmanaged
+    private static void Copy<T>(T* source, T* destination, ReadOnlySpan<long> shape, ReadOnlySpan<long> strides, long count)
+        where T : unmanaged
     {
         // An odometer over all dimensions but the last, which is the inner loop.
         Span<long> position = stackalloc long[shape.Length];

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
+using System.Text.Unicode;
 
 namespace MambaCuda;
 
@@ -205,7 +206,8 @@ internal ref struct Unpickler
         if (!PickleGlobals.IsKnown(global))
         {
             throw new CheckpointException(
-                _path, $"its pickle asks for the Python object {global.ToString().Quoted()}, which holding tensors does not need; nothing was executed",
+                _path,
+                $"its pickle asks for the Python object {global.ToString().Quoted()}, which tensors do not need; nothing was executed",
                 "If you trust the file, load it in PyTorch and save its state_dict alone, best as safetensors");
         }
 
@@ -228,7 +230,8 @@ internal ref struct Unpickler
     /// <summary>A state_dict carries version numbers of its modules as an attribute; no other attribute is known.</summary>
     private readonly void Build(object? state)
     {
-        if (Top() is not PickleDictionary || state is not PickleDictionary { Items: { Count: 1 } attributes } || !attributes.ContainsKey("_metadata"))
+        if (Top() is not PickleDictionary || state is not PickleDictionary { Items: { Count: 1 } attributes }
+            || !attributes.ContainsKey("_metadata"))
         {
             throw Refused($"sets attributes that a state_dict does not have, at {_at - 1}");
         }
@@ -270,8 +273,9 @@ internal ref struct Unpickler
         return line;
     }
 
-    private readonly string Decode(ReadOnlySpan<byte> bytes) =>
-        System.Text.Unicode.Utf8.IsValid(bytes) ? Encoding.UTF8.GetString(bytes) : throw Refused($"has a string that is not UTF-8, before {_at}");
+    private readonly string Decode(ReadOnlySpan<byte> bytes) => Utf8.IsValid(bytes)
+        ? Encoding.UTF8.GetString(bytes)
+        : throw Refused($"has a string that is not UTF-8, before {_at}");
 
     private readonly long SignedInteger(ReadOnlySpan<byte> littleEndian)
     {

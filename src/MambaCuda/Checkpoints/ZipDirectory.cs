@@ -42,7 +42,7 @@ internal sealed class ZipDirectory
     private ZipDirectory(MappedFile file) => _file = file;
 
     /// <summary>The entries by name, all verified.</summary>
-    /// <exception cref="CheckpointException">The archive is damaged or uses what torch.save does not; the message names the entry.</exception>
+    /// <exception cref="CheckpointException">The archive is damaged, or uses what torch.save does not.</exception>
     public static IReadOnlyDictionary<string, ZipEntry> Read(MappedFile file)
     {
         ZipDirectory directory = new(file);
@@ -83,13 +83,16 @@ internal sealed class ZipDirectory
 
             ReadOnlySpan<byte> wide = _file.Span(end64, End64Length);
             (long wideCount, long wideLength, long wideStart) = (I64(wide, 32), I64(wide, 40), I64(wide, 48));
-            if ((count != Wide16 && count != wideCount) || (length != Wide32 && length != wideLength) || (start != Wide32 && start != wideStart)
+            if ((count != Wide16 && count != wideCount)
+                || (length != Wide32 && length != wideLength)
+                || (start != Wide32 && start != wideStart)
                 || I64(wide, 4) != locator - end64 - 12)
             {
                 throw Refused("its end record and its zip64 end record disagree");
             }
 
-            onOneDisk &= U32(wide, 16) == 0 && U32(wide, 20) == 0 && I64(wide, 24) == wideCount && U32(_file.Span(locator, Locator64Length), 4) == 0;
+            onOneDisk &= U32(wide, 16) == 0 && U32(wide, 20) == 0 && I64(wide, 24) == wideCount
+                && U32(_file.Span(locator, Locator64Length), 4) == 0;
             (start, length, count, limit) = (wideStart, wideLength, wideCount, end64);
         }
 
@@ -362,7 +365,8 @@ internal sealed class ZipDirectory
         }
     }
 
-    private CheckpointException Refused(string problem, Exception? inner = null) => new(_file.Path, problem, "Download the file again", inner);
+    private CheckpointException Refused(string problem, Exception? inner = null) =>
+        new(_file.Path, problem, "Download the file again", inner);
 
     private static ushort U16(ReadOnlySpan<byte> bytes, int at) => BinaryPrimitives.ReadUInt16LittleEndian(bytes[at..]);
 

@@ -21,7 +21,9 @@ internal sealed class ConfigFields
         _prefix = prefix;
         if (element.ValueKind != JsonValueKind.Object)
         {
-            throw Refused(prefix.Length == 0 ? "is not a JSON object" : $"{prefix.TrimEnd('.')} is {Shown(element)}, but must be an object");
+            throw Refused(prefix.Length == 0
+                ? "is not a JSON object"
+                : $"{prefix.TrimEnd('.')} is {Shown(element)}, but must be an object");
         }
     }
 

@@ -50,7 +50,6 @@ internal static class HuggingFaceConfig
 
     public static byte[] Write(MambaConfig config, DataType weightType)
     {
-        config.Validate();
         ArrayBufferWriter<byte> buffer = new();
         using (Utf8JsonWriter json = new(buffer, new JsonWriterOptions { Indented = true, NewLine = "\n" }))
         {
@@ -62,7 +61,11 @@ internal static class HuggingFaceConfig
             json.WriteNumber("vocab_size", config.VocabularySize);
             json.WriteNumber("hidden_size", config.HiddenSize);
             json.WriteNumber("intermediate_size", config.IntermediateSize);
-            WriteNumber(json, "expand", (double)config.IntermediateSize / config.HiddenSize);
+            if ((double)config.IntermediateSize / config.HiddenSize is var expand && expand * config.HiddenSize == config.IntermediateSize)
+            {
+                WriteNumber(json, "expand", expand);
+            }
+
             json.WriteNumber("state_size", config.StateSize);
             json.WriteNumber("num_hidden_layers", config.LayerCount);
             json.WriteNumber("conv_kernel", config.ConvKernel);
@@ -71,11 +74,12 @@ internal static class HuggingFaceConfig
             WriteNumber(json, "time_step_max", config.TimeStepMax);
             WriteNumber(json, "time_step_floor", config.TimeStepFloor);
             WriteNumber(json, "time_step_scale", config.TimeStepScale);
-            json.WriteString("time_step_init_scheme", config.TimeStepInitialization == TimeStepInitialization.Random ? "random" : "constant");
+            json.WriteString(
+                "time_step_init_scheme", config.TimeStepInitialization == TimeStepInitialization.Random ? "random" : "constant");
             json.WriteBoolean("use_bias", config.UseBias);
             json.WriteBoolean("use_conv_bias", config.UseConvBias);
             json.WriteString("hidden_act", "silu");
-            json.WriteNumber("layer_norm_epsilon", config.NormEpsilon);
+            WriteNumber(json, "layer_norm_epsilon", config.NormEpsilon);
             json.WriteBoolean("residual_in_fp32", config.ResidualInFloat32);
             json.WriteBoolean("tie_word_embeddings", config.TieEmbeddings);
             WriteNumber(json, "initializer_range", config.InitializerRange);
@@ -105,7 +109,8 @@ internal static class HuggingFaceConfig
         return size >= 1 && size <= ConfigLimits.Intermediate && size == Math.Floor(size)
             ? (int)size
             : throw fields.Refused(string.Create(
-                CultureInfo.InvariantCulture, $"expand is {expand}, which does not make a whole width from 1 to {ConfigLimits.Intermediate} of {hidden}"));
+                CultureInfo.InvariantCulture,
+                $"expand is {expand}, which does not make a whole width from 1 to {ConfigLimits.Intermediate} of {hidden}"));
     }
 
     private static void CheckArchitecture(ConfigFields fields)
@@ -117,7 +122,8 @@ internal static class HuggingFaceConfig
             {
                 "mamba2" => "a Mamba-2 model",
                 "falcon_mamba" => "a Falcon Mamba model, which normalises delta, B and C inside the mixer",
-                "jamba" or "zamba" or "zamba2" or "bamba" or "granitemoehybrid" or "nemotron_h" or "falcon_h1" => "a hybrid with attention layers",
+                "jamba" or "zamba" or "zamba2" or "bamba" or "granitemoehybrid" or "nemotron_h" or "falcon_h1" =>
+                    "a hybrid with attention layers",
                 _ => "another architecture",
             };
             throw fields.Refused(
@@ -126,7 +132,8 @@ internal static class HuggingFaceConfig
 
         if (fields.OptionalTexts("architectures") is { Length: > 0 } architectures && !architectures.Any(Architectures.Contains))
         {
-            throw fields.Refused($"architectures names {architectures[0].Quoted()}, but only {string.Join(", ", Architectures)} are supported");
+            throw fields.Refused(
+                $"architectures names {architectures[0].Quoted()}, but only {string.Join(", ", Architectures)} are supported");
         }
 
         if (fields.OptionalText("hidden_act") is { } activation && activation != "silu")
@@ -172,12 +179,12 @@ internal static class HuggingFaceConfig
     }
 
     /// <summary>Python takes 1 for an integer and 1.0 for a float, and transformers checks which one a field is.</summary>
-    private static void WriteNumber(Utf8JsonWriter json, string name, double value)
+    private static void WriteNumber<T>(Utf8JsonWriter json, string name, T value) where T : IFormattable
     {
         json.WritePropertyName(name);
         string text = value.ToString("R", CultureInfo.InvariantCulture);
         bool whole = text.All(c => char.IsAsciiDigit(c) || c == '-');
-        json.WriteRawValue(whole && name != "expand" ? text + ".0" : text);
+        json.WriteRawValue(whole && name != "expand" ? text + ".0" : text, skipInputValidation: true);
     }
 
     private static string TorchName(DataType type) => type switch

@@ -1,3 +1,5 @@
+using MambaCuda.Kernels;
+
 namespace MambaCuda;
 
 /// <summary>
@@ -28,7 +30,9 @@ public sealed record MambaConfig
     /// <summary>The taps of the causal convolution.</summary>
     public int ConvKernel { get; init; } = 4;
 
-    /// <summary>The rank of the projection that makes delta; a sixteenth of <see cref="HiddenSize"/>, rounded up, where it is not set.</summary>
+    /// <summary>
+    /// The rank of the projection that makes delta; a sixteenth of <see cref="HiddenSize"/>, rounded up, where it is not set.
+    /// </summary>
     public int TimeStepRank
     {
         get => field != 0 ? field : (HiddenSize + 15) / 16;
@@ -44,7 +48,10 @@ public sealed record MambaConfig
     /// <summary>The number added to the mean square in RMSNorm.</summary>
     public float NormEpsilon { get; init; } = 1e-5f;
 
-    /// <summary>Whether the residual stream is asked to be float32 whatever the weights are. It always is; false is allowed a finer sum than it asks for.</summary>
+    /// <summary>
+    /// Whether the residual stream is asked to be float32 whatever the weights are. It always is: where this is false, the sums are
+    /// finer than asked for.
+    /// </summary>
     public bool ResidualInFloat32 { get; init; } = true;
 
     /// <summary>Whether the output projection is the embedding.</summary>
@@ -96,12 +103,24 @@ public sealed record MambaConfig
     /// <summary>The text of a <c>config.json</c> in the Hugging Face format, which transformers reads.</summary>
     /// <param name="weightType">The type of the weights beside it.</param>
     /// <exception cref="CheckpointException">A value is out of range.</exception>
-    public byte[] ToJson(Kernels.DataType weightType = Kernels.DataType.Float32) => HuggingFaceConfig.Write(this, weightType);
+    public byte[] ToJson(DataType weightType = DataType.Float32)
+    {
+        Validate();
+        return HuggingFaceConfig.Write(this, weightType);
+    }
 
     /// <summary>Throws where a value is out of range.</summary>
     /// <param name="source">What to call the configuration in messages.</param>
     /// <exception cref="CheckpointException">A value is out of range; the message names it.</exception>
     public void Validate(string source = "configuration") => ConfigLimits.Check(this, source);
+
+    /// <summary>Whether both would be written as the same text: a size that was derived equals one that was set.</summary>
+    public bool Equals(MambaConfig? other) =>
+        ReferenceEquals(this, other) || (other is not null && Text(this).SequenceEqual(Text(other)));
+
+    /// <inheritdoc/>
+    public override int GetHashCode() =>
+        HashCode.Combine(VocabularySize, HiddenSize, LayerCount, IntermediateSize, StateSize, TimeStepRank);
 
     /// <summary>
     /// The tensors of a model of this configuration in the order in which they are saved. <see cref="TensorNames.Head"/> is
@@ -141,6 +160,8 @@ public sealed record MambaConfig
 
         return tensors;
     }
+
+    private static ReadOnlySpan<byte> Text(MambaConfig config) => HuggingFaceConfig.Write(config, DataType.Float32);
 }
 
 /// <summary>How the weights of the delta projection are drawn.</summary>

@@ -45,9 +45,11 @@ internal static class StateSpacesConfig
         ScanFields scan = ScanFields.Read(fields, "ssm_cfg");
         fields.MustAgree("d_model", fields.OptionalInteger("d_model", 1, ConfigLimits.Hidden), "hidden_size", config.HiddenSize);
         fields.MustAgree("n_layer", fields.OptionalInteger("n_layer", 1, ConfigLimits.Layers), "num_hidden_layers", config.LayerCount);
-        fields.MustAgree("d_inner", fields.OptionalInteger("d_inner", 1, ConfigLimits.Intermediate), "intermediate_size", config.IntermediateSize);
+        int? inner = fields.OptionalInteger("d_inner", 1, ConfigLimits.Intermediate);
+        fields.MustAgree("d_inner", inner, "intermediate_size", config.IntermediateSize);
         fields.MustAgree("tie_embeddings", fields.OptionalFlag("tie_embeddings"), "tie_word_embeddings", config.TieEmbeddings);
-        fields.MustAgree("ssm_cfg.expand", scan.Expand, "intermediate_size / hidden_size", (double)config.IntermediateSize / config.HiddenSize);
+        double expand = (double)config.IntermediateSize / config.HiddenSize;
+        fields.MustAgree("ssm_cfg.expand", scan.Expand, "intermediate_size / hidden_size", expand);
         fields.MustAgree("ssm_cfg.d_state", scan.StateSize, "state_size", config.StateSize);
         fields.MustAgree("ssm_cfg.d_conv", scan.ConvKernel, "conv_kernel", config.ConvKernel);
         fields.MustAgree("ssm_cfg.dt_rank", scan.TimeStepRank, "time_step_rank", config.TimeStepRank);
@@ -64,7 +66,8 @@ internal static class StateSpacesConfig
         if (fields.IsFilled("attn_layer_idx") || fields.IsFilled("attn_cfg"))
         {
             throw fields.Refused(
-                "attn_layer_idx or attn_cfg is filled: a hybrid with attention layers; only pure Mamba is supported", "Use a Mamba-1 checkpoint");
+                "attn_layer_idx or attn_cfg is filled: a hybrid with attention layers; only pure Mamba is supported",
+                "Use a Mamba-1 checkpoint");
         }
 
         if (fields.Integer("d_intermediate", 0, 0, int.MaxValue) > 0)
@@ -75,7 +78,8 @@ internal static class StateSpacesConfig
 
         if (!fields.Flag("rms_norm", true))
         {
-            throw fields.Refused("rms_norm is false: the model uses LayerNorm; only RMSNorm is supported", "Use a checkpoint with rms_norm");
+            throw fields.Refused(
+                "rms_norm is false: the model uses LayerNorm; only RMSNorm is supported", "Use a checkpoint with rms_norm");
         }
     }
 
