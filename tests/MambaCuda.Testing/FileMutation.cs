@@ -17,20 +17,23 @@ public sealed record FileMutation(int Seed, string Description, byte[] Bytes)
 
     private static readonly string[] HostileNumbers =
     [
-        "0", "-1", "1", "-0", "1.5", "1e3", "1e999", "-1e999", "255", "65536", "2147483647", "2147483648", "-2147483648", "4294967295", "4294967296",
-        "1099511627776", "9223372036854775807", "9223372036854775808", "-9223372036854775808", "18446744073709551615", "18446744073709551616",
+        "0", "-1", "1", "-0", "1.5", "1e3", "1e999", "-1e999", "255", "65536", "2147483647", "2147483648", "-2147483648",
+        "4294967295", "4294967296", "1099511627776", "9223372036854775807", "9223372036854775808", "-9223372036854775808",
+        "18446744073709551615", "18446744073709551616",
         "99999999999999999999999999999999", "NaN", "null", "true", "\"1\"", "[]", "[1]", "{}",
     ];
 
     private static readonly string[] HostileTexts =
     [
-        "\"", "\\", "\\u0000", "\\ud800", "\0", "\r\n", "{", "}", "[", "]", ",", ":", ",,", "null", "../", "/etc/passwd", "..\\", "%s%n", "\ufeff",
+        "\"", "\\", "\\u0000", "\\ud800", "\0", "\r\n", "{", "}", "[", "]", ",", ":", ",,", "null", "../",
+        "/etc/passwd", "..\\", "%s%n", "\ufeff",
         "\"a\":1,", "\"a\":1,\"a\":1,", "// comment", "Infinity",
     ];
 
     private static readonly long[] HostileIntegers =
     [
-        0, 1, -1, 2, 127, 128, 255, 256, 32767, 32768, 65535, 65536, int.MaxValue, int.MinValue, uint.MaxValue, 1L << 32, 1L << 40, long.MaxValue, long.MinValue,
+        0, 1, -1, 2, 127, 128, 255, 256, 32767, 32768, 65535, 65536, int.MaxValue, int.MinValue, uint.MaxValue,
+        1L << 32, 1L << 40, long.MaxValue, long.MinValue,
     ];
 
     /// <summary>The mutation of a file that belongs to a seed.</summary>

@@ -24,13 +24,16 @@ public static class HostileFiles
     /// <param name="isNamed">Whether an exception is one by which the reader refuses a file.</param>
     /// <param name="count">How many.</param>
     /// <returns>How many were refused; the others were accepted.</returns>
-    /// <exception cref="InvalidOperationException">Some file crashed the reader, or was too slow or too greedy; the message names the seeds.</exception>
+    /// <exception cref="InvalidOperationException">
+    /// Some file crashed the reader, or was too slow or too greedy; the message names the seeds.
+    /// </exception>
     public static int Check(Func<int, FileMutation> mutate, Action<byte[]> read, Func<Exception, bool> isNamed, int count = Count)
     {
         List<string> failures = [];
         int refused = 0, current = -1;
 
-        // A thread of its own, so that a reader that hangs is reported with its seed; with a small stack, so that one that recurses is found.
+        // A thread of its own, so that a reader that hangs is reported with its seed; with a small stack, so that one that
+        // recurses is found.
         Thread worker = new(() =>
         {
             for (int seed = 0; seed < count && failures.Count < MostShown; seed++)
@@ -49,7 +52,8 @@ public static class HostileFiles
             }
 
             Volatile.Write(ref current, count);
-        }, StackBytes) { IsBackground = true, CurrentCulture = CultureInfo.InvariantCulture };
+        }, StackBytes)
+        { IsBackground = true, CurrentCulture = CultureInfo.InvariantCulture };
         worker.Start();
         for (int seen = -1; !worker.Join(GivenUp); seen = Volatile.Read(ref current))
         {

@@ -26,10 +26,13 @@ public class HostileSafetensorsTests
         int headerLength = (int)BinaryPrimitives.ReadInt64LittleEndian(original);
         byte[] header = original[8..(8 + headerLength)];
         using TemporaryFolder folder = new();
+        byte[] data = original[(8 + headerLength)..];
         int refused = HostileFiles.Check(
-            seed => FileMutation.Of(header, seed) is var mutation
-                ? mutation with { Bytes = [.. BitConverter.GetBytes((long)mutation.Bytes.Length), .. mutation.Bytes, .. original[(8 + headerLength)..]] }
-                : null!,
+            seed =>
+            {
+                FileMutation mutation = FileMutation.Of(header, seed);
+                return mutation with { Bytes = [.. BitConverter.GetBytes((long)mutation.Bytes.Length), .. mutation.Bytes, .. data] };
+            },
             bytes => OpenAndCompare(folder.Write("model.safetensors", bytes), bytes),
             e => e is CheckpointException);
         Assert.InRange(refused, HostileFiles.Count * 9 / 10, HostileFiles.Count - 1);
