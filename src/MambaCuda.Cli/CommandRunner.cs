@@ -38,7 +38,8 @@ public static class CommandRunner
         ParseResult parsed = root.Parse(arguments);
         if (parsed.Errors.Count > 0)
         {
-            await error.WriteLineAsync($"mamba-cuda: {parsed.Errors[0].Message} Try --help.");
+            IEnumerable<string> words = parsed.Errors.SelectMany(mistake => mistake.Message.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
+            await error.WriteLineAsync($"mamba-cuda: {string.Join(' ', words)} Try --help.");
             return ExitCode.Usage;
         }
 

@@ -1,0 +1,140 @@
+using System.Text.Json;
+using MambaCuda.Testing;
+
+namespace MambaCuda.Cli.Tests;
+
+/// <summary>The command line as its users meet it: results on one stream, one line of error on the other, an exit code.</summary>
+public sealed class CommandTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory().FullName;
+
+    private static string SampleText => Path.Combine(Fixtures.RepositoryRoot, "tests", "MambaCuda.Tests", "Data", "heldout-sample.txt");
+
+    [Fact]
+    public async Task Generate_continues_the_prompt_with_the_model_that_comes_along()
+    {
+        (int code, string output, string error) = await Run("generate", "Gets or sets the", "--temperature", "0", "--max-tokens", "60");
+        Assert.Equal((ExitCode.Done, ""), (code, error));
+        Assert.StartsWith("Gets or sets the", output, StringComparison.Ordinal);
+        Assert.Equal("Gets or sets the".Length + 60 + Environment.NewLine.Length, output.Length);
+    }
+
+    [Fact]
+    public async Task Json_has_ids_text_and_the_reason_and_repeats_with_the_seed()
+    {
+        string[] arguments = ["generate", "Returns ", "--seed", "5", "--max-tokens", "40", "--json", "--top-k", "20"];
+        (int code, string output, _) = await Run(arguments);
+        Assert.Equal(ExitCode.Done, code);
+        using JsonDocument document = JsonDocument.Parse(output);
+        Assert.Equal(8, document.RootElement.GetProperty("prompt_ids").GetArrayLength());
+        Assert.Equal(40, document.RootElement.GetProperty("ids").GetArrayLength());
+        Assert.Equal("max_tokens", document.RootElement.GetProperty("finish_reason").GetString());
+        Assert.Equal(output, (await Run(arguments)).Output);
+    }
+
+    [Fact]
+    public async Task A_saved_state_goes_on_where_the_text_ended()
+    {
+        string state = Path.Combine(_folder, "s.state");
+        string whole = Ids((await Run("generate", "The list", "--temperature", "0", "-n", "30", "--json")).Output);
+        string first = Ids((await Run("generate", "The list", "--temperature", "0", "-n", "10", "--json", "--save-state", state)).Output);
+        string rest = Ids((await Run("generate", "--load-state", state, "--prompt-ids", "", "--temperature", "0", "-n", "20", "--json")).Output);
+        Assert.Equal(whole, $"{first},{rest}");
+        Assert.Equal([state], Directory.GetFiles(_folder));
+    }
+
+    [Fact]
+    public async Task Perplexity_is_that_of_PyTorch()
+    {
+        (int code, string output, _) = await Run("perplexity", SampleText, "--json");
+        Assert.Equal(ExitCode.Done, code);
+        using JsonDocument expected = JsonDocument.Parse(await File.ReadAllTextAsync(
+            Path.ChangeExtension(SampleText, ".json"), TestContext.Current.CancellationToken));
+        using JsonDocument actual = JsonDocument.Parse(output);
+        Assert.Equal(
+            expected.RootElement.GetProperty("bits_per_byte").GetDouble(), actual.RootElement.GetProperty("bits_per_byte").GetDouble(), 4);
+    }
+
+    [Fact]
+    public async Task Info_tells_of_model_and_machine()
+    {
+        (int code, string output, _) = await Run("info", "--json");
+        Assert.Equal(ExitCode.Done, code);
+        using JsonDocument document = JsonDocument.Parse(output);
+        Assert.Equal(256, document.RootElement.GetProperty("model").GetProperty("vocabulary_size").GetInt32());
+        Assert.True(document.RootElement.GetProperty("machine").GetProperty("searched").GetArrayLength() > 0);
+        Assert.Contains("parameters", (await Run("info")).Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Convert_changes_layout_and_type_and_the_text_stays()
+    {
+        string copy = Path.Combine(_folder, "copy");
+        string model = Path.Combine(AppContext.BaseDirectory, "DefaultModel");
+        (int code, _, string error) = await Run("convert", model, copy, "--dtype", "fp32", "--max-shard-size", "4");
+        Assert.Equal((ExitCode.Done, ""), (code, error));
+        Assert.True(File.Exists(Path.Combine(copy, "model.safetensors.index.json")));
+        string[] arguments = ["generate", "The list", "--temperature", "0", "-n", "30"];
+        Assert.Equal((await Run(arguments)).Output, (await Run([.. arguments, "--model", copy])).Output);
+    }
+
+    public static TheoryData<int, string, string[]> Mistakes => new()
+    {
+        { ExitCode.Usage, "--temperature", ["generate", "a", "--temperature", "warm"] },
+        { ExitCode.Usage, "TopP", ["generate", "a", "--top-p", "3"] },
+        { ExitCode.Usage, "max-tokens", ["generate", "a", "--max-tokens", "0"] },
+        { ExitCode.Usage, "once", ["generate", "a", "--prompt-ids", "1"] },
+        { ExitCode.Usage, "'x'", ["generate", "--prompt-ids", "1,x"] },
+        { ExitCode.Usage, "cpu", ["generate", "a", "--device", "cuda"] },
+        { ExitCode.Usage, "tpu", ["generate", "a", "--device", "tpu"] },
+        { ExitCode.Usage, "frobnicate", ["frobnicate"] },
+        { ExitCode.BadFile, "nowhere", ["generate", "a", "--model", "/nowhere"] },
+        { ExitCode.BadFile, "nowhere", ["generate", "a", "--load-state", "/nowhere"] },
+        { ExitCode.BadFile, "nowhere", ["perplexity", "/nowhere"] },
+        { ExitCode.BadFile, "nowhere", ["convert", "/nowhere", "/tmp/never-written"] },
+        { ExitCode.Failed, "vocabulary", ["generate", "--prompt-ids", "300"] },
+    };
+
+    [Theory]
+    [MemberData(nameof(Mistakes))]
+    public async Task A_mistake_is_one_line_and_an_exit_code(int expected, string named, string[] arguments)
+    {
+        (int code, string output, string error) = await Run(arguments);
+        Assert.Equal(expected, code);
+        Assert.Equal("", output);
+        Assert.StartsWith("mamba-cuda: ", error, StringComparison.Ordinal);
+        Assert.Contains(named, error, StringComparison.Ordinal);
+        Assert.Single(error.TrimEnd().Split('\n'));
+    }
+
+    [Fact]
+    public async Task Verbose_shows_the_trace()
+    {
+        (_, _, string error) = await Run("generate", "a", "--model", "/nowhere", "--verbose");
+        Assert.Contains("   at ", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_cancelled_command_says_so()
+    {
+        using CancellationTokenSource cancelled = new();
+        await cancelled.CancelAsync();
+        using StringWriter output = new(), error = new();
+        Assert.Equal(ExitCode.Cancelled, await CommandRunner.RunAsync(["generate", "a"], output, error, cancelled.Token));
+    }
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    private static string Ids(string json)
+    {
+        using JsonDocument document = JsonDocument.Parse(json);
+        return string.Join(',', document.RootElement.GetProperty("ids").EnumerateArray().Select(id => id.GetInt32()));
+    }
+
+    private static async Task<(int Code, string Output, string Error)> Run(params string[] arguments)
+    {
+        using StringWriter output = new(), error = new();
+        int code = await CommandRunner.RunAsync(arguments, output, error, TestContext.Current.CancellationToken);
+        return (code, output.ToString(), error.ToString());
+    }
+}
