@@ -1,0 +1,74 @@
+using MambaCuda.Testing;
+
+namespace MambaCuda.Kernels.Tests;
+
+/// <summary>Chosen rows, of any type, on every backend.</summary>
+public class GatherRowsTests
+{
+    [Theory]
+    [InlineData(DataType.Float32, 1), InlineData(DataType.Float32, 33), InlineData(DataType.BFloat16, 7), InlineData(DataType.Float16, 100)]
+    public void Rows_are_the_source_s(DataType type, int columns)
+    {
+        const int Rows = 31;
+        foreach (string name in TestBackends.Names)
+        {
+            using Backend backend = TestBackends.Open(name);
+            RandomValues random = new($"{type} {columns}");
+            float[] values = StoredValues.Round(random.Normal(Rows * columns), type);
+            int[] chosen = [Rows - 1, 0, 0, .. random.Integers(20, Rows)];
+            using GuardedMatrix source = GuardedMatrix.Input(backend, type, Rows, columns, values);
+            using GuardedMatrix indices = GuardedMatrix.Input(backend, chosen.Length, 1, chosen);
+            using GuardedMatrix destination = GuardedMatrix.Output(backend, type, chosen.Length, columns);
+            backend.GatherRows(new GatherRowsArgs { Source = source.View, Indices = indices.View, Destination = destination.View });
+            destination.AssertGuardsIntact("destination");
+            source.AssertUnchanged("source");
+            indices.AssertUnchanged("indices");
+            Bits.AssertSame(RowOracle.Run(values, columns, chosen), destination.Values(), "destination");
+        }
+    }
+
+    [Theory, InlineData(-1), InlineData(10), InlineData(int.MaxValue)]
+    public void A_row_outside_the_source_is_named(int row)
+    {
+        using CpuBackend backend = new(threads: 1);
+        using OperandArena arena = new(backend);
+        GatherRowsArgs args = new() { Indices = arena.Integers(3, row), Source = arena.Float32(10, 4), Destination = arena.Float32(2, 4) };
+        ArgumentOutOfRangeException exception = Assert.Throws<ArgumentOutOfRangeException>(() => backend.GatherRows(args));
+        Assert.Equal(row, exception.ActualValue);
+        Assert.Contains("Row 1 of the destination asks for a row outside (10 x 4) Float32", exception.Message, StringComparison.Ordinal);
+    }
+
+    [Theory, MemberData(nameof(WrongOperands))]
+    public void A_wrong_operand_is_named(string wrong, string expected)
+    {
+        using CpuBackend backend = new(threads: 1);
+        using OperandArena arena = new(backend);
+        GatherRowsArgs right = new() { Indices = arena.Integers(0, 1, 2), Source = arena.Float32(10, 4), Destination = arena.Float32(3, 4) };
+        backend.GatherRows(right);
+        GatherRowsArgs args = wrong switch
+        {
+            "no source" => right with { Source = default },
+            "no indices" => right with { Indices = default },
+            "no destination" => right with { Destination = default },
+            "indices type" => right with { Indices = arena.New(DataType.Int64, 3, 1) },
+            "indices columns" => right with { Indices = arena.New(DataType.Int32, 3, 2) },
+            "destination rows" => right with { Destination = arena.Float32(4, 4) },
+            "destination columns" => right with { Destination = arena.Float32(3, 5) },
+            _ => right with { Destination = arena.New(DataType.BFloat16, 3, 4) },
+        };
+        ShapeException exception = Assert.Throws<ShapeException>(() => backend.GatherRows(args));
+        Assert.Equal("GatherRows: " + expected, exception.Message);
+    }
+
+    public static TheoryData<string, string> WrongOperands => new()
+    {
+        { "no source", "source is missing." },
+        { "no indices", "indices is missing." },
+        { "no destination", "destination is missing." },
+        { "indices type", "indices is (3 x 1) Int64, but must be Int32." },
+        { "indices columns", "indices is (3 x 2) Int32, but must be (3 x 1)." },
+        { "destination rows", "destination is (4 x 4) Float32, but must be (3 x 4)." },
+        { "destination columns", "destination is (3 x 5) Float32, but must be (3 x 4)." },
+        { "destination type", "destination is (3 x 4) BFloat16, but must be Float32." },
+    };
+}

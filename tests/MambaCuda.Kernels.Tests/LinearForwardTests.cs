@@ -1,0 +1,173 @@
+using MambaCuda.Testing;
+
+namespace MambaCuda.Kernels.Tests;
+
+/// <summary>The linear layer for every weight type, over sizes that no vector or tile divides, on every backend.</summary>
+public class LinearForwardTests
+{
+    private static readonly int[] Sizes = [1, 2, 3, 5, 7, 15, 17, 33, 100];
+    private static readonly DataType[] WeightTypes = [DataType.Float32, DataType.BFloat16, DataType.Float16];
+
+    public static TheoryData<string, int, int, int, DataType, bool> Cases
+    {
+        get
+        {
+            TheoryData<string, int, int, int, DataType, bool> data = [];
+            foreach (string backend in TestBackends.Names)
+            {
+                foreach (int[] row in AllPairs.Rows(Sizes.Length, Sizes.Length, Sizes.Length, WeightTypes.Length, 2))
+                {
+                    data.Add(backend, Sizes[row[0]], Sizes[row[1]], Sizes[row[2]], WeightTypes[row[3]], row[4] == 1);
+                }
+
+                // Several blocks of outputs and of rows.
+                data.Add(backend, 61, 2050, 257, DataType.BFloat16, true);
+                data.Add(backend, 300, 130, 770, DataType.Float16, false);
+                data.Add(backend, 1, 3001, 768, DataType.Float32, true);
+            }
+
+            return data;
+        }
+    }
+
+    [Theory, MemberData(nameof(Cases))]
+    public void Is_as_close_to_float64_as_a_plain_evaluation(string backendName, int rows, int outputs, int inputs, DataType type, bool withBias)
+    {
+        using Backend backend = TestBackends.Open(backendName);
+        Operands operands = new(backend, rows, outputs, inputs, type, withBias);
+        float[] actual = Run(backend, operands);
+        double quotient = operands.Bound(backend.ActivationType).WorstQuotient(actual, [rows]);
+        Assert.True(quotient <= 1, $"y is off by {quotient:F2} times the bound.");
+        Bits.AssertSame(actual, Run(backend, operands, gap: 0), "without gaps");
+    }
+
+    [Theory]
+    [InlineData(DataType.Float32), InlineData(DataType.BFloat16), InlineData(DataType.Float16)]
+    public void A_row_does_not_depend_on_its_batch(DataType type)
+    {
+        const int Rows = 23, Outputs = 45, Inputs = 109;
+        foreach (string name in TestBackends.Names)
+        {
+            using Backend backend = TestBackends.Open(name);
+            Operands operands = new(backend, Rows, Outputs, Inputs, type, withBias: true);
+            float[] all = Run(backend, operands);
+            for (int batch = 1; batch < Rows; batch++)
+            {
+                for (int first = 0; first + batch <= Rows; first += batch)
+                {
+                    float[] part = Run(backend, operands.Rows(first, batch));
+                    Bits.AssertSame(all[(first * Outputs)..((first + batch) * Outputs)], part, $"rows {first} to {first + batch}");
+                }
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(1, 3000, 768), InlineData(5, 700, 100), InlineData(200, 300, 33)]
+    public void Does_not_depend_on_the_number_of_threads(int rows, int outputs, int inputs)
+    {
+        using CpuBackend single = new(threads: 1);
+        Operands operands = new(single, rows, outputs, inputs, DataType.BFloat16, withBias: true);
+        float[] expected = Run(single, operands);
+        foreach (int threads in new[] { 2, 3 })
+        {
+            using CpuBackend several = new(threads);
+            Bits.AssertSame(expected, Run(several, operands), $"{threads} threads");
+        }
+    }
+
+    [Fact]
+    public void No_rows_are_no_work()
+    {
+        using CpuBackend backend = new(threads: 2);
+        using DeviceBuffer buffer = backend.Allocate(1024);
+        backend.LinearForward(new LinearForwardArgs
+        {
+            X = buffer.Matrix(DataType.Float32, 0, 4), Weight = buffer.Matrix(DataType.Float32, 8, 4), Y = buffer.Matrix(DataType.Float32, 0, 8),
+        });
+    }
+
+    [Theory, MemberData(nameof(WrongOperands))]
+    public void A_wrong_operand_is_named(string wrong, string expected)
+    {
+        using CpuBackend backend = new(threads: 1);
+        using OperandArena arena = new(backend);
+        LinearForwardArgs right = new()
+        {
+            X = arena.Float32(6, 4), Weight = arena.New(DataType.BFloat16, 8, 4), Bias = arena.Float32(1, 8), Y = arena.Float32(6, 8),
+        };
+        backend.LinearForward(right);
+        LinearForwardArgs args = wrong switch
+        {
+            "no x" => right with { X = default },
+            "no weight" => right with { Weight = default },
+            "no y" => right with { Y = default },
+            "x columns" => right with { X = arena.Float32(6, 5) },
+            "x type" => right with { X = arena.New(DataType.BFloat16, 6, 4) },
+            "weight type" => right with { Weight = arena.New(DataType.Int32, 8, 4) },
+            "bias columns" => right with { Bias = arena.Float32(1, 4) },
+            "bias type" => right with { Bias = arena.New(DataType.BFloat16, 1, 8) },
+            "y rows" => right with { Y = arena.Float32(5, 8) },
+            "y columns" => right with { Y = arena.Float32(6, 7) },
+            _ => right with { Y = arena.New(DataType.Float16, 6, 8) },
+        };
+        ShapeException exception = Assert.Throws<ShapeException>(() => backend.LinearForward(args));
+        Assert.Equal("LinearForward: " + expected, exception.Message);
+    }
+
+    public static TheoryData<string, string> WrongOperands => new()
+    {
+        { "no x", "x is missing." },
+        { "no weight", "weight is missing." },
+        { "no y", "y is missing." },
+        { "x columns", "weight is (8 x 4) BFloat16, but must be (8 x 5)." },
+        { "x type", "x is (6 x 4) BFloat16, but must be Float32." },
+        { "weight type", "weight is (8 x 4) Int32, but weights are Float32, BFloat16 or Float16." },
+        { "bias columns", "bias is (1 x 4) Float32, but must be (1 x 8)." },
+        { "bias type", "bias is (1 x 8) BFloat16, but must be Float32." },
+        { "y rows", "y is (5 x 8) Float32, but must be (6 x 8)." },
+        { "y columns", "y is (6 x 7) Float32, but must be (6 x 8)." },
+        { "y type", "y is (6 x 8) Float16, but must be Float32." },
+    };
+
+    private static float[] Run(Backend backend, Operands operands, int gap = GuardedMatrix.UsualGap)
+    {
+        (float[] x, float[] weight, float[]? bias, int rows, int outputs, int inputs, DataType type) = operands;
+        using GuardedMatrix xs = GuardedMatrix.Input(backend, backend.ActivationType, rows, inputs, x, gap);
+        using GuardedMatrix weights = GuardedMatrix.Input(backend, type, outputs, inputs, weight, gap);
+        using GuardedMatrix? biases = bias is null ? null : GuardedMatrix.Input(backend, DataType.Float32, 1, outputs, bias, gap);
+        using GuardedMatrix y = GuardedMatrix.Output(backend, backend.ActivationType, rows, outputs, gap: gap);
+        backend.LinearForward(new LinearForwardArgs { X = xs.View, Weight = weights.View, Bias = biases?.View ?? default, Y = y.View });
+        xs.AssertUnchanged("x");
+        weights.AssertUnchanged("weight");
+        biases?.AssertUnchanged("bias");
+        y.AssertGuardsIntact("y");
+        return y.Values();
+    }
+
+    /// <summary>Random operands, as the backend and the weight type round them.</summary>
+    private sealed record Operands(float[] X, float[] Weight, float[]? Bias, int RowCount, int Outputs, int Inputs, DataType Type)
+    {
+        public Operands(Backend backend, int rows, int outputs, int inputs, DataType type, bool withBias)
+            : this([], [], null, rows, outputs, inputs, type)
+        {
+            RandomValues random = new($"{rows} {outputs} {inputs} {type}");
+            X = StoredValues.Round(random.Normal(rows * inputs), backend.ActivationType);
+            Weight = StoredValues.Round(random.Normal(outputs * inputs, 0, 0.1f), type);
+            Bias = withBias ? random.Normal(outputs) : null;
+        }
+
+        public Operands Rows(int first, int count) => this with { X = X[(first * Inputs)..((first + count) * Inputs)], RowCount = count };
+
+        public PlainBound Bound(DataType activation)
+        {
+            float[] plain = StoredValues.Round(LinearOracle.Run<float>(X, Weight, Bias, RowCount, Outputs, Inputs), activation);
+            float[]? biasSize = Bias?.Select(MathF.Abs).ToArray();
+            double[] size = LinearOracle.Run<double>([.. X.Select(MathF.Abs)], [.. Weight.Select(MathF.Abs)], biasSize, RowCount, Outputs, Inputs);
+            return new PlainBound(LinearOracle.Run<double>(X, Weight, Bias, RowCount, Outputs, Inputs), plain, size, Outputs)
+            {
+                UnitRoundoff = StoredValues.UnitRoundoff(activation),
+            };
+        }
+    }
+}

@@ -1,0 +1,148 @@
+using MambaCuda.Testing;
+
+namespace MambaCuda.Kernels.Tests;
+
+/// <summary>log softmax of one token a row, on every backend.</summary>
+public class LogProbabilitiesTests
+{
+    [Theory]
+    [InlineData(1, 1, 1f), InlineData(3, 7, 1f), InlineData(5, 8, 10f), InlineData(40, 33, 50f), InlineData(2, 50280, 5f), InlineData(4, 257, 1e4f)]
+    public void Is_as_close_to_float64_as_a_plain_evaluation(int rows, int vocabulary, float scale)
+    {
+        foreach (string name in TestBackends.Names)
+        {
+            using Backend backend = TestBackends.Open(name);
+            RandomValues random = new($"{rows} {vocabulary}");
+            float[] logits = random.Normal(rows * vocabulary, 0, scale);
+            int[] ids = random.Integers(rows, vocabulary);
+            float[] actual = Run(backend, logits, ids);
+            double[] exact = LogProbabilitiesOracle.Run<double>(logits, ids);
+
+            // What is subtracted: the logit and the logarithm of a sum that lies a little above the largest logit.
+            double[] size = [.. ids.Select((id, row) => Math.Abs(logits[(row * vocabulary) + id]) + Math.Abs(exact[row]) + 1)];
+            PlainBound bound = new(exact, LogProbabilitiesOracle.Run<float>(logits, ids), size, 1);
+            double quotient = bound.WorstQuotient(actual, Enumerable.Repeat(1, rows));
+            Assert.True(quotient <= 1, $"The result is off by {quotient:F2} times the bound.");
+        }
+    }
+
+    [Fact]
+    public void Probabilities_of_all_tokens_sum_to_one()
+    {
+        const int Vocabulary = 100;
+        using CpuBackend backend = new(threads: 2);
+        float[] row = new RandomValues("sum").Normal(Vocabulary, 500, 3);
+        float[] all = Run(backend, [.. Enumerable.Repeat(row, Vocabulary).SelectMany(values => values)], [.. Enumerable.Range(0, Vocabulary)]);
+        Assert.Equal(1, all.Sum(value => Math.Exp(value)), 5);
+    }
+
+    [Fact]
+    public void Excluded_tokens_and_not_a_number_keep_to_their_rows()
+    {
+        const float Excluded = float.NegativeInfinity;
+        float[] logits =
+        [
+            1, Excluded, 1, Excluded, Excluded, Excluded, Excluded, Excluded, Excluded,
+            1, Excluded, 1, Excluded, Excluded, Excluded, Excluded, Excluded, Excluded,
+            0, 1, 2, float.NaN, 4, 5, 6, 7, 1000,
+            0, 1, 2, 3, 4, 5, 6, 7, float.NaN,
+            0, 1, 2, 3, 4, 5, 6, 7, 1000,
+        ];
+        using CpuBackend backend = new(threads: 2);
+        float[] actual = Run(backend, logits, [0, 1, 0, 0, 8]);
+        Assert.Equal(-MathF.Log(2), actual[0], 6);
+        Assert.Equal(float.NegativeInfinity, actual[1]);
+        Assert.True(float.IsNaN(actual[2]));
+        Assert.True(float.IsNaN(actual[3]));
+        Assert.Equal(0, actual[4]);
+    }
+
+    [Fact]
+    public void Does_not_depend_on_the_number_of_threads()
+    {
+        RandomValues random = new("threads");
+        float[] logits = random.Normal(50 * 333);
+        int[] ids = random.Integers(50, 333);
+        using CpuBackend single = new(threads: 1);
+        float[] expected = Run(single, logits, ids);
+        foreach (int threads in new[] { 2, 3 })
+        {
+            using CpuBackend several = new(threads);
+            Bits.AssertSame(expected, Run(several, logits, ids), $"{threads} threads");
+        }
+    }
+
+    [Fact]
+    public void More_rows_than_a_pool_has_parts_are_judged()
+    {
+        const int Rows = (1 << 20) + 3;
+        using CpuBackend backend = new(threads: 2);
+        using OperandArena arena = new(backend);
+        MatrixView output = arena.Float32(Rows, 1);
+        backend.LogProbabilities(new LogProbabilitiesArgs
+        {
+            Logits = arena.Float32(Rows, 2), TokenIds = arena.New(DataType.Int32, Rows, 1), Output = output,
+        });
+        float[] actual = new float[Rows];
+        backend.Download(output, actual.AsSpan());
+        Assert.All([actual[0], actual[Rows / 2], actual[^1]], value => Assert.Equal(-MathF.Log(2), value, 6));
+    }
+
+    [Theory, InlineData(-1), InlineData(5), InlineData(int.MaxValue)]
+    public void A_token_outside_the_vocabulary_is_named(int id)
+    {
+        using CpuBackend backend = new(threads: 1);
+        using OperandArena arena = new(backend);
+        LogProbabilitiesArgs args = new() { Logits = arena.Float32(2, 5), TokenIds = arena.Integers(4, id), Output = arena.Float32(2, 1) };
+        ArgumentOutOfRangeException exception = Assert.Throws<ArgumentOutOfRangeException>(() => backend.LogProbabilities(args));
+        Assert.Equal(id, exception.ActualValue);
+        Assert.Contains("Row 1 asks for a token outside the vocabulary of 5", exception.Message, StringComparison.Ordinal);
+    }
+
+    [Theory, MemberData(nameof(WrongOperands))]
+    public void A_wrong_operand_is_named(string wrong, string expected)
+    {
+        using CpuBackend backend = new(threads: 1);
+        using OperandArena arena = new(backend);
+        LogProbabilitiesArgs right = new() { Logits = arena.Float32(3, 5), TokenIds = arena.Integers(0, 1, 2), Output = arena.Float32(3, 1) };
+        backend.LogProbabilities(right);
+        LogProbabilitiesArgs args = wrong switch
+        {
+            "no logits" => right with { Logits = default },
+            "no token ids" => right with { TokenIds = default },
+            "no output" => right with { Output = default },
+            "logits type" => right with { Logits = arena.New(DataType.BFloat16, 3, 5) },
+            "token ids type" => right with { TokenIds = arena.Float32(3, 1) },
+            "token ids rows" => right with { TokenIds = arena.Integers(1, 2) },
+            "output columns" => right with { Output = arena.Float32(3, 2) },
+            _ => right with { Output = arena.New(DataType.Float64, 3, 1) },
+        };
+        ShapeException exception = Assert.Throws<ShapeException>(() => backend.LogProbabilities(args));
+        Assert.Equal("LogProbabilities: " + expected, exception.Message);
+    }
+
+    public static TheoryData<string, string> WrongOperands => new()
+    {
+        { "no logits", "logits is missing." },
+        { "no token ids", "token ids is missing." },
+        { "no output", "output is missing." },
+        { "logits type", "logits is (3 x 5) BFloat16, but must be Float32." },
+        { "token ids type", "token ids is (3 x 1) Float32, but must be Int32." },
+        { "token ids rows", "token ids is (2 x 1) Int32, but must be (3 x 1)." },
+        { "output columns", "output is (3 x 2) Float32, but must be (3 x 1)." },
+        { "output type", "output is (3 x 1) Float64, but must be Float32." },
+    };
+
+    private static float[] Run(Backend backend, float[] logits, int[] ids)
+    {
+        int vocabulary = logits.Length / ids.Length;
+        using GuardedMatrix rows = GuardedMatrix.Input(backend, DataType.Float32, ids.Length, vocabulary, logits);
+        using GuardedMatrix tokens = GuardedMatrix.Input(backend, ids.Length, 1, ids);
+        using GuardedMatrix output = GuardedMatrix.Output(backend, DataType.Float32, ids.Length, 1);
+        backend.LogProbabilities(new LogProbabilitiesArgs { Logits = rows.View, TokenIds = tokens.View, Output = output.View });
+        rows.AssertUnchanged("logits");
+        tokens.AssertUnchanged("token ids");
+        output.AssertGuardsIntact("output");
+        return output.Values();
+    }
+}
