@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
 
 namespace MambaCuda.Kernels;
 
@@ -204,7 +205,12 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
             TVector a0 = TWidth.Zero, a1 = TWidth.Zero, a2 = TWidth.Zero, a3 = TWidth.Zero;
             for (int k = 0; k < whole; k += TWidth.Count)
             {
+                // One row of x reads each weight once, from memory: the next rows are asked for while these are used.
                 long at = (long)k * TStored.Size;
+                Prefetch(w0 + at + (4 * weightStride));
+                Prefetch(w1 + at + (4 * weightStride));
+                Prefetch(w2 + at + (4 * weightStride));
+                Prefetch(w3 + at + (4 * weightStride));
                 TVector v = TWidth.Load(x + k);
                 a0 = TWidth.MultiplyAdd(v, TWidth.LoadStored<TStored>(w0 + at), a0);
                 a1 = TWidth.MultiplyAdd(v, TWidth.LoadStored<TStored>(w1 + at), a1);
@@ -256,6 +262,16 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
             }
 
             y[output + o] = sum + (bias != null ? bias[output + o] : 0);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Prefetch(byte* address)
+    {
+        // A hint: past the end of the weight it does nothing.
+        if (Sse.IsSupported)
+        {
+            Sse.Prefetch0(address);
         }
     }
 
