@@ -98,7 +98,11 @@ public class AddRmsNormForwardTests
         using OperandArena arena = new(backend);
         AddRmsNormForwardArgs right = new()
         {
-            X = arena.Float32(6, 4), Residual = arena.Float32(6, 4), Weight = arena.Float32(1, 4), Y = arena.Float32(6, 4), Epsilon = 1e-5f,
+            X = arena.Float32(6, 4),
+            Residual = arena.Float32(6, 4),
+            Weight = arena.Float32(1, 4),
+            Y = arena.Float32(6, 4),
+            Epsilon = 1e-5f,
         };
         backend.AddRmsNormForward(right);
         AddRmsNormForwardArgs args = wrong switch
@@ -141,7 +145,11 @@ public class AddRmsNormForwardTests
         using GuardedMatrix y = GuardedMatrix.Output(backend, backend.ActivationType, rows, channels, gap: gap);
         backend.AddRmsNormForward(new AddRmsNormForwardArgs
         {
-            X = xs?.View ?? default, Residual = residuals.View, Weight = weights.View, Epsilon = epsilon, Y = y.View,
+            X = xs?.View ?? default,
+            Residual = residuals.View,
+            Weight = weights.View,
+            Epsilon = epsilon,
+            Y = y.View,
         });
         xs?.AssertUnchanged("x");
         weights.AssertUnchanged("weight");

@@ -160,12 +160,27 @@ public class BackendTests
             backend.AddRmsNormForward(new() { X = y, Residual = x, Weight = perChannel, Epsilon = 1e-5f, Y = y });
             backend.CausalConv1dUpdate(new()
             {
-                X = x, Weight = weight, Sequences = sequences, InitialState = convState, FinalState = convState, Silu = true, Y = y,
+                X = x,
+                Weight = weight,
+                Sequences = sequences,
+                InitialState = convState,
+                FinalState = convState,
+                Silu = true,
+                Y = y,
             });
             backend.SelectiveStateUpdate(new()
             {
-                U = y, Delta = x, A = a, B = b, C = b, Z = x, DeltaSoftplus = true, Sequences = sequences, InitialState = scanState,
-                FinalState = scanState, Y = y,
+                U = y,
+                Delta = x,
+                A = a,
+                B = b,
+                C = b,
+                Z = x,
+                DeltaSoftplus = true,
+                Sequences = sequences,
+                InitialState = scanState,
+                FinalState = scanState,
+                Y = y,
             });
             backend.GatherRows(new() { Source = y, Indices = tokens, Destination = x });
             backend.LinearForward(new() { X = x, Weight = table, Y = logits });

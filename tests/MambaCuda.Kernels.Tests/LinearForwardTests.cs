@@ -83,7 +83,9 @@ public class LinearForwardTests
         using DeviceBuffer buffer = backend.Allocate(1024);
         backend.LinearForward(new LinearForwardArgs
         {
-            X = buffer.Matrix(DataType.Float32, 0, 4), Weight = buffer.Matrix(DataType.Float32, 8, 4), Y = buffer.Matrix(DataType.Float32, 0, 8),
+            X = buffer.Matrix(DataType.Float32, 0, 4),
+            Weight = buffer.Matrix(DataType.Float32, 8, 4),
+            Y = buffer.Matrix(DataType.Float32, 0, 8),
         });
     }
 
@@ -94,7 +96,10 @@ public class LinearForwardTests
         using OperandArena arena = new(backend);
         LinearForwardArgs right = new()
         {
-            X = arena.Float32(6, 4), Weight = arena.New(DataType.BFloat16, 8, 4), Bias = arena.Float32(1, 8), Y = arena.Float32(6, 8),
+            X = arena.Float32(6, 4),
+            Weight = arena.New(DataType.BFloat16, 8, 4),
+            Bias = arena.Float32(1, 8),
+            Y = arena.Float32(6, 8),
         };
         backend.LinearForward(right);
         LinearForwardArgs args = wrong switch

@@ -81,7 +81,9 @@ public class LogProbabilitiesTests
         MatrixView output = arena.Float32(Rows, 1);
         backend.LogProbabilities(new LogProbabilitiesArgs
         {
-            Logits = arena.Float32(Rows, 2), TokenIds = arena.New(DataType.Int32, Rows, 1), Output = output,
+            Logits = arena.Float32(Rows, 2),
+            TokenIds = arena.New(DataType.Int32, Rows, 1),
+            Output = output,
         });
         float[] actual = new float[Rows];
         backend.Download(output, actual.AsSpan());

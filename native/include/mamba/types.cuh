@@ -81,8 +81,8 @@ __device__ __forceinline__ fp16 from_float<fp16>(float value)
     if (magnitude > 0x7f800000u) {
         return {static_cast<unsigned short>(sign | 0x7e00u | ((magnitude >> 13) & 0x3ffu))};
     }
-    if (magnitude >= 0x477ff000u) {
-        // 65520, half a step past the largest, and all above.
+    if (magnitude >= 0x47800000u) {
+        // 65536 and above; what rounds up to it gets there below, by the carry into the exponent.
         return {static_cast<unsigned short>(sign | 0x7c00u)};
     }
     if (magnitude < 0x38800000u) {
