@@ -41,7 +41,8 @@ public class AddRmsNormForwardTests
         Bits.AssertSame(plainSum, sum, "residual");
 
         // A norm's errors belong to its row. Where x and the residual cancel, the rounding of their sum is large beside it.
-        double[] size = [.. exact.Select((value, i) => exactSum[i] == 0 ? 0 : Math.Abs(value / exactSum[i]) * (Math.Abs(residual[i]) + Math.Abs(x?[i] ?? 0)))];
+        double Size(int i) => exactSum[i] == 0 ? 0 : Math.Abs(exact[i] / exactSum[i]) * (Math.Abs(residual[i]) + Math.Abs(x?[i] ?? 0));
+        double[] size = [.. Enumerable.Range(0, exact.Length).Select(Size)];
         PlainBound bound = new(exact, StoredValues.Round(plain, backend.ActivationType), size, columns: 1)
         {
             UnitRoundoff = StoredValues.UnitRoundoff(backend.ActivationType),

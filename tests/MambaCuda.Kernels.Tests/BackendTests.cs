@@ -153,7 +153,8 @@ public class BackendTests
         MatrixView x = arena.Float32(Batch, Channels), y = arena.Float32(Batch, Channels), logits = arena.Float32(Batch, Vocabulary);
         MatrixView b = arena.Float32(Batch, StateSize), perChannel = arena.Float32(1, Channels), weight = arena.Float32(4, Channels);
         MatrixView convState = arena.Float32(Batch * 3, Channels), scanState = arena.Float32(Batch * StateSize, Channels);
-        MatrixView a = arena.Float32(StateSize, Channels), table = arena.New(DataType.BFloat16, Vocabulary, Channels), output = arena.Float32(Batch, 1);
+        MatrixView a = arena.Float32(StateSize, Channels), output = arena.Float32(Batch, 1);
+        MatrixView table = arena.New(DataType.BFloat16, Vocabulary, Channels);
         void Step()
         {
             backend.EmbeddingForward(new() { TokenIds = tokens, Weight = table, Output = x });

@@ -16,7 +16,10 @@ public class CausalConv1dForwardTests
         CausalConv1dResult<double> exact = CausalConv1dOracle.Run<double>(inputs);
         CausalConv1dResult<float> plain = CausalConv1dOracle.Run<float>(inputs);
         PlainBound y = new(
-            exact.Y, StoredValues.Round(plain.Y, backend.ActivationType), CausalConv1dOracle.Run<double>(inputs.Magnitudes()).Y, inputs.Channels)
+            exact.Y,
+            StoredValues.Round(plain.Y, backend.ActivationType),
+            CausalConv1dOracle.Run<double>(inputs.Magnitudes()).Y,
+            inputs.Channels)
         {
             UnitRoundoff = StoredValues.UnitRoundoff(backend.ActivationType),
         };

@@ -28,7 +28,8 @@ internal static class CausalConv1dRunner
         int stateRows = inputs.SlotCount * history;
         using GuardedMatrix x = GuardedMatrix.Input(backend, backend.ActivationType, tokens, channels, inputs.X, gap);
         using GuardedMatrix weight = GuardedMatrix.Input(backend, DataType.Float32, inputs.Width, channels, inputs.Weight, gap);
-        using GuardedMatrix? bias = inputs.Bias is null ? null : GuardedMatrix.Input(backend, DataType.Float32, 1, channels, inputs.Bias, gap);
+        using GuardedMatrix? bias = inputs.Bias is null
+            ? null : GuardedMatrix.Input(backend, DataType.Float32, 1, channels, inputs.Bias, gap);
         using GuardedMatrix y = GuardedMatrix.Output(backend, backend.ActivationType, tokens, channels, gap: gap);
         float[]? initial = placement.StateInPlace ? inputs.InitialState ?? new float[stateRows * channels] : null;
         using GuardedMatrix? final = placement.WithoutFinalState

@@ -37,7 +37,10 @@ public class EmbeddingForwardTests
     {
         using CpuBackend backend = new(threads: 1);
         using OperandArena arena = new(backend);
-        EmbeddingForwardArgs args = new() { TokenIds = arena.Integers(3, 9, id), Weight = arena.Float32(10, 4), Output = arena.Float32(3, 4) };
+        EmbeddingForwardArgs args = new()
+        {
+            TokenIds = arena.Integers(3, 9, id), Weight = arena.Float32(10, 4), Output = arena.Float32(3, 4),
+        };
         ArgumentOutOfRangeException exception = Assert.Throws<ArgumentOutOfRangeException>(() => backend.EmbeddingForward(args));
         Assert.Equal(id, exception.ActualValue);
         Assert.Contains("Token 2 is not in the vocabulary of 10", exception.Message, StringComparison.Ordinal);
@@ -48,7 +51,10 @@ public class EmbeddingForwardTests
     {
         using CpuBackend backend = new(threads: 1);
         using OperandArena arena = new(backend);
-        EmbeddingForwardArgs right = new() { TokenIds = arena.Integers(0, 1, 2), Weight = arena.Float32(10, 4), Output = arena.Float32(3, 4) };
+        EmbeddingForwardArgs right = new()
+        {
+            TokenIds = arena.Integers(0, 1, 2), Weight = arena.Float32(10, 4), Output = arena.Float32(3, 4),
+        };
         backend.EmbeddingForward(right);
         EmbeddingForwardArgs args = wrong switch
         {

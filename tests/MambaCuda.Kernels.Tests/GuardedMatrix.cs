@@ -3,13 +3,15 @@ using System.Runtime.InteropServices;
 namespace MambaCuda.Kernels.Tests;
 
 /// <summary>
-/// A matrix inside a larger buffer: guard words before it, after it and, where its rows have gaps, between them. What is read beside an input is NaN
-/// and shows in the result; what is written beside an output is found by <see cref="AssertGuardsIntact"/>. An output starts as NaN, so an element
-/// that nobody wrote shows too.
+/// A matrix inside a larger buffer: guard words before it, after it and, where its rows have gaps, between them. What is read beside an
+/// input is NaN and shows in the result; what is written beside an output is found by <see cref="AssertGuardsIntact"/>. An output starts as
+/// NaN, so an element that nobody wrote shows too.
 /// </summary>
 internal sealed class GuardedMatrix : IDisposable
 {
-    /// <summary>The gap between rows in elements where a test asks for none in particular: odd, so that no row but the first is aligned.</summary>
+    /// <summary>
+    /// The gap between rows in elements where a test asks for none in particular: odd, so that no row but the first is aligned.
+    /// </summary>
     public const int UsualGap = 3;
 
     // In every floating-point type all ones is NaN; 0xA5A5... is a number, which a stray copy of NaN cannot equal.

@@ -31,7 +31,8 @@ public class LinearForwardTests
     }
 
     [Theory, MemberData(nameof(Cases))]
-    public void Is_as_close_to_float64_as_a_plain_evaluation(string backendName, int rows, int outputs, int inputs, DataType type, bool withBias)
+    public void Is_as_close_to_float64_as_a_plain_evaluation(
+        string backendName, int rows, int outputs, int inputs, DataType type, bool withBias)
     {
         using Backend backend = TestBackends.Open(backendName);
         Operands operands = new(backend, rows, outputs, inputs, type, withBias);
@@ -168,7 +169,8 @@ public class LinearForwardTests
         {
             float[] plain = StoredValues.Round(LinearOracle.Run<float>(X, Weight, Bias, RowCount, Outputs, Inputs), activation);
             float[]? biasSize = Bias?.Select(MathF.Abs).ToArray();
-            double[] size = LinearOracle.Run<double>([.. X.Select(MathF.Abs)], [.. Weight.Select(MathF.Abs)], biasSize, RowCount, Outputs, Inputs);
+            double[] size = LinearOracle.Run<double>(
+                [.. X.Select(MathF.Abs)], [.. Weight.Select(MathF.Abs)], biasSize, RowCount, Outputs, Inputs);
             return new PlainBound(LinearOracle.Run<double>(X, Weight, Bias, RowCount, Outputs, Inputs), plain, size, Outputs)
             {
                 UnitRoundoff = StoredValues.UnitRoundoff(activation),

@@ -6,7 +6,8 @@ namespace MambaCuda.Kernels.Tests;
 public class LogProbabilitiesTests
 {
     [Theory]
-    [InlineData(1, 1, 1f), InlineData(3, 7, 1f), InlineData(5, 8, 10f), InlineData(40, 33, 50f), InlineData(2, 50280, 5f), InlineData(4, 257, 1e4f)]
+    [InlineData(1, 1, 1f), InlineData(3, 7, 1f), InlineData(5, 8, 10f)]
+    [InlineData(40, 33, 50f), InlineData(2, 50280, 5f), InlineData(4, 257, 1e4f)]
     public void Is_as_close_to_float64_as_a_plain_evaluation(int rows, int vocabulary, float scale)
     {
         foreach (string name in TestBackends.Names)
@@ -32,7 +33,8 @@ public class LogProbabilitiesTests
         const int Vocabulary = 100;
         using CpuBackend backend = new(threads: 2);
         float[] row = new RandomValues("sum").Normal(Vocabulary, 500, 3);
-        float[] all = Run(backend, [.. Enumerable.Repeat(row, Vocabulary).SelectMany(values => values)], [.. Enumerable.Range(0, Vocabulary)]);
+        float[] rows = [.. Enumerable.Repeat(row, Vocabulary).SelectMany(values => values)];
+        float[] all = Run(backend, rows, [.. Enumerable.Range(0, Vocabulary)]);
         Assert.Equal(1, all.Sum(value => Math.Exp(value)), 5);
     }
 
@@ -106,7 +108,10 @@ public class LogProbabilitiesTests
     {
         using CpuBackend backend = new(threads: 1);
         using OperandArena arena = new(backend);
-        LogProbabilitiesArgs right = new() { Logits = arena.Float32(3, 5), TokenIds = arena.Integers(0, 1, 2), Output = arena.Float32(3, 1) };
+        LogProbabilitiesArgs right = new()
+        {
+            Logits = arena.Float32(3, 5), TokenIds = arena.Integers(0, 1, 2), Output = arena.Float32(3, 1),
+        };
         backend.LogProbabilities(right);
         LogProbabilitiesArgs args = wrong switch
         {

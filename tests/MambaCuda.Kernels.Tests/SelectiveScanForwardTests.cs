@@ -9,7 +9,7 @@ public class SelectiveScanForwardTests
 
     public static TheoryData<string, string> GoldenCases => TestBackends.With(Fixtures.ScanCases());
 
-    /// <summary>Where a sequence or a channel block begins or ends inside a vector, a tile or a batch.</summary>
+    /// <summary>What gets a NaN or an infinity, in each sequence of a packed batch.</summary>
     public static TheoryData<string, int> PoisonedOperands
     {
         get
@@ -164,8 +164,8 @@ public class SelectiveScanForwardTests
     private static void AssertContained(Backend backend, string operand, int sequence, float poison)
     {
         const int Channels = 21, StateSize = 5, Groups = 3, Length = 40, PoisonedStep = 17, PoisonedChannel = 9;
-        SelectiveScanInputs inputs = Rounded(
-            backend, new SelectiveScanCase(3, Length, Channels, StateSize) { Groups = Groups, InitialState = true, Packed = true }.Inputs());
+        SelectiveScanCase row = new(3, Length, Channels, StateSize) { Groups = Groups, InitialState = true, Packed = true };
+        SelectiveScanInputs inputs = Rounded(backend, row.Inputs());
         SelectiveScanResult<float> clean = SelectiveScanRunner.Run(backend, inputs, new ScanPlacement());
         int firstRow = inputs.Lengths.Take(sequence).Sum();
         int step = Math.Min(PoisonedStep, inputs.Lengths[sequence] - 1);
@@ -195,19 +195,20 @@ public class SelectiveScanForwardTests
         SelectiveScanResult<float> actual = SelectiveScanRunner.Run(backend, poisoned, new ScanPlacement());
         for (int i = 0; i < actual.Y.Length; i++)
         {
-            int row = i / Channels;
-            bool mayChange = row >= firstRow + firstStep && row < firstRow + inputs.Lengths[sequence] && IsReached(i % Channels)
-                && (operand is not ("z" or "C") || row == firstRow + step);
-            Assert.True(mayChange || actual.Y[i] == clean.Y[i], $"{poison} in {operand} reached row {row}, channel {i % Channels}.");
+            int token = i / Channels;
+            bool mayChange = token >= firstRow + firstStep && token < firstRow + inputs.Lengths[sequence] && IsReached(i % Channels)
+                && (operand is not ("z" or "C") || token == firstRow + step);
+            Assert.True(mayChange || actual.Y[i] == clean.Y[i], $"{poison} in {operand} reached token {token}, channel {i % Channels}.");
         }
 
         for (int i = 0; i < actual.FinalState.Length; i++)
         {
             bool mayChange = i / Channels / StateSize == slot && IsReached(i % Channels) && operand is not ("z" or "C");
-            Assert.True(mayChange || actual.FinalState[i] == clean.FinalState[i], $"{poison} in {operand} reached element {i} of the final state.");
+            Assert.True(mayChange || actual.FinalState[i] == clean.FinalState[i], $"{poison} in {operand} reached state element {i}.");
         }
 
-        // And it is not lost: the step that reads it shows it. Minus infinity in delta or z is a plain zero there or NaN, as the formulas have it.
+        // And it is not lost: the step that reads it shows it. Minus infinity in delta or z is a plain zero there or NaN, as the formulas
+        // have it.
         float seen = actual.Y[((firstRow + firstStep) * Channels) + PoisonedChannel];
         if (float.IsNaN(poison) || operand is not ("delta" or "z"))
         {

@@ -43,7 +43,8 @@ internal static class SelectiveScanRunner
         GuardedMatrix InputMatrix(float[] values, bool constant) => constant
             ? GuardedMatrix.Input(backend, DataType.Float32, stateSize, channels, values, gap)
             : GuardedMatrix.Input(backend, activation, tokens, inputs.Groups * stateSize, values, gap);
-        GuardedMatrix? PerChannel(float[]? values) => values is null ? null : GuardedMatrix.Input(backend, DataType.Float32, 1, channels, values, gap);
+        GuardedMatrix? PerChannel(float[]? values) => values is null
+            ? null : GuardedMatrix.Input(backend, DataType.Float32, 1, channels, values, gap);
 
         using GuardedMatrix u = Activation(inputs.U, placement.Output == ScanOutput.OverU);
         using GuardedMatrix delta = Activation(inputs.Delta, written: false);
@@ -94,7 +95,8 @@ internal static class SelectiveScanRunner
         final?.AssertRowsUnchanged("final state", row => !inputs.Slots.Contains(row / stateSize));
         foreach ((string name, GuardedMatrix? operand) in new[]
         {
-            ("u", u), ("delta", delta), ("z", z), ("A", a), ("B", b), ("C", c), ("D", d), ("delta bias", bias), ("initial state", ownInitial),
+            ("u", u), ("delta", delta), ("z", z), ("A", a), ("B", b), ("C", c),
+            ("D", d), ("delta bias", bias), ("initial state", ownInitial),
         })
         {
             if (operand != y)

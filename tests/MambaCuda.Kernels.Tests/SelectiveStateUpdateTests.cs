@@ -21,8 +21,9 @@ public class SelectiveStateUpdateTests
         {
             (int, int) Step(int sequence) => (t, Math.Min(t + 1, inputs.Lengths[sequence]));
             SelectiveScanInputs step = inputs.Parts(Step) with { InitialState = state };
+            ScanOutput output = (ScanOutput)(inputs.Z is null ? t % 2 : t % 3);
             SelectiveScanResult<float> updated = SelectiveScanRunner.Run(
-                backend, step, new ScanPlacement { StateInPlace = true, OneTokenUpdate = true, Output = (ScanOutput)(inputs.Z is null ? t % 2 : t % 3) });
+                backend, step, new ScanPlacement { StateInPlace = true, OneTokenUpdate = true, Output = output });
             Bits.AssertSame(new PackedParts(inputs.Lengths, Step).Rows(scan.Y, inputs.Channels), updated.Y, $"y of step {t}");
 
             // The runner gives zeros for slots without a sequence; sequences that have ended keep what they had.
@@ -37,7 +38,8 @@ public class SelectiveStateUpdateTests
         foreach (int slot in inputs.Slots)
         {
             int size = inputs.StateSize * inputs.Channels;
-            Bits.AssertSame(scan.FinalState[(slot * size)..((slot + 1) * size)], state![(slot * size)..((slot + 1) * size)], $"state in slot {slot}");
+            Range range = (slot * size)..((slot + 1) * size);
+            Bits.AssertSame(scan.FinalState[range], state![range], $"state in slot {slot}");
         }
     }
 

@@ -51,9 +51,12 @@ public static class Fixtures
         return [.. cases.RootElement.EnumerateArray().Select(entry => Path.Combine(folder, entry.GetProperty("file").GetString()!))];
     });
 
-    /// <summary>The containers of every model: model/NAME/CONTAINER, for whichever of hf, hf-sharded, hf-bf16 and original there are.</summary>
+    /// <summary>
+    /// The containers of every model: model/NAME/CONTAINER, for whichever of hf, hf-sharded, hf-bf16 and original there are.
+    /// </summary>
     public static IReadOnlyList<string> ModelContainers() => Cases("model", folder =>
-        Directory.GetDirectories(folder).SelectMany(Directory.GetDirectories).Where(path => File.Exists(Path.Combine(path, "config.json"))));
+        Directory.GetDirectories(folder).SelectMany(Directory.GetDirectories)
+            .Where(path => File.Exists(Path.Combine(path, "config.json"))));
 
     /// <summary>The tokenizers: tokenizer/NAME.</summary>
     public static IReadOnlyList<string> Tokenizers() => Cases("tokenizer", folder =>

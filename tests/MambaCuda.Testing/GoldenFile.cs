@@ -22,7 +22,8 @@ public sealed class GoldenFile
         {
             int[] offsets = [.. tensor.Value.GetProperty("data_offsets").EnumerateArray().Select(offset => offset.GetInt32())];
             long[] shape = [.. tensor.Value.GetProperty("shape").EnumerateArray().Select(size => size.GetInt64())];
-            _tensors[tensor.Name] = (tensor.Value.GetProperty("dtype").GetString()!, shape, 8 + header + offsets[0], 8 + header + offsets[1]);
+            string type = tensor.Value.GetProperty("dtype").GetString()!;
+            _tensors[tensor.Name] = (type, shape, 8 + header + offsets[0], 8 + header + offsets[1]);
         }
     }
 

@@ -1,9 +1,10 @@
 namespace MambaCuda.Testing;
 
 /// <summary>
-/// When an operation is right: its error against float64 is at most twice that of the plain evaluation in the type that it computes in, plus rounding.
-/// Errors are norms over one column of a group of rows (one channel of one sequence), so that a large channel does not hide a small one. Rounding is
-/// some units in the last place of what the summed terms amount to, without which a plain evaluation that happens to be exact could not be met.
+/// When an operation is right: its error against float64 is at most twice that of the plain evaluation in the type that it computes in,
+/// plus rounding. Errors are norms over one column of a group of rows (one channel of one sequence), so that a large channel does not hide
+/// a small one. Rounding is some units in the last place of what the summed terms amount to, without which a plain evaluation that happens
+/// to be exact could not be met.
 /// </summary>
 /// <param name="exact">The result in float64.</param>
 /// <param name="plain">The result of the plain evaluation, rounded to the type that results are stored in.</param>
@@ -18,8 +19,8 @@ public sealed class PlainBound(double[] exact, float[] plain, double[] magnitude
     public double UnitRoundoff { get; init; } = Math.Pow(2, -24);
 
     /// <summary>
-    /// The largest quotient of error and bound, over all columns of groups of <paramref name="groups"/>[i] rows that lie one after the other
-    /// from <paramref name="firstRow"/> on: at most 1 where the operation is right, and NaN where the result is.
+    /// The largest quotient of error and bound, over all columns of groups of <paramref name="groups"/>[i] rows that lie one after the
+    /// other from <paramref name="firstRow"/> on: at most 1 where the operation is right, and NaN where the result is.
     /// </summary>
     public double WorstQuotient(float[] actual, IEnumerable<int> groups, int firstRow = 0)
     {

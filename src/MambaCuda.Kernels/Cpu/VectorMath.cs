@@ -4,15 +4,17 @@ using System.Runtime.CompilerServices;
 namespace MambaCuda.Kernels;
 
 /// <summary>
-/// Elementary functions on portable vectors. Errors against float64 over the whole range, as the tests hold them: exp2 and log 1 ulp, exp 2 ulp,
-/// sigmoid, silu and softplus 3 ulp. NaN gives NaN. Powers below 2^-126.5 become zero, and powers from 2^127.5 on, half a step before float32
-/// ends, infinity: exp is infinite from 88.38 on, and sigmoid and silu are zero below -88.38, where they are under 4e-37.
+/// Elementary functions on portable vectors. Errors against float64 over the whole range, as the tests hold them: exp2 and log 1 ulp, exp 2
+/// ulp, sigmoid, silu and softplus 3 ulp. NaN gives NaN. Powers below 2^-126.5 become zero, and powers from 2^127.5 on, half a step before
+/// float32 ends, infinity: exp is infinite from 88.38 on, and sigmoid and silu are zero below -88.38, where they are under 4e-37.
 /// </summary>
 internal static class VectorMath
 {
     public const float Log2E = 1.44269504f;
 
-    /// <summary>2^x: x is split by adding a number so large that the sum's low mantissa bits are round(x); minimax polynomial of degree 6.</summary>
+    /// <summary>
+    /// 2^x: x is split by adding a number so large that the sum's low mantissa bits are round(x); minimax polynomial of degree 6.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector<float> Exp2(Vector<float> x)
     {
@@ -37,14 +39,16 @@ internal static class VectorMath
     public static Vector<float> Exp(Vector<float> x)
     {
         Vector<float> y = x * new Vector<float>(Log2E);
-        // What the product lost, and what float32 lost of log2(e). Left out where the result is infinite or x is: infinity * 0 arises there.
+        // What the product lost, and what float32 lost of log2(e). Left out where x or the result is infinite: infinity * 0 arises there.
         Vector<float> lost = Vector.FusedMultiplyAdd(x, new Vector<float>(Log2E), -y) + (x * new Vector<float>(1.925963033e-8f));
         Vector<float> result = Exp2(y);
         Vector<float> corrected = Vector.FusedMultiplyAdd(result * new Vector<float>(0.6931472f), lost, result);
         return Vector.ConditionalSelect(Vector.LessThan(Vector.Abs(y), new Vector<float>(127.5f)), corrected, result);
     }
 
-    /// <summary>The natural logarithm of a normal positive number: exponent and mantissa apart, minimax polynomial of degree 8 on the mantissa.</summary>
+    /// <summary>
+    /// The natural logarithm of a normal positive number: exponent and mantissa apart, minimax polynomial of degree 8 on the mantissa.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector<float> Log(Vector<float> x)
     {
@@ -70,7 +74,9 @@ internal static class VectorMath
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector<float> Sigmoid(Vector<float> x) => Vector<float>.One / (Vector<float>.One + Exp(-x));
 
-    /// <summary>x * sigmoid(x), for which 0 * infinity does not arise: x / (1 + e^-x) with x = -infinity gives NaN as the formula does.</summary>
+    /// <summary>
+    /// x * sigmoid(x), for which 0 * infinity does not arise: x / (1 + e^-x) with x = -infinity gives NaN as the formula does.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector<float> Silu(Vector<float> x) => x / (Vector<float>.One + Exp(-x));
 

@@ -52,8 +52,8 @@ public sealed unsafe partial class CpuBackend
             long start = _args.Sequences.Starts[sequence], end = _args.Sequences.Starts[sequence + 1];
             long stateRow = (long)_args.Sequences.Slots[sequence] * history;
 
-            // Narrower kernels are kernels of width 4 whose first rows are zero, so that one walk serves all. Their oldest inputs are kept at
-            // zero too: an infinity or NaN must not meet the zero weight.
+            // Narrower kernels are kernels of width 4 whose first rows are zero, so that one walk serves all. Their oldest inputs are kept
+            // at zero too: an infinity or NaN must not meet the zero weight.
             Vector<float> w0 = Vector<float>.Zero, w1 = Vector<float>.Zero;
             Vector<float> x0 = Vector<float>.Zero, x1 = Vector<float>.Zero, x2 = Vector<float>.Zero;
             Vector<float> keep0 = history >= MaxHistory ? Vector<float>.AllBitsSet : Vector<float>.Zero;

@@ -14,8 +14,8 @@ public sealed unsafe partial class CpuBackend
 
     /// <summary>
     /// A part is a block of channels of one group of one sequence. Lanes are channels, so the sum over states needs no shuffle; the block's
-    /// states stay in a scratch of at most 64 KB, its part of A in another, while time is walked in tiles, so that the rows of a tile are read
-    /// from near cache.
+    /// states stay in a scratch of at most 64 KB, its part of A in another, while time is walked in tiles, so that the rows of a tile are
+    /// read from near cache.
     /// </summary>
     private readonly struct ScanBody : IParallelBody
     {

@@ -2,7 +2,9 @@ using System.Numerics;
 
 namespace MambaCuda.Kernels.Tests;
 
-/// <summary>The elementary functions, over a dense sample of all float32 numbers, against float64: the bounds that VectorMath states.</summary>
+/// <summary>
+/// The elementary functions, over a dense sample of all float32 numbers, against float64: the bounds that VectorMath states.
+/// </summary>
 public class VectorMathTests
 {
     /// <summary>A prime, so that the sample meets every exponent and all patterns of low bits: 4.3 million numbers.</summary>
@@ -35,7 +37,8 @@ public class VectorMathTests
 
     [Theory]
     [InlineData(float.NegativeInfinity, 0), InlineData(-1e30f, 0), InlineData(-87.7f, 0), InlineData(0f, 1)]
-    [InlineData(88.38f, float.PositiveInfinity), InlineData(float.PositiveInfinity, float.PositiveInfinity), InlineData(float.NaN, float.NaN)]
+    [InlineData(88.38f, float.PositiveInfinity), InlineData(float.PositiveInfinity, float.PositiveInfinity)]
+    [InlineData(float.NaN, float.NaN)]
     public void Exp_ends_as_stated(float x, float expected) => Assert.Equal(expected, One(VectorMath.Exp, x));
 
     [Theory]
@@ -44,9 +47,10 @@ public class VectorMathTests
     public void Sigmoid_ends_as_stated(float x, float expected) => Assert.Equal(expected, One(VectorMath.Sigmoid, x));
 
     [Theory]
-    [InlineData(-1e30f, 0), InlineData(-88.38f, 0), InlineData(0f, 0), InlineData(1e30f, 1e30f), InlineData(float.NegativeInfinity, float.NaN)]
+    [InlineData(-1e30f, -0f), InlineData(-88.38f, -0f), InlineData(0f, 0), InlineData(1e30f, 1e30f)]
+    [InlineData(float.NegativeInfinity, float.NaN)]
     [InlineData(float.PositiveInfinity, float.PositiveInfinity), InlineData(float.NaN, float.NaN)]
-    public void Silu_ends_as_stated(float x, float expected) => Assert.True(One(VectorMath.Silu, x).Equals(expected) || One(VectorMath.Silu, x) == expected);
+    public void Silu_ends_as_stated(float x, float expected) => Assert.Equal(expected, One(VectorMath.Silu, x));
 
     [Theory]
     [InlineData(float.NegativeInfinity, 0), InlineData(-100f, 0), InlineData(100f, 100f), InlineData(1e30f, 1e30f)]

@@ -1,8 +1,8 @@
 namespace MambaCuda.Testing;
 
 /// <summary>
-/// Combinations of settings in which every two settings of any two factors meet at least once. Nearly all faults need no more than two settings to
-/// meet, and a product of a dozen factors would not end.
+/// Combinations of settings in which every two settings of any two factors meet at least once. Nearly all faults need no more than two
+/// settings to meet, and a product of a dozen factors would not end.
 /// </summary>
 public static class AllPairs
 {
@@ -15,7 +15,9 @@ public static class AllPairs
             for (int second = first + 1; second < levels.Length; second++)
             {
                 open.UnionWith(
-                    from a in Enumerable.Range(0, levels[first]) from b in Enumerable.Range(0, levels[second]) select (first, a, second, b));
+                    from a in Enumerable.Range(0, levels[first])
+                    from b in Enumerable.Range(0, levels[second])
+                    select (first, a, second, b));
             }
         }
 

@@ -4,8 +4,8 @@ namespace MambaCuda.Testing;
 public sealed record PackedSequences(int[] Lengths, int[] Slots)
 {
     /// <summary>
-    /// Equal lengths in the order of their slots; or, packed, of different lengths up to <paramref name="length"/>, the slots in another order and
-    /// slot 0 free.
+    /// Equal lengths in the order of their slots; or, packed, of different lengths up to <paramref name="length"/>, the slots in another
+    /// order and slot 0 free.
     /// </summary>
     public static PackedSequences Of(int batch, int length, bool packed)
     {

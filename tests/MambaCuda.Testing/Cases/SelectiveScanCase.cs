@@ -1,8 +1,8 @@
 namespace MambaCuda.Testing;
 
 /// <summary>
-/// One row of the table of selective scans. Every backend and the benchmarks take their shapes from it. <see cref="Inputs"/> makes the operands, the
-/// same in every run.
+/// One row of the table of selective scans. Every backend and the benchmarks take their shapes from it. <see cref="Inputs"/> makes the
+/// operands, the same in every run.
 /// </summary>
 public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int StateSize)
 {
@@ -39,7 +39,8 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
     public string Name => string.Join(' ', new[]
     {
         $"b{Batch}", $"l{Length}", $"c{Channels}", $"n{StateSize}", $"g{Groups}", Skip ? "D" : "", Gate ? "z" : "", DeltaBias ? "bias" : "",
-        Softplus ? "softplus" : "", InitialState ? "h0" : "", Packed ? "packed" : "", ConstantB ? "constB" : "", ConstantC ? "constC" : "", Large ? "large" : "",
+        Softplus ? "softplus" : "", InitialState ? "h0" : "", Packed ? "packed" : "", ConstantB ? "constB" : "",
+        ConstantC ? "constC" : "", Large ? "large" : "",
     }.Where(word => word.Length > 0));
 
     /// <summary>All pairs of sizes and options, the other state sizes singly, and large values.</summary>

@@ -67,7 +67,9 @@ public sealed record SelectiveScanInputs
         Z = Z is null ? null : round(Z),
     };
 
-    /// <summary>A scan over parts of the sequences, steps [from, to) of each; sequences keep their slots, and empty parts are left out.</summary>
+    /// <summary>
+    /// A scan over parts of the sequences, steps [from, to) of each; sequences keep their slots, and empty parts are left out.
+    /// </summary>
     public SelectiveScanInputs Parts(Func<int, (int From, int To)> part)
     {
         PackedParts parts = new(Lengths, part);

@@ -2,7 +2,9 @@ using System.Numerics;
 
 namespace MambaCuda.Testing;
 
-/// <summary>The two activations of Mamba, in whatever number type: float64 gives the oracle, float32 the plain evaluation it is compared with.</summary>
+/// <summary>
+/// The two activations of Mamba, in whatever number type: float64 gives the oracle, float32 the plain evaluation it is compared with.
+/// </summary>
 public static class Activations
 {
     /// <summary>log(1 + e^x), written so that neither end overflows or loses its small part.</summary>
@@ -12,7 +14,9 @@ public static class Activations
     /// <summary>x / (1 + e^-x).</summary>
     public static T Silu<T>(T x) where T : IFloatingPointIeee754<T> => x / (T.One + T.Exp(-x));
 
-    /// <summary>log(1 + x). Not T.LogP1, which adds and takes the logarithm; what the addition rounds off is put right by the quotient.</summary>
+    /// <summary>
+    /// log(1 + x). Not T.LogP1, which adds and takes the logarithm; what the addition rounds off is put right by the quotient.
+    /// </summary>
     private static T LogOnePlus<T>(T x) where T : IFloatingPointIeee754<T>
     {
         T sum = T.One + x;

@@ -6,7 +6,8 @@ namespace MambaCuda.Testing;
 public static class AddRmsNormOracle
 {
     /// <summary>Gives the new residual and the norm, both (rows, channels); x may be null.</summary>
-    public static (T[] Residual, T[] Y) Run<T>(float[]? x, float[] residual, float[] weight, float epsilon) where T : IFloatingPointIeee754<T>
+    public static (T[] Residual, T[] Y) Run<T>(float[]? x, float[] residual, float[] weight, float epsilon)
+        where T : IFloatingPointIeee754<T>
     {
         int channels = weight.Length;
         T[] sum = new T[residual.Length];

@@ -2,7 +2,9 @@ using System.Numerics;
 
 namespace MambaCuda.Testing;
 
-/// <summary>What a causal convolution leaves: y, (tokens, channels), and the last inputs of each sequence, (slots * (width - 1), channels).</summary>
+/// <summary>
+/// What a causal convolution leaves: y, (tokens, channels), and the last inputs of each sequence, (slots * (width - 1), channels).
+/// </summary>
 public sealed record CausalConv1dResult<T>(T[] Y, T[] FinalState);
 
 /// <summary>The depthwise causal convolution, one output after the other.</summary>
@@ -24,7 +26,8 @@ public static class CausalConv1dOracle
                 // Step t of the sequence; before its start, what the state holds.
                 T Input(int t) => t >= 0
                     ? T.CreateChecked(inputs.X[((start + t) * channels) + channel])
-                    : inputs.InitialState is null ? T.Zero : T.CreateChecked(inputs.InitialState[((stateRow + history + t) * channels) + channel]);
+                    : inputs.InitialState is null ? T.Zero
+                    : T.CreateChecked(inputs.InitialState[((stateRow + history + t) * channels) + channel]);
 
                 for (int t = 0; t < length; t++)
                 {

@@ -2,7 +2,9 @@ using System.Numerics;
 
 namespace MambaCuda.Testing;
 
-/// <summary>What a selective scan leaves: y, (tokens, channels), and the state after each sequence, (slots * state size, channels).</summary>
+/// <summary>
+/// What a selective scan leaves: y, (tokens, channels), and the state after each sequence, (slots * state size, channels).
+/// </summary>
 public sealed record SelectiveScanResult<T>(T[] Y, T[] FinalState);
 
 /// <summary>
