@@ -94,8 +94,9 @@ internal static class TokenizerFile
 
             return JsonDocument.Parse(File.ReadAllBytes(file), new JsonDocumentOptions { AllowDuplicateProperties = false });
         }
-        catch (JsonException exception)
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
+            // The second is what half a surrogate pair in the name of a property gives.
             throw new TokenizerException(file, $"it is not valid JSON: {exception.Message.TrimEnd('.')}", "Fetch the file again", exception);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
