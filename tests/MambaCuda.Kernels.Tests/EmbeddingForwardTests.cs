@@ -39,7 +39,9 @@ public class EmbeddingForwardTests
         using OperandArena arena = new(backend);
         EmbeddingForwardArgs args = new()
         {
-            TokenIds = arena.Integers(3, 9, id), Weight = arena.Float32(10, 4), Output = arena.Float32(3, 4),
+            TokenIds = arena.Integers(3, 9, id),
+            Weight = arena.Float32(10, 4),
+            Output = arena.Float32(3, 4),
         };
         ArgumentOutOfRangeException exception = Assert.Throws<ArgumentOutOfRangeException>(() => backend.EmbeddingForward(args));
         Assert.Equal(id, exception.ActualValue);
@@ -53,7 +55,9 @@ public class EmbeddingForwardTests
         using OperandArena arena = new(backend);
         EmbeddingForwardArgs right = new()
         {
-            TokenIds = arena.Integers(0, 1, 2), Weight = arena.Float32(10, 4), Output = arena.Float32(3, 4),
+            TokenIds = arena.Integers(0, 1, 2),
+            Weight = arena.Float32(10, 4),
+            Output = arena.Float32(3, 4),
         };
         backend.EmbeddingForward(right);
         EmbeddingForwardArgs args = wrong switch

@@ -45,7 +45,9 @@ public class GatherRowsTests
         using OperandArena arena = new(backend);
         GatherRowsArgs right = new()
         {
-            Indices = arena.Integers(0, 1, 2), Source = arena.Float32(10, 4), Destination = arena.Float32(3, 4),
+            Indices = arena.Integers(0, 1, 2),
+            Source = arena.Float32(10, 4),
+            Destination = arena.Float32(3, 4),
         };
         backend.GatherRows(right);
         GatherRowsArgs args = wrong switch

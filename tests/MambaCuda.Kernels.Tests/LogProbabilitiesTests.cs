@@ -110,7 +110,9 @@ public class LogProbabilitiesTests
         using OperandArena arena = new(backend);
         LogProbabilitiesArgs right = new()
         {
-            Logits = arena.Float32(3, 5), TokenIds = arena.Integers(0, 1, 2), Output = arena.Float32(3, 1),
+            Logits = arena.Float32(3, 5),
+            TokenIds = arena.Integers(0, 1, 2),
+            Output = arena.Float32(3, 1),
         };
         backend.LogProbabilities(right);
         LogProbabilitiesArgs args = wrong switch
