@@ -19,7 +19,8 @@ internal static class VectorMath
     public static Vector<float> Exp2(Vector<float> x)
     {
         // 2^-127 is the bit pattern 0 and 2^128 that of infinity, so the clamped ends come out right by themselves.
-        Vector<float> clamped = Vector.Min(Vector.Max(x, new Vector<float>(-127f)), new Vector<float>(128f));
+        // The native minimum and maximum are one instruction each; they give their second operand where one is NaN, so x stands second.
+        Vector<float> clamped = Vector.MinNative(new Vector<float>(128f), Vector.MaxNative(new Vector<float>(-127f), x));
         Vector<float> shifted = clamped + new Vector<float>(12582912f);
         Vector<float> fraction = clamped - (shifted - new Vector<float>(12582912f));
         Vector<float> p = Vector.FusedMultiplyAdd(new Vector<float>(0.00015345812f), fraction, new Vector<float>(0.0013399931f));
