@@ -65,7 +65,7 @@ public sealed class CheckpointWriterTests : IDisposable
         });
     }
 
-    /// <summary>The golden bf16 container was rounded by PyTorch.</summary>
+    /// <summary>The golden bf16 container was rounded by PyTorch; both are read by a reader that shares no code with the library.</summary>
     [Theory]
     [MemberData(nameof(Containers))]
     public void Rounding_is_that_of_PyTorch(string container)
@@ -74,9 +74,13 @@ public sealed class CheckpointWriterTests : IDisposable
         string golden = Path.Combine(Fixtures.PathOf(container), "..", "hf-bf16", "model.safetensors");
         Assert.SkipUnless(File.Exists(golden), "There is no hf-bf16 container to compare with.");
         Convert(Fixtures.PathOf(container), _folder.Path, new CheckpointSaveOptions { WeightType = DataType.BFloat16 });
-        using Checkpoint converted = Checkpoint.Open(_folder.Path);
-        GoldenFile expected = new(golden);
-        Assert.All(converted.Tensors.Values, tensor => Assert.Equal(expected.Floats(tensor.Name), TinyCheckpoint.Values(tensor)));
+        GoldenFile expected = new(golden), written = new(_folder.File("model.safetensors"));
+        Assert.Equal(expected.Names.Order(), written.Names.Order());
+        Assert.All(expected.Names, name =>
+        {
+            Assert.Equal(expected.Shape(name), written.Shape(name));
+            Assert.Equal(expected.Floats(name), written.Floats(name));
+        });
     }
 
     [Fact]

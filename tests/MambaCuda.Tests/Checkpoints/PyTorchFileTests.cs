@@ -209,6 +209,37 @@ public sealed class PyTorchFileTests : IDisposable
         Refused(new TorchArchive { Flags = 0x809 }.With(good, Numbers).ToBytes(), "encrypted");
     }
 
+    /// <summary>Flags, method, checksum, lengths and name stand in the local header again; readers that believe it must see the same.</summary>
+    [Theory]
+    [InlineData(6)]
+    [InlineData(8)]
+    [InlineData(14)]
+    [InlineData(18)]
+    [InlineData(22)]
+    [InlineData(30)]
+    public void A_local_header_that_disagrees_with_the_directory_is_named(int offset)
+    {
+        byte[] pickle = PickleWriter.StateDictionary("0", "FloatStorage", 12, 0, [12], [1]);
+        byte[] archive = new TorchArchive { Flags = 0x800 }.With(pickle, Numbers).ToBytes();
+        archive[offset] ^= 2;
+        Refused(archive, "local header of 'archive/data.pkl' disagrees");
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_data_descriptor_that_disagrees_with_the_directory_is_named(bool wide)
+    {
+        byte[] pickle = PickleWriter.StateDictionary("0", "FloatStorage", 12, 0, [12], [1]);
+        byte[] archive = new TorchArchive { Wide = wide }.With(pickle, Numbers).ToBytes();
+        for (int offset = 4; offset < (wide ? 24 : 16); offset++)
+        {
+            byte[] changed = [.. archive];
+            changed[archive.AsSpan().IndexOf("PK\u0007\u0008"u8) + offset] ^= 1;
+            Refused(changed, "data descriptor of 'archive/data.pkl' disagrees");
+        }
+    }
+
     /// <summary>A checksum, every copy of a length, and the data itself: one bit in any of them is noticed.</summary>
     [Theory]
     [InlineData(false)]
