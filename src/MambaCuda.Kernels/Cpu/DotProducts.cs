@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
 namespace MambaCuda.Kernels;
@@ -242,7 +243,7 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
                 a = TWidth.MultiplyAdd(TWidth.Load(x + k), TWidth.LoadStored<TStored>(w + ((long)k * TStored.Size)), a);
             }
 
-            y[output] = TWidth.Sum(a) + Tail(x, w, whole, inputs) + (bias != null ? bias[output] : 0);
+            y[output] = Sum(TWidth.Fold(a)) + Tail(x, w, whole, inputs) + (bias != null ? bias[output] : 0);
         }
     }
 
@@ -253,17 +254,41 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static void Finish(float* sums, float* x, byte* weight, long weightStride, int whole, int inputs, float* bias, int output, float* y)
     {
-        for (int o = 0; o < 4; o++)
+        Vector128<float> result = SumFour(
+            TWidth.Fold(TWidth.Load(sums)), TWidth.Fold(TWidth.Load(sums + TWidth.Count)),
+            TWidth.Fold(TWidth.Load(sums + (2 * TWidth.Count))), TWidth.Fold(TWidth.Load(sums + (3 * TWidth.Count))));
+        if (whole < inputs)
         {
-            float sum = TWidth.Sum(TWidth.Load(sums + (o * TWidth.Count)));
-            if (whole < inputs)
-            {
-                sum += Tail(x, weight + (o * weightStride), whole, inputs);
-            }
-
-            y[output + o] = sum + (bias != null ? bias[output + o] : 0);
+            result += Vector128.Create(
+                Tail(x, weight, whole, inputs), Tail(x, weight + weightStride, whole, inputs),
+                Tail(x, weight + (2 * weightStride), whole, inputs), Tail(x, weight + (3 * weightStride), whole, inputs));
         }
+
+        if (bias != null)
+        {
+            result += Vector128.Load(bias + output);
+        }
+
+        result.Store(y + output);
     }
+
+    /// <summary>The four sums of four lanes each: a transposition whose halves are added on the way, three additions in place of twelve.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<float> SumFour(Vector128<float> v0, Vector128<float> v1, Vector128<float> v2, Vector128<float> v3)
+    {
+        if (Sse.IsSupported)
+        {
+            Vector128<float> first = Sse.UnpackLow(v0, v1) + Sse.UnpackHigh(v0, v1);
+            Vector128<float> second = Sse.UnpackLow(v2, v3) + Sse.UnpackHigh(v2, v3);
+            return Sse.MoveLowToHigh(first, second) + Sse.MoveHighToLow(second, first);
+        }
+
+        return Vector128.Create(Sum(v0), Sum(v1), Sum(v2), Sum(v3));
+    }
+
+    /// <summary>One sum, in the order of <see cref="SumFour"/>.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static float Sum(Vector128<float> v) => (v[0] + v[2]) + (v[1] + v[3]);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Prefetch(byte* address)

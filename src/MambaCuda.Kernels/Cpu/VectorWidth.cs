@@ -18,7 +18,8 @@ internal unsafe interface IVectorWidth<TVector>
     /// <summary>left * right + addend, rounded once where the processor can.</summary>
     static abstract TVector MultiplyAdd(TVector left, TVector right, TVector addend);
 
-    static abstract float Sum(TVector vector);
+    /// <summary>Adds the upper half to the lower until four lanes are left.</summary>
+    static abstract Vector128<float> Fold(TVector vector);
 }
 
 internal readonly unsafe struct Width256 : IVectorWidth<Vector256<float>>
@@ -36,7 +37,7 @@ internal readonly unsafe struct Width256 : IVectorWidth<Vector256<float>>
     public static Vector256<float> MultiplyAdd(Vector256<float> left, Vector256<float> right, Vector256<float> addend) =>
         Vector256.MultiplyAddEstimate(left, right, addend);
 
-    public static float Sum(Vector256<float> vector) => Vector256.Sum(vector);
+    public static Vector128<float> Fold(Vector256<float> vector) => vector.GetLower() + vector.GetUpper();
 }
 
 internal readonly unsafe struct Width512 : IVectorWidth<Vector512<float>>
@@ -54,5 +55,9 @@ internal readonly unsafe struct Width512 : IVectorWidth<Vector512<float>>
     public static Vector512<float> MultiplyAdd(Vector512<float> left, Vector512<float> right, Vector512<float> addend) =>
         Vector512.MultiplyAddEstimate(left, right, addend);
 
-    public static float Sum(Vector512<float> vector) => Vector512.Sum(vector);
+    public static Vector128<float> Fold(Vector512<float> vector)
+    {
+        Vector256<float> half = vector.GetLower() + vector.GetUpper();
+        return half.GetLower() + half.GetUpper();
+    }
 }
