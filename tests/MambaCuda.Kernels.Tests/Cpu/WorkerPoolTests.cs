@@ -95,8 +95,9 @@ public class WorkerPoolTests
         Assert.Equal(Threads, before.Count);
         foreach ((int thread, long bytes) in allocated)
         {
-            // What taking the measure costs a thread is under a kilobyte; one allocation a run would be 24,000 bytes and more.
-            Assert.InRange(bytes - before[thread], 0, thread == Environment.CurrentManagedThreadId ? 8192 : 1024);
+            // Taking the measure, and the first contended waits of a busy machine, cost a thread a few objects once; the runtime counts
+            // in pieces of up to 8 KB. One allocation a run would be 24,000 bytes and more.
+            Assert.InRange(bytes - before[thread], 0, 8192);
         }
     }
 
