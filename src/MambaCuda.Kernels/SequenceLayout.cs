@@ -18,6 +18,8 @@ public sealed class SequenceLayout
             MaxLength = Math.Max(MaxLength, starts[i + 1] - starts[i]);
             SlotCount = Math.Max(SlotCount, slots[i] + 1);
         }
+
+        IsUniform = MaxLength * slots.Length == TotalLength && slots.AsSpan().SequenceEqual(DefaultSlots(slots.Length));
     }
 
     /// <summary>The number of sequences.</summary>
@@ -31,6 +33,9 @@ public sealed class SequenceLayout
 
     /// <summary>One more than the highest slot: the rows that a state must have.</summary>
     public int SlotCount { get; }
+
+    /// <summary>Whether all sequences have one length, and sequence i has slot i.</summary>
+    public bool IsUniform { get; }
 
     /// <summary>The first row of each sequence and, last, the number of rows (the field's cu_seqlens).</summary>
     public ReadOnlySpan<long> Starts => _starts;

@@ -1,0 +1,216 @@
+using MambaCuda.Driver;
+
+namespace MambaCuda.Kernels;
+
+/// <summary>
+/// The operations on an NVIDIA card, by kernels that are compiled on it at first use (compute capability 7.5 or later). One stream; operations
+/// are put into it and run behind the host. Results repeat bit for bit from run to run.
+/// </summary>
+public sealed unsafe partial class CudaBackend : Backend
+{
+    private readonly CudaBackendOptions _options;
+    private readonly KernelLibrary _library;
+    private readonly SequenceTables _sequenceTables;
+    private readonly ScratchMemory _scratch;
+    private readonly FaultReport _faults;
+    private bool _disposed;
+
+    /// <summary>Opens a device.</summary>
+    /// <param name="options">What to choose; null for everything as usual.</param>
+    /// <exception cref="CudaUnavailableException">There is no GPU, or its driver, NVRTC or the card itself is too old; the message says what to do.</exception>
+    /// <exception cref="MissingLibraryException">NVRTC is not there; the message says what was tried and how to get it.</exception>
+    public CudaBackend(CudaBackendOptions? options = null)
+    {
+        _options = options ?? new CudaBackendOptions();
+        KernelCompiler compiler = new(RuntimeCompiler.Load(), _options.KernelCache ?? KernelCache.OfUser);
+        CudaDevice device = CudaDevice.Get(_options.Device);
+        if (device.ComputeCapability < OldestCapability)
+        {
+            throw new CudaUnavailableException(
+                $"{device} has compute capability {device.ComputeCapability}; MambaCuda needs {OldestCapability} (Turing, 2018) or later. Use the CPU.");
+        }
+
+        ActivationType = _options.ActivationType ?? (device.ComputeCapability.Major >= 8 ? DataType.BFloat16 : DataType.Float16);
+        if (!ActivationType.IsWeightType())
+        {
+            throw new ArgumentException($"Activations cannot be {ActivationType}; they are BFloat16, Float16 or Float32.", nameof(options));
+        }
+
+        Context = device.RetainPrimaryContext();
+        Stream = Context.CreateStream();
+        _library = new KernelLibrary(Context, compiler);
+        _sequenceTables = new SequenceTables(Stream);
+        _scratch = new ScratchMemory(this);
+        _faults = new FaultReport(Context);
+    }
+
+    /// <summary>The oldest card that kernels are written for.</summary>
+    public static ComputeCapability OldestCapability { get; } = new(7, 5);
+
+    /// <inheritdoc/>
+    public override string Name => "cuda";
+
+    /// <inheritdoc/>
+    public override string Description =>
+        $"{Context.Device.Name}, compute capability {Context.Device.ComputeCapability}, {Context.Device.TotalMemory / (1L << 30)} GiB, {ActivationType} activations";
+
+    /// <inheritdoc/>
+    public override DataType ActivationType { get; }
+
+    /// <summary>The context that everything lies in.</summary>
+    public CudaContext Context { get; }
+
+    /// <summary>The stream that operations are put into.</summary>
+    public CudaStream Stream { get; }
+
+    /// <inheritdoc/>
+    public override DeviceBuffer Allocate(long byteLength)
+    {
+        DeviceMemory memory = AllocateMemory(byteLength);
+        Stream.Clear(memory);
+        return new CudaBuffer(this, memory);
+    }
+
+    /// <inheritdoc/>
+    public override DeviceBuffer Import(HostMemory memory, long byteOffset, long byteLength)
+    {
+        ArgumentNullException.ThrowIfNull(memory);
+        memory.CheckRange(byteOffset, byteLength);
+        DeviceMemory copy = AllocateMemory(byteLength);
+        try
+        {
+            Stream.Upload((nint)(memory.Pointer + byteOffset), copy);
+            return new CudaBuffer(this, copy);
+        }
+        catch
+        {
+            copy.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Uses device memory that something else owns; it must outlive the buffer and lie in <see cref="Context"/>.</summary>
+    /// <param name="address">The device address.</param>
+    /// <param name="byteLength">The length in bytes.</param>
+    public DeviceBuffer Adopt(nint address, long byteLength) => new CudaBuffer(this, DeviceMemory.Adopt(Context, address, byteLength));
+
+    /// <inheritdoc/>
+    public override void Synchronize()
+    {
+        Stream.Synchronize();
+        _faults.ThrowIfAny();
+    }
+
+    /// <inheritdoc/>
+    public override void Clear(MatrixView destination)
+    {
+        if (destination.IsContiguous)
+        {
+            Stream.Clear(Bytes(destination));
+            return;
+        }
+
+        for (long row = 0; row < destination.Rows; row++)
+        {
+            Stream.Clear(Bytes(destination.RowRange(row, 1)));
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override void UploadCore(ReadOnlySpan<byte> source, MatrixView destination) => Stream.Upload(source, Bytes(destination));
+
+    /// <inheritdoc/>
+    protected override void DownloadCore(MatrixView source, Span<byte> destination)
+    {
+        Stream.Download(Bytes(source), destination);
+        _faults.ThrowIfAny();
+    }
+
+    /// <inheritdoc/>
+    protected override void CopyCore(MatrixView source, MatrixView destination)
+    {
+        if (source.IsContiguous && destination.IsContiguous)
+        {
+            Stream.Copy(Bytes(source), Bytes(destination));
+            return;
+        }
+
+        for (long row = 0; row < source.Rows; row++)
+        {
+            Stream.Copy(Bytes(source.RowRange(row, 1)), Bytes(destination.RowRange(row, 1)));
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (_disposed)
+        {
+            return;
+        }
+
+        _disposed = true;
+        _faults.Dispose();
+        _scratch.Dispose();
+        _sequenceTables.Dispose();
+        _library.Dispose();
+        Stream.Dispose();
+        Context.Dispose();
+    }
+
+    /// <summary>Device memory that is not cleared; out of memory is told as the base class promises.</summary>
+    internal DeviceMemory AllocateMemory(long byteLength)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(byteLength);
+        try
+        {
+            return Context.Allocate(byteLength);
+        }
+        catch (DeviceOutOfMemoryException exception)
+        {
+            throw new InsufficientMemoryException(exception.Message, exception);
+        }
+    }
+
+    /// <summary>Puts a kernel that takes one struct into the stream.</summary>
+    private void Launch<T>(CudaKernel kernel, Dim3 grid, Dim3 block, in T parameters, int dynamicSharedBytes = 0) where T : unmanaged =>
+        kernel.Launch(Stream, new LaunchConfiguration(grid, block, dynamicSharedBytes), parameters);
+
+    /// <summary>The address of the first element, or 0 for "none".</summary>
+    private nint Address(in MatrixView view) => view.IsNone ? 0 : checked((nint)(MemoryOf(view).Address + view.ByteOffset));
+
+    /// <summary>The bytes of a view without gaps.</summary>
+    private DeviceSpan Bytes(in MatrixView view) => MemoryOf(view).Slice(view.ByteOffset, view.Rows * view.Columns * view.Type.Size());
+
+    private DeviceMemory MemoryOf(in MatrixView view) => view.Buffer is CudaBuffer buffer && buffer.Backend == this
+        ? buffer.Memory
+        : throw new ArgumentException($"The view lies on another backend ({view.Buffer?.Backend.Name}); this one cannot read it. Copy it through the host first.");
+
+    /// <summary>
+    /// Whether every row of every given view starts at a multiple of <paramref name="bytes"/>, so that rows can be read in vectors of
+    /// that size; views that are "none" do not matter.
+    /// </summary>
+    private bool AreAligned(int bytes, params ReadOnlySpan<MatrixView> views)
+    {
+        foreach (ref readonly MatrixView view in views)
+        {
+            if (!view.IsNone && ((Address(view) | (nint)(view.Rows > 1 ? view.RowStride * view.Type.Size() : 0)) & (bytes - 1)) != 0)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>The type's name in device code.</summary>
+    private static string TypeName(DataType type) => type switch
+    {
+        DataType.Float32 => "float",
+        DataType.BFloat16 => "mamba::bf16",
+        DataType.Float16 => "mamba::fp16",
+        _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Kernels compute on no such type."),
+    };
+
+    private static string Word(bool value) => value ? "true" : "false";
+}

@@ -1,0 +1,58 @@
+using MambaCuda.Driver;
+
+namespace MambaCuda.Kernels;
+
+/// <summary>
+/// Kernels of this assembly, compiled for one device when they are first asked for, and loaded until this is disposed of.
+/// What was compiled before, by whichever process, comes from the disk cache.
+/// </summary>
+internal sealed class KernelLibrary(CudaContext context, KernelCompiler compiler) : IDisposable
+{
+    private readonly Dictionary<string, CudaModule> _modules = [];
+
+    /// <summary>The options that every kernel is compiled with. No fast-math: a kernel names the approximations that it takes.</summary>
+    public static IReadOnlyList<string> Options { get; } = ["--std=c++17"];
+
+    /// <summary>The device that kernels are compiled for.</summary>
+    public CudaDevice Device => context.Device;
+
+    /// <summary>One instance of a kernel as NVRTC is asked for it.</summary>
+    /// <param name="file">The file that it stands in, as in "selective_scan_forward.cu".</param>
+    /// <param name="expression">The instance, as in "mamba::selective_scan_forward&lt;float, 16&gt;".</param>
+    public static KernelProgram Program(string file, string expression) => new(file, KernelSources.Kernel(file))
+    {
+        Headers = KernelSources.Headers,
+        NameExpressions = [expression],
+        Options = Options,
+    };
+
+    /// <summary>Compiles where need be, loads, and gives the kernel.</summary>
+    /// <exception cref="KernelCompilationException">It does not compile on this device; the message has file, line and log.</exception>
+    public CudaKernel Load(string file, string expression)
+    {
+        CompiledProgram compiled = compiler.Compile(Program(file, expression), Device.ComputeCapability);
+        if (!_modules.TryGetValue(expression, out CudaModule? module))
+        {
+            module = context.LoadModule(compiled.Image.Span);
+            _modules.Add(expression, module);
+        }
+
+        CudaKernel kernel = module.GetKernel(compiled.LoweredName(expression));
+        if (Device.Attribute(CudaDeviceAttribute.MaxSharedBytesPerBlockOptIn) - kernel.StaticSharedBytes is int most and > 48 * 1024)
+        {
+            kernel.MaxDynamicSharedBytes = most;
+        }
+
+        return kernel;
+    }
+
+    public void Dispose()
+    {
+        foreach (CudaModule module in _modules.Values)
+        {
+            module.Dispose();
+        }
+
+        _modules.Clear();
+    }
+}
