@@ -1,5 +1,3 @@
-using MambaCuda.Testing;
-
 namespace MambaCuda.Kernels.Tests;
 
 /// <summary>The residual sum and its norm, on every backend.</summary>

@@ -1,5 +1,3 @@
-using MambaCuda.Testing;
-
 namespace MambaCuda.Kernels.Tests;
 
 /// <summary>The causal convolution over its table of cases, on every backend.</summary>

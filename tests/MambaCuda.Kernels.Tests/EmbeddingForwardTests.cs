@@ -1,5 +1,3 @@
-using MambaCuda.Testing;
-
 namespace MambaCuda.Kernels.Tests;
 
 /// <summary>The embedding table, read as stored, on every backend.</summary>

@@ -1,5 +1,3 @@
-using MambaCuda.Testing;
-
 namespace MambaCuda.Kernels.Tests;
 
 /// <summary>The linear layer for every weight type, over sizes that no vector or tile divides, on every backend.</summary>

@@ -1,5 +1,3 @@
-using MambaCuda.Testing;
-
 namespace MambaCuda.Kernels.Tests;
 
 /// <summary>log softmax of one token a row, on every backend.</summary>

@@ -1,5 +1,4 @@
 using System.Runtime.Intrinsics;
-using MambaCuda.Testing;
 
 namespace MambaCuda.Kernels.Tests;
 

@@ -1,4 +1,4 @@
-namespace MambaCuda.Testing;
+namespace MambaCuda.Validation;
 
 /// <summary>Steps [from, to) of each sequence of a packed batch, those sequences left out of which nothing is taken.</summary>
 public sealed class PackedParts

@@ -1,6 +1,6 @@
 using System.Numerics;
 
-namespace MambaCuda.Testing;
+namespace MambaCuda.Validation;
 
 /// <summary>residual += x; y = residual / sqrt(mean(residual^2) + epsilon) * weight, row by row.</summary>
 public static class AddRmsNormOracle

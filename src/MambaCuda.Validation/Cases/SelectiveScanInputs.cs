@@ -1,4 +1,4 @@
-namespace MambaCuda.Testing;
+namespace MambaCuda.Validation;
 
 /// <summary>
 /// The operands of a selective scan as plain arrays, tokens before channels: u, delta, z, y (tokens, channels); A (state size, channels);
@@ -6,42 +6,61 @@ namespace MambaCuda.Testing;
 /// </summary>
 public sealed record SelectiveScanInputs
 {
+    /// <summary>The length of each sequence.</summary>
     public required int[] Lengths { get; init; }
 
+    /// <summary>The state slot of each sequence.</summary>
     public required int[] Slots { get; init; }
 
+    /// <summary>The number of channels.</summary>
     public required int Channels { get; init; }
 
+    /// <summary>The state size.</summary>
     public required int StateSize { get; init; }
 
+    /// <summary>Groups of channels that share B and C.</summary>
     public int Groups { get; init; } = 1;
 
+    /// <summary>The input.</summary>
     public required float[] U { get; init; }
 
+    /// <summary>The step size before bias and softplus.</summary>
     public required float[] Delta { get; init; }
 
+    /// <summary>The diagonal of A.</summary>
     public required float[] A { get; init; }
 
+    /// <summary>B.</summary>
     public required float[] B { get; init; }
 
+    /// <summary>C.</summary>
     public required float[] C { get; init; }
 
+    /// <summary>The skip connection, or null.</summary>
     public float[]? D { get; init; }
 
+    /// <summary>The gate, or null.</summary>
     public float[]? Z { get; init; }
 
+    /// <summary>What is added to delta, or null.</summary>
     public float[]? DeltaBias { get; init; }
 
+    /// <summary>The state before each sequence, or null.</summary>
     public float[]? InitialState { get; init; }
 
+    /// <summary>Whether delta runs through softplus.</summary>
     public bool DeltaSoftplus { get; init; }
 
+    /// <summary>Whether B does not depend on the input.</summary>
     public bool ConstantB { get; init; }
 
+    /// <summary>Whether C does not depend on the input.</summary>
     public bool ConstantC { get; init; }
 
+    /// <summary>The tokens of all sequences.</summary>
     public int Tokens => Lengths.Sum();
 
+    /// <summary>One more than the highest slot.</summary>
     public int SlotCount => Slots.Max() + 1;
 
     /// <summary>

@@ -1,4 +1,4 @@
-namespace MambaCuda.Testing;
+namespace MambaCuda.Validation;
 
 /// <summary>The sequences of a case: how long each is and where it keeps its state.</summary>
 public sealed record PackedSequences(int[] Lengths, int[] Slots)

@@ -1,13 +1,14 @@
 using System.Runtime.InteropServices;
+using MambaCuda.Kernels;
 
-namespace MambaCuda.Kernels.Tests;
+namespace MambaCuda.Validation;
 
 /// <summary>
 /// A matrix inside a larger buffer: guard words before it, after it and, where its rows have gaps, between them. What is read beside an
 /// input is NaN and shows in the result; what is written beside an output is found by <see cref="AssertGuardsIntact"/>. An output starts as
 /// NaN, so an element that nobody wrote shows too.
 /// </summary>
-internal sealed class GuardedMatrix : IDisposable
+public sealed class GuardedMatrix : IDisposable
 {
     /// <summary>
     /// The gap between rows in elements where a test asks for none in particular: odd, so that no row but the first is aligned.
@@ -109,12 +110,18 @@ internal sealed class GuardedMatrix : IDisposable
         }
     }
 
+    /// <inheritdoc/>
     public void Dispose() => _buffer.Dispose();
 
     private int RowStart(int row) => _firstByte + (row * _strideBytes);
 
-    private void AssertSame(byte[] now, int start, int end, string where) => Assert.True(
-        now.AsSpan(start, end - start).SequenceEqual(_written.AsSpan(start, end - start)), $"Memory was changed {where}, {View}.");
+    private void AssertSame(byte[] now, int start, int end, string where)
+    {
+        if (!now.AsSpan(start, end - start).SequenceEqual(_written.AsSpan(start, end - start)))
+        {
+            throw new GuardException($"Memory was changed {where}, {View}.");
+        }
+    }
 
     private byte[] Download()
     {

@@ -1,4 +1,4 @@
-namespace MambaCuda.Testing;
+namespace MambaCuda.Validation;
 
 /// <summary>
 /// Combinations of settings in which every two settings of any two factors meet at least once. Nearly all faults need no more than two

@@ -1,6 +1,6 @@
 using System.Numerics;
 
-namespace MambaCuda.Testing;
+namespace MambaCuda.Validation;
 
 /// <summary>
 /// What a selective scan leaves: y, (tokens, channels), and the state after each sequence, (slots * state size, channels).

@@ -1,4 +1,4 @@
-namespace MambaCuda.Testing;
+namespace MambaCuda.Validation;
 
 /// <summary>
 /// The operands of a causal convolution as plain arrays: x (tokens, channels), weight (width, channels), bias (channels),
@@ -6,26 +6,37 @@ namespace MambaCuda.Testing;
 /// </summary>
 public sealed record CausalConv1dInputs
 {
+    /// <summary>The length of each sequence.</summary>
     public required int[] Lengths { get; init; }
 
+    /// <summary>The state slot of each sequence.</summary>
     public required int[] Slots { get; init; }
 
+    /// <summary>The number of channels.</summary>
     public required int Channels { get; init; }
 
+    /// <summary>The kernel's width.</summary>
     public required int Width { get; init; }
 
+    /// <summary>The input.</summary>
     public required float[] X { get; init; }
 
+    /// <summary>The kernel.</summary>
     public required float[] Weight { get; init; }
 
+    /// <summary>The bias, or null.</summary>
     public float[]? Bias { get; init; }
 
+    /// <summary>What came before each sequence, or null.</summary>
     public float[]? InitialState { get; init; }
 
+    /// <summary>Whether SiLU follows.</summary>
     public bool Silu { get; init; }
 
+    /// <summary>The tokens of all sequences.</summary>
     public int Tokens => Lengths.Sum();
 
+    /// <summary>One more than the highest slot.</summary>
     public int SlotCount => Slots.Max() + 1;
 
     /// <summary>The same over what the terms of its sums are large: against that, rounding is to be measured.</summary>

@@ -1,4 +1,4 @@
-namespace MambaCuda.Testing;
+namespace MambaCuda.Validation;
 
 /// <summary>Random operands that are the same in every run, on every machine: a case's name is its seed.</summary>
 public sealed class RandomValues

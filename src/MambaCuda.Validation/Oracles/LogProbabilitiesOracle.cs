@@ -1,6 +1,6 @@
 using System.Numerics;
 
-namespace MambaCuda.Testing;
+namespace MambaCuda.Validation;
 
 /// <summary>log softmax(logits)[token] of each row.</summary>
 public static class LogProbabilitiesOracle

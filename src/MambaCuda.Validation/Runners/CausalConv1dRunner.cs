@@ -1,9 +1,9 @@
-using MambaCuda.Testing;
+using MambaCuda.Kernels;
 
-namespace MambaCuda.Kernels.Tests;
+namespace MambaCuda.Validation;
 
 /// <summary>How the operands of a convolution lie in memory, and by which operation it is run.</summary>
-internal readonly record struct ConvPlacement()
+public readonly record struct ConvPlacement()
 {
     /// <summary>Initial and final state are one view.</summary>
     public bool StateInPlace { get; init; }
@@ -19,7 +19,7 @@ internal readonly record struct ConvPlacement()
 }
 
 /// <summary>Runs causal convolutions on a backend, guard words around every operand.</summary>
-internal static class CausalConv1dRunner
+public static class CausalConv1dRunner
 {
     /// <summary>Runs one; slots that no sequence has are checked to be untouched, and are zero in the result.</summary>
     public static CausalConv1dResult<float> Run(Backend backend, CausalConv1dInputs inputs, ConvPlacement placement)

@@ -1,18 +1,24 @@
-using MambaCuda.Testing;
+using MambaCuda.Kernels;
 
-namespace MambaCuda.Kernels.Tests;
+namespace MambaCuda.Validation;
 
 /// <summary>Which memory y shares.</summary>
-internal enum ScanOutput
+public enum ScanOutput
 {
+    /// <summary>None.</summary>
     OwnMemory,
+
+    /// <summary>That of u.</summary>
     OverU,
+
+    /// <summary>That of z.</summary>
     OverZ,
 }
 
 /// <summary>How the operands of a scan lie in memory, and by which operation it is run.</summary>
-internal readonly record struct ScanPlacement()
+public readonly record struct ScanPlacement()
 {
+    /// <summary>Which memory y shares.</summary>
     public ScanOutput Output { get; init; } = ScanOutput.OwnMemory;
 
     /// <summary>Initial and final state are one view.</summary>
@@ -29,7 +35,7 @@ internal readonly record struct ScanPlacement()
 }
 
 /// <summary>Runs selective scans on a backend, guard words around every operand.</summary>
-internal static class SelectiveScanRunner
+public static class SelectiveScanRunner
 {
     /// <summary>Runs one; slots that no sequence has are checked to be untouched, and are zero in the result.</summary>
     public static SelectiveScanResult<float> Run(Backend backend, SelectiveScanInputs inputs, ScanPlacement placement)

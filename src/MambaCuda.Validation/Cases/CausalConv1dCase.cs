@@ -1,4 +1,4 @@
-namespace MambaCuda.Testing;
+namespace MambaCuda.Validation;
 
 /// <summary>One row of the table of causal convolutions, for every backend and the benchmarks.</summary>
 public sealed record CausalConv1dCase(int Batch, int Length, int Channels, int Width)
@@ -8,10 +8,13 @@ public sealed record CausalConv1dCase(int Batch, int Length, int Channels, int W
     private static readonly int[] ChannelCounts = [1, 3, 96, 130, 530];
     private static readonly int[] Widths = [2, 3, 4];
 
+    /// <summary>Whether a bias is added.</summary>
     public bool Bias { get; init; }
 
+    /// <summary>Whether SiLU follows.</summary>
     public bool Silu { get; init; }
 
+    /// <summary>Whether sequences go on from a state.</summary>
     public bool InitialState { get; init; }
 
     /// <summary>Sequences of different lengths, their states in another order.</summary>

@@ -1,4 +1,4 @@
-namespace MambaCuda.Testing;
+namespace MambaCuda.Validation;
 
 /// <summary>
 /// One row of the table of selective scans. Every backend and the benchmarks take their shapes from it. <see cref="Inputs"/> makes the
@@ -15,21 +15,28 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
     /// <summary>Groups of channels that share B and C.</summary>
     public int Groups { get; init; } = 1;
 
+    /// <summary>Whether there is D.</summary>
     public bool Skip { get; init; } = true;
 
+    /// <summary>Whether there is z.</summary>
     public bool Gate { get; init; } = true;
 
+    /// <summary>Whether a bias is added to delta.</summary>
     public bool DeltaBias { get; init; } = true;
 
+    /// <summary>Whether delta runs through softplus.</summary>
     public bool Softplus { get; init; } = true;
 
+    /// <summary>Whether sequences go on from a state.</summary>
     public bool InitialState { get; init; }
 
     /// <summary>Sequences of different lengths, their states in another order.</summary>
     public bool Packed { get; init; }
 
+    /// <summary>Whether B does not depend on the input.</summary>
     public bool ConstantB { get; init; }
 
+    /// <summary>Whether C does not depend on the input.</summary>
     public bool ConstantC { get; init; }
 
     /// <summary>Steps up to 50, A down to -1e4, inputs up to 1e4, softplus over -100 to 100.</summary>

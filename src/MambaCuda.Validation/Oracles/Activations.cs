@@ -1,6 +1,6 @@
 using System.Numerics;
 
-namespace MambaCuda.Testing;
+namespace MambaCuda.Validation;
 
 /// <summary>
 /// The two activations of Mamba, in whatever number type: float64 gives the oracle, float32 the plain evaluation it is compared with.

@@ -1,4 +1,4 @@
-namespace MambaCuda.Testing;
+namespace MambaCuda.Validation;
 
 /// <summary>
 /// When an operation is right: its error against float64 is at most twice that of the plain evaluation in the type that it computes in,

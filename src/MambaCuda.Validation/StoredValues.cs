@@ -1,9 +1,10 @@
 using System.Runtime.InteropServices;
+using MambaCuda.Kernels;
 
-namespace MambaCuda.Kernels.Tests;
+namespace MambaCuda.Validation;
 
 /// <summary>Numbers as each weight type stores them, converted one by one.</summary>
-internal static class StoredValues
+public static class StoredValues
 {
     /// <summary>The bytes of values, rounded to nearest even.</summary>
     public static byte[] Encode(float[] values, DataType type) => type switch

@@ -1,6 +1,6 @@
 using System.Numerics;
 
-namespace MambaCuda.Testing;
+namespace MambaCuda.Validation;
 
 /// <summary>y = x W^T + bias, one term after the other.</summary>
 public static class LinearOracle

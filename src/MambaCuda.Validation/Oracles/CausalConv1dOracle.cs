@@ -1,6 +1,6 @@
 using System.Numerics;
 
-namespace MambaCuda.Testing;
+namespace MambaCuda.Validation;
 
 /// <summary>
 /// What a causal convolution leaves: y, (tokens, channels), and the last inputs of each sequence, (slots * (width - 1), channels).

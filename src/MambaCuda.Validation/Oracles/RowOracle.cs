@@ -1,4 +1,4 @@
-namespace MambaCuda.Testing;
+namespace MambaCuda.Validation;
 
 /// <summary>Chosen rows of a table: what an embedding and a gather give.</summary>
 public static class RowOracle
