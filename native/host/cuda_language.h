@@ -3,6 +3,7 @@
 // NVRTC and nvcc have them built in; a host program includes this file first, and the device code needs no host branch for its spelling.
 #pragma once
 
+#include <cmath>
 #include <cstring>
 
 #define __device__

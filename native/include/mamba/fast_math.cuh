@@ -1,0 +1,134 @@
+// fast_math.cuh: elementary functions by the special-function unit, with their errors.
+//
+// The unit gives a quarter of the multiply-adds' rate or less (16 results a cycle and multiprocessor against 64 or 128), so each function
+// says how many of its operations it takes, under "special". Errors are against float64 and hold for every float unless said otherwise;
+// one unit is 2^-24 of the result. NaN gives NaN everywhere. native/tests/fast_math_test.cpp holds the portable forms to the same figures.
+//
+//   function           special   error
+//   exp2_approx           1      4 units (2 ulp); results below 2^-126 are 0, x below 2^-126 counts as 0
+//   log2_approx           1      2^-21.9 absolute for x in [0.5, 2], else 2^-21.9 of the result; x below 2^-126 counts as 0
+//   reciprocal_approx     1      2 units (1 ulp); results and x below 2^-126 are 0
+//   tanh_approx           1      2^-10.9 of the result
+//   exp2_polynomial       0      4 units for x in [-126, 127]; 0 below, 2^127 above
+//   sigmoid, silu         2      8 units down to x = -87, then 0
+//   sigmoid_16, silu_16   2      as those, but 2 + |x| units more: less than 2^-16 of the result, for outputs of 16 bits
+//   sigmoid_fast          1      2^-12 absolute (so nothing of the result is right below x = -8)
+//   silu_fast             1      2^-12 |x|
+//   softplus              1      6 units
+#pragma once
+
+namespace mamba {
+
+constexpr float kLog2E = 1.44269504f;
+constexpr float kLn2 = 0.693147181f;
+
+__device__ __forceinline__ float exp2_approx(float x)
+{
+#if defined(__CUDA_ARCH__)
+    float result;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+    return result;
+#else
+    float result = exp2f(x);
+    return result < 0x1p-126f ? 0.0f : result;
+#endif
+}
+
+__device__ __forceinline__ float log2_approx(float x)
+{
+#if defined(__CUDA_ARCH__)
+    float result;
+    asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+    return result;
+#else
+    return log2f(fabsf(x) < 0x1p-126f ? 0.0f : x);
+#endif
+}
+
+__device__ __forceinline__ float reciprocal_approx(float x)
+{
+#if defined(__CUDA_ARCH__)
+    float result;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+    return result;
+#else
+    float result = 1.0f / (fabsf(x) < 0x1p-126f ? copysignf(0.0f, x) : x);
+    return fabsf(result) < 0x1p-126f ? copysignf(0.0f, x) : result;
+#endif
+}
+
+__device__ __forceinline__ float tanh_approx(float x)
+{
+#if defined(__CUDA_ARCH__)
+    float result;
+    asm("tanh.approx.f32 %0, %1;" : "=f"(result) : "f"(x));
+    return result;
+#else
+    return tanhf(x);
+#endif
+}
+
+// 2^x on the multiply-add pipe, for kernels that keep the special-function unit busy: adding 1.5 * 2^23 leaves round(x) in the low bits of
+// the sum; minimax polynomial of degree 5 for the rest; the power by adding to the exponent.
+__device__ __forceinline__ float exp2_polynomial(float x)
+{
+    // The comparisons keep NaN, which fmaxf and fminf would lose.
+    float clamped = x < -127.0f ? -127.0f : x;
+    clamped = clamped > 127.0f ? 127.0f : clamped;
+    float shifted = clamped + 12582912.0f;
+    float fraction = clamped - (shifted - 12582912.0f);
+    float p = fmaf(0.00132647343f, fraction, 0.00967151206f);
+    p = fmaf(p, fraction, 0.0555073358f);
+    p = fmaf(p, fraction, 0.240222424f);
+    p = fmaf(p, fraction, 0.693147004f);
+    p = fmaf(p, fraction, 1.0f);
+    // 2^-127 has the bit pattern 0, so that what is below 2^-126.5 becomes 0 by itself.
+    return p * __uint_as_float((__float_as_uint(shifted) << 23) + 0x3f800000u);
+}
+
+// 1 / (1 + e^-x)
+__device__ __forceinline__ float sigmoid(float x) { return reciprocal_approx(1.0f + expf(-x)); }
+
+// x sigmoid(x); NaN at minus infinity, as the formula has it.
+__device__ __forceinline__ float silu(float x) { return x * sigmoid(x); }
+
+// The same, except that the rounding of x log2(e) is not put right.
+__device__ __forceinline__ float sigmoid_16(float x) { return reciprocal_approx(1.0f + exp2_approx(-kLog2E * x)); }
+
+__device__ __forceinline__ float silu_16(float x) { return x * sigmoid_16(x); }
+
+// 1 / (1 + e^-x) = (1 + tanh(x / 2)) / 2
+__device__ __forceinline__ float sigmoid_fast(float x) { return fmaf(0.5f, tanh_approx(0.5f * x), 0.5f); }
+
+__device__ __forceinline__ float silu_fast(float x)
+{
+    float half = 0.5f * x;
+    return fmaf(half, tanh_approx(half), half);
+}
+
+// log(1 + e^x) = max(x, 0) + log(1 + t) with t = e^-|x| in [0, 1]: a minimax polynomial of degree 9 instead of a logarithm, which would cost
+// a special-function operation more and lose the small results. Above 20 the second term is below the rounding of the first, which is the
+// guard of the official kernel.
+__device__ __forceinline__ float softplus(float x)
+{
+    float t = expf(-fabsf(x));
+    float p = fmaf(-0.00331837707f, t, 0.0202041380f);
+    p = fmaf(p, t, -0.0576635636f);
+    p = fmaf(p, t, 0.106804617f);
+    p = fmaf(p, t, -0.153553382f);
+    p = fmaf(p, t, 0.196953788f);
+    p = fmaf(p, t, -0.249585822f);
+    p = fmaf(p, t, 0.333305120f);
+    p = fmaf(p, t, -0.499999315f);
+    p = fmaf(p, t, 1.0f);
+    return fmaf(p, t, fmaxf(x, 0.0f));
+}
+
+// silu as accurate as an output of type T can show.
+template <typename T>
+__device__ __forceinline__ float silu_for(float x)
+{
+    return sizeof(T) == sizeof(float) ? silu(x) : silu_16(x);
+}
+
+}  // namespace mamba
