@@ -7,7 +7,7 @@ internal static class CommonOptions
 {
     public static Option<bool> Verbose { get; } = new("--verbose")
     {
-        Description = "Show the whole trace of an error.",
+        Description = "Tell what is computed on and why, and show the whole trace of an error.",
         Recursive = true,
     };
 
@@ -22,24 +22,6 @@ internal static class CommonOptions
     {
         Description = "A tokenizer.json, or a folder with one, in place of the model's own.",
         HelpName = "PATH",
-    };
-
-    public static Option<string> Device()
-    {
-        Option<string> option = new("--device")
-        {
-            Description = "What to compute on: cpu, cuda, or auto for the fastest there is.",
-            DefaultValueFactory = _ => "auto",
-        };
-        option.AcceptOnlyFromAmong("auto", "cpu", "cuda");
-        return option;
-    }
-
-    public static Option<int> Threads() => new("--threads")
-    {
-        Description = "How many threads the CPU computes with; 0 for one a processor.",
-        DefaultValueFactory = _ => 0,
-        HelpName = "N",
     };
 
     public static Option<bool> Json() => new("--json") { Description = "Print one JSON object." };

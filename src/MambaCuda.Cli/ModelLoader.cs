@@ -2,7 +2,7 @@ using MambaCuda.Kernels;
 
 namespace MambaCuda.Cli;
 
-/// <summary>Finds, opens and loads what --model, --tokenizer and --device name.</summary>
+/// <summary>Finds, opens and loads what --model and --tokenizer name.</summary>
 internal static class ModelLoader
 {
     /// <summary>The folder of the model that comes with the program.</summary>
@@ -20,18 +20,6 @@ internal static class ModelLoader
             ? DefaultModel
             : throw new FileNotFoundException(
                 $"The model that comes with the program is not at {DefaultModel}; put the DefaultModel folder back, or name another with --model.");
-    }
-
-    public static Backend CreateBackend(string device, int threads)
-    {
-        if (threads < 0)
-        {
-            throw new UsageException($"--threads is {threads}, but must be 0 or more.");
-        }
-
-        return device == "cuda"
-            ? throw new UsageException("--device cuda: this version computes on the CPU only; use --device cpu or auto.")
-            : new CpuBackend(threads);
     }
 
     /// <summary>Loads the weights, with progress on a terminal.</summary>

@@ -20,6 +20,19 @@ public abstract partial class Backend : IDisposable
     /// <summary>The type of activations. Residual stream, recurrent states and accumulation are float32 in every backend.</summary>
     public abstract DataType ActivationType { get; }
 
+    /// <summary>
+    /// How many tokens a model best runs through at once where memory allows: enough to keep the device busy, and no more, since activations
+    /// grow with it.
+    /// </summary>
+    public abstract int PreferredChunkTokens { get; }
+
+    /// <summary>How many bytes can still be allocated; null where only trying tells.</summary>
+    public virtual long? AvailableMemory => null;
+
+    /// <summary>The type that a matrix of weights must have on the device to be multiplied with activations.</summary>
+    /// <param name="stored">The type that it is stored in.</param>
+    public virtual DataType WeightTypeFor(DataType stored) => stored;
+
     /// <summary>Allocates zeroed device memory.</summary>
     /// <exception cref="OutOfMemoryException">There is not that much; the message says how much was asked for.</exception>
     public abstract DeviceBuffer Allocate(long byteLength);

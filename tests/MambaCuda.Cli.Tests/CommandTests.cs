@@ -85,7 +85,7 @@ public sealed class CommandTests : IDisposable
         { ExitCode.Usage, "max-tokens", ["generate", "a", "--max-tokens", "0"] },
         { ExitCode.Usage, "once", ["generate", "a", "--prompt-ids", "1"] },
         { ExitCode.Usage, "'x'", ["generate", "--prompt-ids", "1,x"] },
-        { ExitCode.Usage, "cpu", ["generate", "a", "--device", "cuda"] },
+        { ExitCode.Usage, "fp32", ["generate", "a", "--device", "cpu", "--activations", "bf16"] },
         { ExitCode.Usage, "tpu", ["generate", "a", "--device", "tpu"] },
         { ExitCode.Usage, "frobnicate", ["frobnicate"] },
         { ExitCode.BadFile, "nowhere", ["generate", "a", "--model", "/nowhere"] },

@@ -66,7 +66,7 @@ public sealed class StepEqualsSequenceTests : IDisposable
     [Fact]
     public void Sequences_longer_than_a_chunk_run_in_pieces_of_bounded_memory()
     {
-        int length = (2 * MambaModel.ChunkTokens) + 17;
+        int length = (2 * _model.ChunkTokens) + 17;
         int[] ids = TinyModel.RandomIds(length, seed: 9);
         float[] whole = new float[length * TinyModel.Config.VocabularySize];
         using MambaState state = _model.CreateState();

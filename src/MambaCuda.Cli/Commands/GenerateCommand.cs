@@ -32,7 +32,7 @@ internal static class GenerateCommand
     private static async Task<int> RunAsync(Options options, ParseResult parsed, TextWriter output, TextWriter error, CancellationToken cancellation)
     {
         GenerationRequest request = await RequestAsync(options, parsed, cancellation);
-        using Backend backend = ModelLoader.CreateBackend(parsed.GetValue(options.Device)!, parsed.GetValue(options.Threads));
+        using Backend backend = options.Device.Open(parsed, error);
         string folder = ModelLoader.FolderOf(parsed.GetValue(options.Model));
         Tokenizer tokenizer = LoadTokenizer(parsed.GetValue(options.Tokenizer) ?? folder, request);
         using MambaModel model = ModelLoader.Load(folder, backend, error, cancellation);
@@ -224,9 +224,7 @@ internal static class GenerateCommand
 
         public Option<string?> Tokenizer { get; } = CommonOptions.Tokenizer();
 
-        public Option<string> Device { get; } = CommonOptions.Device();
-
-        public Option<int> Threads { get; } = CommonOptions.Threads();
+        public DeviceOptions Device { get; } = new();
 
         public Option<string?> PromptFile { get; } = new("--prompt-file", "-f") { Description = "A file with the prompt.", HelpName = "FILE" };
 
@@ -278,12 +276,14 @@ internal static class GenerateCommand
             command.Arguments.Add(Prompt);
             foreach (Option option in new Option[]
             {
-                Model, Tokenizer, Device, Threads, PromptFile, PromptIds, MaxTokens, Temperature, TopK, TopP, MinP, RepetitionPenalty, PresencePenalty,
+                Model, Tokenizer, PromptFile, PromptIds, MaxTokens, Temperature, TopK, TopP, MinP, RepetitionPenalty, PresencePenalty,
                 FrequencyPenalty, Seed, Stop, StopTokens, IgnoreEndOfText, Stream, Json, SaveState, LoadState,
             })
             {
                 command.Options.Add(option);
             }
+
+            Device.AddTo(command);
         }
 
         private static Option<float> Number(string name, string description, float value) => new(name)

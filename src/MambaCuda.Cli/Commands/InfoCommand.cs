@@ -31,7 +31,7 @@ internal static class InfoCommand
             using Checkpoint checkpoint = Checkpoint.Open(folder);
             using CpuBackend backend = new();
             CudaReport cuda = CudaReport.Create();
-            Summary summary = Summary.Of(checkpoint);
+            Summary summary = Summary.Of(checkpoint, backend);
             await output.WriteLineAsync(parsed.GetValue(json) ? Json(checkpoint, summary, backend, cuda) : Text(checkpoint, summary, backend, cuda));
             return ExitCode.Done;
         });
@@ -47,8 +47,9 @@ internal static class InfoCommand
             parameters   {summary.Parameters:N0}
             weights      {summary.WeightBytes:N0} bytes, {string.Join(", ", summary.Types)}
             state        {summary.StateBytes:N0} bytes a sequence, whatever its length
-            workspace    {summary.WorkspaceBytes:N0} bytes for a prompt of {MambaModel.ChunkTokens} tokens or more, {summary.StepBytes:N0} for one token
+            workspace    {summary.WorkspaceBytes:N0} bytes for a prompt of {backend.PreferredChunkTokens} tokens or more on the CPU, {summary.StepBytes:N0} for one token
             cpu          {backend.Description}
+            auto         {(CudaBackend.WhyUnavailable() is { } problem ? $"cpu, not cuda: {problem}" : "cuda")}
             {cuda.ToString().TrimEnd()}
             """);
     }
@@ -77,6 +78,8 @@ internal static class InfoCommand
             writer.WriteEndObject();
             writer.WriteStartObject("machine");
             writer.WriteString("cpu", backend.Description);
+            writer.WriteString("auto", CudaBackend.WhyUnavailable() is null ? "cuda" : "cpu");
+            writer.WriteString("cuda_problem", CudaBackend.WhyUnavailable());
             writer.WriteString("cuda_driver", cuda.DriverVersion?.ToString());
             writer.WriteString("cuda_driver_problem", cuda.DriverProblem);
             writer.WriteString("nvrtc", cuda.NvrtcVersion?.ToString());
@@ -105,15 +108,15 @@ internal static class InfoCommand
     private sealed record Summary(
         long Parameters, long WeightBytes, long StateBytes, long WorkspaceBytes, long StepBytes, IReadOnlyList<string> Types)
     {
-        public static Summary Of(Checkpoint checkpoint)
+        public static Summary Of(Checkpoint checkpoint, CpuBackend backend)
         {
             MambaConfig config = checkpoint.Config;
             return new Summary(
                 config.Tensors().Sum(tensor => tensor.ElementCount),
                 checkpoint.Tensors.Values.Sum(tensor => tensor.ByteLength),
                 MambaState.BytesFor(config),
-                MambaModel.WorkspaceBytes(config, DataType.Float32, MambaModel.ChunkTokens),
-                MambaModel.WorkspaceBytes(config, DataType.Float32, 1),
+                MambaModel.WorkspaceBytes(config, backend, backend.PreferredChunkTokens),
+                MambaModel.WorkspaceBytes(config, backend, 1),
                 [.. checkpoint.Tensors.Values.Select(tensor => tensor.Type.ToString()).Distinct()]);
         }
     }

@@ -14,8 +14,7 @@ internal static class PerplexityCommand
         Argument<string> file = new("file") { Description = "A text file in UTF-8." };
         Option<string?> model = CommonOptions.Model();
         Option<string?> tokenizer = CommonOptions.Tokenizer();
-        Option<string> device = CommonOptions.Device();
-        Option<int> threads = CommonOptions.Threads();
+        DeviceOptions device = new();
         Option<bool> json = CommonOptions.Json();
         Command command = new(
             "perplexity",
@@ -28,17 +27,18 @@ internal static class PerplexityCommand
               mamba-cuda perplexity --model ./mamba-130m-hf book.txt --json
             """);
         command.Arguments.Add(file);
-        foreach (Option option in new Option[] { model, tokenizer, device, threads, json })
+        foreach (Option option in new Option[] { model, tokenizer, json })
         {
             command.Options.Add(option);
         }
 
+        device.AddTo(command);
         command.SetAction(async (parsed, cancellation) =>
         {
             string folder = ModelLoader.FolderOf(parsed.GetValue(model));
             string text = await File.ReadAllTextAsync(parsed.GetValue(file)!, new UTF8Encoding(false, throwOnInvalidBytes: true), cancellation);
             Tokenizer words = Tokenizer.Load(parsed.GetValue(tokenizer) ?? folder);
-            using Backend backend = ModelLoader.CreateBackend(parsed.GetValue(device)!, parsed.GetValue(threads));
+            using Backend backend = device.Open(parsed, error);
             using MambaModel loaded = ModelLoader.Load(folder, backend, error, cancellation);
             Perplexity result = await Task.Run(() => Perplexity.Measure(loaded, words, text, cancellation), cancellation);
             await output.WriteLineAsync(parsed.GetValue(json) ? Json(result) : string.Create(

@@ -33,6 +33,9 @@ public sealed unsafe partial class CpuBackend : Backend
     public override DataType ActivationType => DataType.Float32;
 
     /// <inheritdoc/>
+    public override int PreferredChunkTokens => 512;
+
+    /// <inheritdoc/>
     public override DeviceBuffer Allocate(long byteLength) => new HostBuffer(this, new NativeHostMemory(byteLength), 0, byteLength, owned: true);
 
     /// <inheritdoc/>

@@ -22,14 +22,13 @@ public sealed unsafe partial class CudaBackend : Backend
     public CudaBackend(CudaBackendOptions? options = null)
     {
         _options = options ?? new CudaBackendOptions();
-        KernelCompiler compiler = new(RuntimeCompiler.Load(), _options.KernelCache ?? KernelCache.OfUser);
         CudaDevice device = CudaDevice.Get(_options.Device);
-        if (device.ComputeCapability < OldestCapability)
+        if (WhyTooOld(device) is { } problem)
         {
-            throw new CudaUnavailableException(
-                $"{device} has compute capability {device.ComputeCapability}; MambaCuda needs {OldestCapability} (Turing, 2018) or later. Use the CPU.");
+            throw new CudaUnavailableException(problem);
         }
 
+        KernelCompiler compiler = new(RuntimeCompiler.Load(), _options.KernelCache ?? KernelCache.OfUser);
         ActivationType = _options.ActivationType ?? (device.ComputeCapability.Major >= 8 ? DataType.BFloat16 : DataType.Float16);
         if (!ActivationType.IsWeightType())
         {
@@ -39,7 +38,7 @@ public sealed unsafe partial class CudaBackend : Backend
         Context = device.RetainPrimaryContext();
         Stream = Context.CreateStream();
         _library = new KernelLibrary(Context, compiler);
-        _sequenceTables = new SequenceTables(Stream);
+        _sequenceTables = new SequenceTables(this);
         _scratch = new ScratchMemory(this);
         _faults = new FaultReport(Context);
     }
@@ -56,6 +55,18 @@ public sealed unsafe partial class CudaBackend : Backend
 
     /// <inheritdoc/>
     public override DataType ActivationType { get; }
+
+    /// <summary>16,384: with fewer, kernels of small models end before the next can be started.</summary>
+    public override int PreferredChunkTokens => 16_384;
+
+    /// <inheritdoc/>
+    public override long? AvailableMemory => Context.Memory.FreeBytes;
+
+    /// <summary>How often device memory was allocated so far. It no longer grows once every size of pass has been seen.</summary>
+    public int AllocationCount { get; private set; }
+
+    /// <inheritdoc/>
+    public override DataType WeightTypeFor(DataType stored) => ActivationType == DataType.Float32 ? stored : ActivationType;
 
     /// <summary>The context that everything lies in.</summary>
     public CudaContext Context { get; }
@@ -164,7 +175,9 @@ public sealed unsafe partial class CudaBackend : Backend
         ArgumentOutOfRangeException.ThrowIfNegative(byteLength);
         try
         {
-            return Context.Allocate(byteLength);
+            DeviceMemory memory = Context.Allocate(byteLength);
+            AllocationCount++;
+            return memory;
         }
         catch (DeviceOutOfMemoryException exception)
         {

@@ -24,7 +24,7 @@ internal struct SequenceTable
 /// Brings layouts to the device, each once: a pass uses one layout in every layer. Sequences of one length in their own slots, as in decode
 /// and most prefill, need nothing there.
 /// </summary>
-internal sealed class SequenceTables(CudaStream stream) : IDisposable
+internal sealed class SequenceTables(CudaBackend backend) : IDisposable
 {
     // A pass of a batch uses one layout; cut into chunks, one a chunk.
     private const int Kept = 8;
@@ -80,11 +80,11 @@ internal sealed class SequenceTables(CudaStream stream) : IDisposable
         {
             entry.Memory?.Dispose();
             entry.Memory = null;
-            entry.Memory = stream.Context.Allocate(Math.Max(bytes.Length, 1024));
+            entry.Memory = backend.AllocateMemory(Math.Max(bytes.Length, 1024));
         }
 
         // The same stream: what still reads the old content runs before this.
-        stream.Upload<byte>(bytes, entry.Memory.Slice(0, bytes.Length));
+        backend.Stream.Upload<byte>(bytes, entry.Memory.Slice(0, bytes.Length));
         entry.Layout = layout;
         return entry.Memory;
     }

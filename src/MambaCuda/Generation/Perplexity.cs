@@ -9,7 +9,7 @@ namespace MambaCuda;
 /// <param name="ByteCount">The bytes of UTF-8 of the judged tokens.</param>
 public sealed record Perplexity(double NegativeLogLikelihood, long TokenCount, long ByteCount)
 {
-    private const int PieceTokens = 8 * MambaModel.ChunkTokens;
+    private const int ChunksAPiece = 8;
 
     /// <summary>e to the mean negative log-likelihood of a token.</summary>
     public double ByToken => Math.Exp(NegativeLogLikelihood / TokenCount);
@@ -34,12 +34,13 @@ public sealed record Perplexity(double NegativeLogLikelihood, long TokenCount, l
         }
 
         using MambaState state = model.CreateState();
-        float[] logProbabilities = new float[Math.Min(PieceTokens, ids.Length - 1)];
+        int pieceTokens = ChunksAPiece * model.ChunkTokens;
+        float[] logProbabilities = new float[Math.Min(pieceTokens, ids.Length - 1)];
         double sum = 0;
-        for (int start = 0; start < ids.Length - 1; start += PieceTokens)
+        for (int start = 0; start < ids.Length - 1; start += pieceTokens)
         {
             cancellation.ThrowIfCancellationRequested();
-            int count = Math.Min(PieceTokens, ids.Length - 1 - start);
+            int count = Math.Min(pieceTokens, ids.Length - 1 - start);
             Span<float> piece = logProbabilities.AsSpan(0, count);
             model.Score(ids.AsSpan(start, count), ids.AsSpan(start + 1, count), SequenceLayout.Uniform(1, count), state, piece);
             foreach (float logProbability in piece)

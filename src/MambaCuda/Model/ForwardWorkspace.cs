@@ -1,21 +1,31 @@
+using System.Globalization;
+using System.Numerics;
 using MambaCuda.Kernels;
 
 namespace MambaCuda;
 
 /// <summary>
-/// The activations of one forward pass: one device buffer, cut into views for the tokens at hand. It grows to the largest pass seen
-/// and is then used again and again, so a steady state allocates nothing.
+/// The activations of one forward pass: one device buffer, cut into views for the tokens at hand. It grows, by doubling, to the largest pass
+/// seen and is then used again and again, so a steady state allocates nothing.
 /// </summary>
 internal sealed class ForwardWorkspace(MambaConfig config, Backend backend) : IDisposable
 {
-    /// <summary>How many rows of logits are made at once, so that those of a long sequence never exist together.</summary>
-    public const int LogitsRows = 64;
-
     private const int Alignment = 256;
+    private const int SmallestChunk = 64;
+    private const int MostLogitsRows = 1024;
+
+    // What operations take for themselves grows with the pass too: room is left for it.
+    private const double Headroom = 1.25;
 
     private DeviceBuffer? _buffer;
     private int _capacity;
     private long _cut;
+
+    /// <summary>How many tokens run at once at most: what the backend prefers, or fewer where memory has been short.</summary>
+    public int ChunkTokens { get; private set; } = backend.PreferredChunkTokens;
+
+    /// <summary>How many rows of logits are made at once, so that those of a long sequence never exist together.</summary>
+    public int LogitsRows => LogitsRowsOf(ChunkTokens);
 
     /// <summary>(tokens, 1), Int32.</summary>
     public MatrixView TokenIds { get; private set; }
@@ -53,28 +63,67 @@ internal sealed class ForwardWorkspace(MambaConfig config, Backend backend) : ID
     /// <summary>(LogitsRows, 1), Float32.</summary>
     public MatrixView LogProbabilities { get; private set; }
 
-    /// <summary>The bytes that <paramref name="tokens"/> tokens need.</summary>
-    public static long ByteLengthFor(MambaConfig config, DataType activation, int tokens) => new ForwardWorkspace(config, null!).Cut(null, activation, tokens);
-
-    /// <summary>Cuts views for this many tokens, from a larger buffer where the present one is too small.</summary>
-    public void Reserve(int tokens)
+    /// <summary>The bytes that a pass over <paramref name="tokens"/> tokens takes.</summary>
+    public static long ByteLengthFor(MambaConfig config, Backend backend, long tokens)
     {
-        if (tokens > _capacity)
+        int most = backend.PreferredChunkTokens;
+        return new ForwardWorkspace(config, backend).Cut(null, CapacityFor(tokens, most), most);
+    }
+
+    /// <summary>
+    /// Makes room for a pass over this many tokens, or over as many at once as memory has room for: from then on
+    /// <see cref="ChunkTokens"/> of them fit.
+    /// </summary>
+    /// <exception cref="InsufficientMemoryException">Not even a small pass has room; the message says what it takes.</exception>
+    public void Reserve(long tokens)
+    {
+        while (Math.Min(tokens, ChunkTokens) > _capacity)
         {
             _buffer?.Dispose();
             _buffer = null;
             _capacity = 0;
-            _buffer = backend.Allocate(ByteLengthFor(config, backend.ActivationType, tokens));
-            _capacity = tokens;
-        }
+            int capacity = CapacityFor(tokens, ChunkTokens);
+            long bytes = Cut(null, capacity, ChunkTokens);
+            try
+            {
+                bool fits = capacity <= SmallestChunk || backend.AvailableMemory is not { } available || bytes * Headroom <= available;
+                _buffer = fits ? backend.Allocate(bytes) : null;
+                _capacity = fits ? capacity : 0;
+            }
+            catch (InsufficientMemoryException) when (capacity > SmallestChunk)
+            {
+                _buffer = null;
+            }
+            catch (InsufficientMemoryException exception)
+            {
+                throw new InsufficientMemoryException(
+                    string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"A pass of {capacity} tokens takes {bytes:N0} bytes for {backend.ActivationType} activations, ")
+                    + $"for which {backend.Description} has no room beside weights and states. {exception.Message}",
+                    exception);
+            }
 
-        Cut(_buffer, backend.ActivationType, tokens);
+            if (_buffer is null)
+            {
+                ChunkTokens = Math.Max(SmallestChunk, capacity / 2);
+            }
+        }
     }
+
+    /// <summary>Cuts views for this many tokens, at most <see cref="ChunkTokens"/>, for which there must be room.</summary>
+    public void Cut(int tokens) => Cut(_buffer, tokens, ChunkTokens);
 
     public void Dispose() => _buffer?.Dispose();
 
-    private long Cut(DeviceBuffer? buffer, DataType activation, int tokens)
+    private static int LogitsRowsOf(int chunkTokens) => Math.Clamp(chunkTokens / 8, SmallestChunk, MostLogitsRows);
+
+    private static int CapacityFor(long tokens, int most) =>
+        tokens >= most ? most : Math.Min(most, (int)BitOperations.RoundUpToPowerOf2((uint)Math.Max(tokens, 1)));
+
+    private long Cut(DeviceBuffer? buffer, int tokens, int most)
     {
+        DataType activation = backend.ActivationType;
         _cut = 0;
         TokenIds = Next(buffer, DataType.Int32, tokens, 1);
         RowNumbers = Next(buffer, DataType.Int32, tokens, 1);
@@ -86,7 +135,7 @@ internal sealed class ForwardWorkspace(MambaConfig config, Backend backend) : ID
         Inner = Next(buffer, activation, tokens, config.IntermediateSize);
         Delta = Next(buffer, activation, tokens, config.IntermediateSize);
         ScanInputs = Next(buffer, activation, tokens, config.TimeStepRank + (2 * config.StateSize));
-        int logitsRows = Math.Min(tokens, LogitsRows);
+        int logitsRows = Math.Min(tokens, LogitsRowsOf(most));
         Logits = Next(buffer, DataType.Float32, logitsRows, config.VocabularySize);
         LogProbabilities = Next(buffer, DataType.Float32, logitsRows, 1);
         return _cut;

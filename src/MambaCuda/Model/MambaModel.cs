@@ -10,11 +10,6 @@ namespace MambaCuda;
 /// </summary>
 public sealed class MambaModel : IDisposable
 {
-    /// <summary>
-    /// How many tokens run through the model at once; longer inputs are cut, so memory does not grow with their length.
-    /// </summary>
-    public const int ChunkTokens = 512;
-
     private readonly IDisposable? _source;
     private readonly MambaWeights _weights;
     private readonly ForwardWorkspace _work;
@@ -27,7 +22,7 @@ public sealed class MambaModel : IDisposable
         _source = source;
         _fingerprint = HashOf(config, tensors);
         ParameterCount = config.Tensors().Sum(tensor => tensor.ElementCount);
-        WeightType = tensors[TensorNames.Embedding].Type;
+        WeightType = backend.WeightTypeFor(tensors[TensorNames.Embedding].Type);
         _weights = MambaWeights.Load(config, tensors, backend);
         _work = new ForwardWorkspace(config, backend);
     }
@@ -38,13 +33,19 @@ public sealed class MambaModel : IDisposable
     /// <summary>What it computes on; belongs to the caller.</summary>
     public Backend Backend { get; }
 
+    /// <summary>
+    /// How many tokens run through the model at once at most; longer inputs are cut, so memory does not grow with their length. What the backend
+    /// prefers, or fewer where memory was short.
+    /// </summary>
+    public int ChunkTokens => _work.ChunkTokens;
+
     /// <summary>The number of weights, tied ones counted once.</summary>
     public long ParameterCount { get; }
 
     /// <summary>The bytes of all weights on the device.</summary>
     public long WeightBytes => _weights.ByteLength;
 
-    /// <summary>The type in which the embedding, and so usually all projections, are stored.</summary>
+    /// <summary>The type in which the device holds the embedding, and so usually all projections.</summary>
     public DataType WeightType { get; }
 
     /// <summary>Tells this model from others: a hash of its configuration, its tensors' shapes, and the first bytes of each.</summary>
@@ -112,12 +113,26 @@ public sealed class MambaModel : IDisposable
 
     /// <summary>The bytes of device memory that a pass takes besides weights and states.</summary>
     /// <param name="config">The sizes.</param>
-    /// <param name="activation">The backend's activation type.</param>
-    /// <param name="tokens">The number of tokens; above <see cref="ChunkTokens"/> no more memory is needed.</param>
-    public static long WorkspaceBytes(MambaConfig config, DataType activation, long tokens)
+    /// <param name="backend">What to compute on.</param>
+    /// <param name="tokens">The number of tokens; above <see cref="Backend.PreferredChunkTokens"/> no more memory is needed.</param>
+    public static long WorkspaceBytes(MambaConfig config, Backend backend, long tokens)
     {
         ArgumentNullException.ThrowIfNull(config);
-        return ForwardWorkspace.ByteLengthFor(config, activation, (int)Math.Clamp(tokens, 1, ChunkTokens));
+        ArgumentNullException.ThrowIfNull(backend);
+        return ForwardWorkspace.ByteLengthFor(config, backend, tokens);
+    }
+
+    /// <summary>
+    /// Allocates what passes of up to so many tokens take, so that none of them allocates device memory for activations. Where memory is short, longer passes
+    /// will be cut into smaller chunks.
+    /// </summary>
+    /// <param name="tokens">The tokens of the longest pass.</param>
+    /// <exception cref="InsufficientMemoryException">There is not even room for a small chunk; the message says how much it takes.</exception>
+    public void Reserve(long tokens)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(tokens);
+        _work.Reserve(tokens);
     }
 
     /// <summary>Runs tokens of one or several sequences, each going on from its state, which is left where the last token took it.</summary>
@@ -139,6 +154,7 @@ public sealed class MambaModel : IDisposable
             throw new ArgumentException($"{rows} rows of {Config.VocabularySize} logits do not fit into {logits.Length} values.", nameof(logits));
         }
 
+        _work.Reserve(tokenIds.Length);
         ForwardChunks chunks = new(sequences, ChunkTokens);
         while (chunks.MoveNext())
         {
@@ -177,13 +193,14 @@ public sealed class MambaModel : IDisposable
                 $"{tokenIds.Length} tokens need as many targets and results, but there are {targetIds.Length} and {logProbabilities.Length}.", nameof(targetIds));
         }
 
+        _work.Reserve(tokenIds.Length);
         ForwardChunks chunks = new(sequences, ChunkTokens);
         while (chunks.MoveNext())
         {
             RunBlocks(tokenIds.Slice(chunks.Start, chunks.Length), chunks.Layout, state);
-            for (int row = 0; row < chunks.Length; row += ForwardWorkspace.LogitsRows)
+            for (int row = 0; row < chunks.Length; row += _work.LogitsRows)
             {
-                int count = Math.Min(ForwardWorkspace.LogitsRows, chunks.Length - row);
+                int count = Math.Min(_work.LogitsRows, chunks.Length - row);
                 MatrixView targets = _work.RowNumbers.RowRange(0, count);
                 MatrixView results = _work.LogProbabilities.RowRange(0, count);
                 Backend.Upload(targetIds.Slice(chunks.Start + row, count), targets);
@@ -249,7 +266,7 @@ public sealed class MambaModel : IDisposable
     /// <summary>Embedding, all blocks and the last norm; leaves the result in the workspace's Normalized.</summary>
     private void RunBlocks(ReadOnlySpan<int> tokenIds, SequenceLayout sequences, MambaState state)
     {
-        _work.Reserve(tokenIds.Length);
+        _work.Cut(tokenIds.Length);
         Backend.Upload(tokenIds, _work.TokenIds);
         Backend.EmbeddingForward(new EmbeddingForwardArgs { TokenIds = _work.TokenIds, Weight = _weights.Embedding, Output = _work.Residual });
         for (int layer = 0; layer < Config.LayerCount; layer++)
@@ -282,9 +299,9 @@ public sealed class MambaModel : IDisposable
     private void EveryLogits(Span<float> logits)
     {
         int rows = logits.Length / Config.VocabularySize;
-        for (int row = 0; row < rows; row += ForwardWorkspace.LogitsRows)
+        for (int row = 0; row < rows; row += _work.LogitsRows)
         {
-            int count = Math.Min(ForwardWorkspace.LogitsRows, rows - row);
+            int count = Math.Min(_work.LogitsRows, rows - row);
             Backend.Download(Head(_work.Normalized.RowRange(row, count)), logits.Slice(row * Config.VocabularySize, count * Config.VocabularySize));
         }
     }
@@ -292,10 +309,10 @@ public sealed class MambaModel : IDisposable
     /// <summary>The logits of those sequences whose last token is in this chunk.</summary>
     private void LastLogits(in ForwardChunks chunks, Span<float> logits)
     {
-        Span<int> rows = stackalloc int[ForwardWorkspace.LogitsRows];
-        for (int first = 0; first < chunks.EndingCount; first += ForwardWorkspace.LogitsRows)
+        Span<int> rows = stackalloc int[_work.LogitsRows];
+        for (int first = 0; first < chunks.EndingCount; first += _work.LogitsRows)
         {
-            int count = Math.Min(ForwardWorkspace.LogitsRows, chunks.EndingCount - first);
+            int count = Math.Min(_work.LogitsRows, chunks.EndingCount - first);
             for (int i = 0; i < count; i++)
             {
                 rows[i] = checked((int)chunks.Layout.Starts[first + i + 1]) - 1;

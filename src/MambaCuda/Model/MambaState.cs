@@ -1,3 +1,4 @@
+using System.Globalization;
 using MambaCuda.Kernels;
 
 namespace MambaCuda;
@@ -23,7 +24,7 @@ public sealed class MambaState : IDisposable
         _pending = new int[slotCount][];
         _pendingCounts = new int[slotCount];
         Array.Fill(_pending, []);
-        _buffer = model.Backend.Allocate(checked(slotCount * BytesFor(model.Config)));
+        _buffer = Allocate(model, slotCount);
     }
 
     /// <summary>How many sequences it holds.</summary>
@@ -201,6 +202,24 @@ public sealed class MambaState : IDisposable
         for (int i = 0; i < sequences.Count; i++)
         {
             _tokenCounts[sequences.Slots[i]] += sequences.Starts[i + 1] - sequences.Starts[i];
+        }
+    }
+
+    private static DeviceBuffer Allocate(MambaModel model, int slotCount)
+    {
+        long each = BytesFor(model.Config), bytes = checked(slotCount * each);
+        try
+        {
+            return model.Backend.Allocate(bytes);
+        }
+        catch (InsufficientMemoryException exception)
+        {
+            string room = model.Backend.AvailableMemory is { } available
+                ? string.Create(CultureInfo.InvariantCulture, $" There is room for {available / each:N0}.") : "";
+            throw new InsufficientMemoryException(
+                string.Create(CultureInfo.InvariantCulture, $"The states of {slotCount:N0} sequences take {bytes:N0} bytes, {each:N0} each.")
+                + $"{room} {exception.Message}",
+                exception);
         }
     }
 

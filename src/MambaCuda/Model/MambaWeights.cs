@@ -1,10 +1,16 @@
+using System.Globalization;
 using MambaCuda.Kernels;
 
 namespace MambaCuda;
 
-/// <summary>All weights of a model on a backend: the projections imported as they are stored, the small parameters converted to Float32.</summary>
+/// <summary>
+/// All weights of a model on a backend: the projections as they are stored, or in the type that the backend multiplies with, and the small
+/// parameters in Float32. A checkpoint is never copied in host memory: what must be converted is, a piece at a time.
+/// </summary>
 internal sealed class MambaWeights : IDisposable
 {
+    private const int PieceBytes = 1 << 24;
+
     private readonly Backend _backend;
     private readonly List<DeviceBuffer> _buffers = [];
 
@@ -26,6 +32,7 @@ internal sealed class MambaWeights : IDisposable
 
     public static MambaWeights Load(MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, Backend backend)
     {
+        CheckRoom(config, tensors, backend);
         MambaWeights weights = new(backend);
         try
         {
@@ -68,12 +75,64 @@ internal sealed class MambaWeights : IDisposable
         OutProjectionBias = config.UseBias ? Vector(tensors[TensorNames.OutProjectionBias(layer)]) : default,
     };
 
-    /// <summary>A projection, as stored.</summary>
+    /// <summary>Says what the weights take before the first of them is loaded.</summary>
+    private static void CheckRoom(MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, Backend backend)
+    {
+        long bytes = 0, bytesIn16Bits = 0;
+        foreach (ExpectedTensor expected in config.Tensors())
+        {
+            StoredTensor tensor = tensors[expected.Name];
+            bool projection = expected.Shape.Length == 2 && !expected.Name.EndsWith("A_log", StringComparison.Ordinal);
+            bytes += tensor.ElementCount * (projection ? backend.WeightTypeFor(tensor.Type) : DataType.Float32).Size();
+            bytesIn16Bits += tensor.ElementCount * (projection ? DataType.BFloat16 : DataType.Float32).Size();
+        }
+
+        if (backend.AvailableMemory is { } available && bytes > available)
+        {
+            string remedy = bytesIn16Bits <= available
+                ? string.Create(CultureInfo.InvariantCulture, $"With 16-bit activations they would take {bytesIn16Bits:N0} bytes, which fit.")
+                : "Choose a smaller model, free device memory, or use the CPU.";
+            throw new InsufficientMemoryException(
+                string.Create(CultureInfo.InvariantCulture, $"The weights take {bytes:N0} bytes on the device, but {available:N0} are free ")
+                + $"({backend.Description}). {remedy}");
+        }
+    }
+
+    /// <summary>A projection, as stored where the backend takes it so.</summary>
     private MatrixView Matrix(StoredTensor tensor)
     {
-        DeviceBuffer buffer = _backend.Import(tensor.Memory, tensor.ByteOffset, tensor.ByteLength);
+        DataType type = _backend.WeightTypeFor(tensor.Type);
+        DeviceBuffer buffer = type == tensor.Type
+            ? _backend.Import(tensor.Memory, tensor.ByteOffset, tensor.ByteLength)
+            : _backend.Allocate(tensor.ElementCount * type.Size());
         _buffers.Add(buffer);
-        return buffer.Matrix(tensor.Type, tensor.Shape[0], checked((int)tensor.Shape[1]));
+        if (type != tensor.Type)
+        {
+            Convert(tensor, buffer, type);
+        }
+
+        return buffer.Matrix(type, tensor.Shape[0], checked((int)tensor.Shape[1]));
+    }
+
+    private void Convert(StoredTensor tensor, DeviceBuffer buffer, DataType type)
+    {
+        int pieceElements = PieceBytes / sizeof(float), from = tensor.Type.Size(), to = type.Size();
+        byte[] piece = new byte[Math.Min(pieceElements, tensor.ElementCount) * to];
+        float[] scratch = new float[Math.Min(pieceElements, tensor.ElementCount)];
+        for (long start = 0; start < tensor.ElementCount; start += pieceElements)
+        {
+            int count = (int)Math.Min(pieceElements, tensor.ElementCount - start);
+            ReadOnlySpan<byte> source = tensor.Memory.Span(tensor.ByteOffset + (start * from), count * from);
+            int lost = WeightConversion.Convert(source, tensor.Type, piece.AsSpan(0, count * to), type, scratch);
+            if (lost >= 0)
+            {
+                throw new CheckpointException(string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"Element {start + lost} of {tensor} is too large for {type}. Compute with BFloat16 or Float32 activations."));
+            }
+
+            _backend.Upload<byte>(piece.AsSpan(0, count * to), buffer.Matrix(type, 1, count, start * to));
+        }
     }
 
     private MatrixView Vector(StoredTensor tensor) => Upload(Floats(tensor), 1);

@@ -23,14 +23,15 @@ public sealed class RandomWeights : IDisposable
             throw new ArgumentOutOfRangeException(nameof(projectionType), projectionType, "Weights are Float32, BFloat16 or Float16.");
         }
 
-        Random random = new(seed);
+        long first = 0;
         foreach (ExpectedTensor expected in config.Tensors())
         {
             bool projection = expected.Shape.Length == 2 && !expected.Name.EndsWith("A_log", StringComparison.Ordinal);
             DataType type = projection ? projectionType : DataType.Float32;
             NativeHostMemory memory = new(expected.ElementCount * type.Size());
             _memory.Add(memory);
-            Fill(memory, type, expected, config, random);
+            Fill(memory, type, expected, config, new RandomSequence(seed, first));
+            first += expected.ElementCount;
             _tensors[expected.Name] = new StoredTensor(expected.Name, type, expected.Shape, memory);
         }
     }
@@ -47,10 +48,17 @@ public sealed class RandomWeights : IDisposable
         }
     }
 
-    private static unsafe void Fill(NativeHostMemory memory, DataType type, ExpectedTensor tensor, MambaConfig config, Random random)
+    private static void Fill(NativeHostMemory memory, DataType type, ExpectedTensor tensor, MambaConfig config, RandomSequence random)
     {
+        const long PieceElements = 1 << 20;
         Func<long, double> value = Distribution(tensor, config, random);
-        for (long i = 0; i < tensor.ElementCount; i++)
+        Parallel.For(0, (tensor.ElementCount + PieceElements - 1) / PieceElements, piece =>
+            Fill(memory, type, value, piece * PieceElements, Math.Min((piece + 1) * PieceElements, tensor.ElementCount)));
+    }
+
+    private static unsafe void Fill(NativeHostMemory memory, DataType type, Func<long, double> value, long start, long end)
+    {
+        for (long i = start; i < end; i++)
         {
             float drawn = (float)value(i);
             switch (type)
@@ -59,7 +67,7 @@ public sealed class RandomWeights : IDisposable
                     ((float*)memory.Pointer)[i] = drawn;
                     break;
                 case DataType.BFloat16:
-                    ((ushort*)memory.Pointer)[i] = (ushort)(BitConverter.SingleToUInt32Bits(drawn) >> 16);
+                    ((ushort*)memory.Pointer)[i] = WeightConversion.ToBFloat16(drawn);
                     break;
                 default:
                     ((Half*)memory.Pointer)[i] = (Half)drawn;
@@ -68,9 +76,8 @@ public sealed class RandomWeights : IDisposable
         }
     }
 
-    private static Func<long, double> Distribution(ExpectedTensor tensor, MambaConfig config, Random random)
+    private static Func<long, double> Distribution(ExpectedTensor tensor, MambaConfig config, RandomSequence random)
     {
-        double Uniform(double bound) => ((2 * random.NextDouble()) - 1) * bound;
         string name = tensor.Name;
         if (name.EndsWith("A_log", StringComparison.Ordinal))
         {
@@ -85,26 +92,50 @@ public sealed class RandomWeights : IDisposable
         if (name.EndsWith("dt_proj.bias", StringComparison.Ordinal))
         {
             double low = Math.Log(config.TimeStepMin), high = Math.Log(config.TimeStepMax);
-            return _ =>
+            return i =>
             {
-                double step = Math.Max(Math.Exp(low + (random.NextDouble() * (high - low))), config.TimeStepFloor);
+                double step = Math.Max(Math.Exp(low + (random.Uniform(i) * (high - low))), config.TimeStepFloor);
                 return step + Math.Log(-Math.Exp(-step) + 1);
             };
         }
 
         if (name is TensorNames.Embedding or TensorNames.Head)
         {
-            // Box and Muller's transform of two uniform numbers to a normal one.
-            return _ => config.InitializerRange * Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble());
-        }
-
-        if (name.EndsWith("dt_proj.weight", StringComparison.Ordinal))
-        {
-            return _ => Uniform(Math.Pow(config.TimeStepRank, -0.5) * config.TimeStepScale);
+            return i => config.InitializerRange * random.Normal(i);
         }
 
         double scale = name.EndsWith("out_proj.weight", StringComparison.Ordinal) ? 1 / Math.Sqrt(config.LayerCount) : 1;
         long inputs = name.Contains("conv1d", StringComparison.Ordinal) ? config.ConvKernel : tensor.Shape[^1];
-        return _ => Uniform(scale / Math.Sqrt(inputs));
+        double bound = name.EndsWith("dt_proj.weight", StringComparison.Ordinal)
+            ? Math.Pow(config.TimeStepRank, -0.5) * config.TimeStepScale
+            : scale / Math.Sqrt(inputs);
+        return i => ((2 * random.Uniform(i)) - 1) * bound;
+    }
+
+    /// <summary>
+    /// Random numbers that are found by their place (SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators"), so that threads
+    /// draw parts of one sequence without each other.
+    /// </summary>
+    private readonly struct RandomSequence(int seed, long first)
+    {
+        private const ulong Golden = 0x9E3779B97F4A7C15;
+
+        /// <summary>In [0, 1).</summary>
+        public double Uniform(long place) => (Bits(2 * (first + place)) >> 11) * (1.0 / (1UL << 53));
+
+        /// <summary>Of mean 0 and deviation 1: Box and Muller's transform of two uniform numbers.</summary>
+        public double Normal(long place)
+        {
+            double other = (Bits((2 * (first + place)) + 1) >> 11) * (1.0 / (1UL << 53));
+            return Math.Sqrt(-2 * Math.Log(1 - Uniform(place))) * Math.Cos(2 * Math.PI * other);
+        }
+
+        private ulong Bits(long place)
+        {
+            ulong z = ((uint)seed * 0xD1B54A32D192ED03) + ((ulong)(place + 1) * Golden);
+            z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+            z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+            return z ^ (z >> 31);
+        }
     }
 }
