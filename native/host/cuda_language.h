@@ -1,24 +1,17 @@
-// cuda_language.h: the words of CUDA C that the headers under include/ use, for g++.
+// cuda_language.h: the words of CUDA C that device code uses, for g++. NVRTC and nvcc have them built in.
 //
-// NVRTC and nvcc have them built in; a host program includes this file first, and the device code needs no host branch for its spelling.
+// The shim's libnvrtc puts this before every kernel; a host program that only tests device functions may include it first itself.
+// Nothing here includes a header of the standard library: kernels are compiled by the hundred, and parsing <cmath> costs more than a kernel.
 #pragma once
 
-#include <cmath>
-#include <cstring>
-
-#define __device__
-#define __forceinline__ inline __attribute__((always_inline))
-
-inline unsigned int __float_as_uint(float value)
-{
-    unsigned int bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-inline float __uint_as_float(unsigned int bits)
-{
-    float value;
-    std::memcpy(&value, &bits, sizeof value);
-    return value;
-}
+#include "language/atomics.h"
+#include "language/barriers.h"
+#include "language/bits.h"
+#include "language/entry.h"
+#include "language/keywords.h"
+#include "language/machine.h"
+#include "language/math.h"
+#include "language/memory.h"
+#include "language/threads.h"
+#include "language/vector_types.h"
+#include "language/warp.h"

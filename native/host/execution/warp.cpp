@@ -1,0 +1,156 @@
+// warp.cpp: operations between the lanes of a warp (PTX ISA: shfl.sync, vote.sync, match.sync, redux.sync, bar.warp.sync).
+#include "block.h"
+
+namespace mamba_host {
+namespace {
+
+// The lane whose value a shuffle reads: shfl.sync's own arithmetic; outside the segment it is the lane itself.
+unsigned int source_of(WarpOperation operation, unsigned int lane, int argument, int width)
+{
+    unsigned int segment = static_cast<unsigned int>(width);
+    unsigned int first = lane & ~(segment - 1);
+    unsigned int last = first | (segment - 1);
+    unsigned int by = static_cast<unsigned int>(argument);
+    switch (operation) {
+    case WarpOperation::shuffle:
+        return first | (by & (segment - 1));
+    case WarpOperation::shuffle_up:
+        return lane >= first + (by & 31u) ? lane - (by & 31u) : lane;
+    case WarpOperation::shuffle_down:
+        return lane + (by & 31u) <= last ? lane + (by & 31u) : lane;
+    default: {
+        unsigned int source = lane ^ (by & 31u);
+        return source <= last ? source : lane;
+    }
+    }
+}
+
+bool is_shuffle(WarpOperation operation)
+{
+    return operation == WarpOperation::shuffle || operation == WarpOperation::shuffle_up || operation == WarpOperation::shuffle_down
+        || operation == WarpOperation::shuffle_xor;
+}
+
+unsigned int combine(WarpOperation operation, unsigned int a, unsigned int b)
+{
+    int signed_a = static_cast<int>(a);
+    int signed_b = static_cast<int>(b);
+    switch (operation) {
+    case WarpOperation::add:
+        return a + b;
+    case WarpOperation::minimum_signed:
+        return signed_a < signed_b ? a : b;
+    case WarpOperation::maximum_signed:
+        return signed_a > signed_b ? a : b;
+    case WarpOperation::minimum_unsigned:
+        return a < b ? a : b;
+    case WarpOperation::maximum_unsigned:
+        return a > b ? a : b;
+    case WarpOperation::bitwise_and:
+        return a & b;
+    case WarpOperation::bitwise_or:
+        return a | b;
+    case WarpOperation::bitwise_xor:
+        return a ^ b;
+    default:
+        return 0;
+    }
+}
+
+unsigned int next_lane(unsigned int& lanes)
+{
+    unsigned int lane = static_cast<unsigned int>(__builtin_ctz(lanes));
+    lanes &= lanes - 1;
+    return lane;
+}
+
+}  // namespace
+
+unsigned long long Block::exchange(WarpOperation operation, unsigned int mask, unsigned long long value, int argument, int width)
+{
+    unsigned int warp = _current / kWarpLanes;
+    unsigned int own = 1u << (_current % kWarpLanes);
+    if ((mask & own) == 0) {
+        fail(kLaunchFailed, where() + " takes part in a warp operation whose mask does not name it.");
+    }
+    if (width < 1 || width > 32 || (width & (width - 1)) != 0) {
+        fail(kLaunchFailed, where() + " shuffles with a width of " + std::to_string(width) + ", which is no power of two up to 32.");
+    }
+
+    Thread& thread = _threads[_current];
+    thread.status = Status::in_warp;
+    thread.operation = operation;
+    thread.mask = mask;
+    thread.argument = argument;
+    thread.width = width;
+    thread.value = value;
+    if ((mask & _exited[warp]) != 0) {
+        fail(kLaunchFailed, where() + " waits for lanes of its warp that have exited.\n" + stuck_report());
+    }
+
+    // Lanes that a block of an odd size does not have are not waited for.
+    unsigned int lanes = mask & lanes_of(warp);
+    _in_warp[warp] |= own;
+    bool all_there = (lanes & ~_in_warp[warp]) == 0;
+    for (unsigned int left = lanes; all_there && left != 0;) {
+        const Thread& other = _threads[warp * kWarpLanes + next_lane(left)];
+        all_there = other.operation == operation && other.mask == mask;
+    }
+    if (all_there) {
+        complete(warp, lanes);
+    } else {
+        wait();
+    }
+    return thread.result;
+}
+
+// Computes all results before any lane goes on: a fast one may hand in its next value before a slow one has read this one.
+void Block::complete(unsigned int warp, unsigned int mask)
+{
+    Thread* lanes = &_threads[warp * kWarpLanes];
+    WarpOperation operation = lanes[__builtin_ctz(mask)].operation;
+    if (is_shuffle(operation)) {
+        for (unsigned int left = mask; left != 0;) {
+            unsigned int lane = next_lane(left);
+            unsigned int source = source_of(operation, lane, lanes[lane].argument, lanes[lane].width);
+            lanes[lane].result = (mask >> source & 1u) != 0 ? lanes[source].value : 0x0101010101010101ull * _launch.poison;
+        }
+    } else if (operation == WarpOperation::match_any || operation == WarpOperation::match_all) {
+        for (unsigned int left = mask; left != 0;) {
+            unsigned int lane = next_lane(left);
+            unsigned int equal = 0;
+            for (unsigned int others = mask; others != 0;) {
+                unsigned int other = next_lane(others);
+                equal |= lanes[other].value == lanes[lane].value ? 1u << other : 0u;
+            }
+            lanes[lane].result = operation == WarpOperation::match_any || equal == mask ? equal : 0;
+        }
+    } else {
+        unsigned int left = mask;
+        unsigned int first = next_lane(left);
+        auto result = static_cast<unsigned int>(lanes[first].value);
+        if (operation == WarpOperation::ballot) {
+            result <<= first;
+            while (left != 0) {
+                unsigned int lane = next_lane(left);
+                result |= static_cast<unsigned int>(lanes[lane].value) << lane;
+            }
+        } else {
+            while (left != 0) {
+                result = combine(operation, result, static_cast<unsigned int>(lanes[next_lane(left)].value));
+            }
+        }
+        for (unsigned int all = mask; all != 0;) {
+            lanes[next_lane(all)].result = result;
+        }
+    }
+
+    for (unsigned int left = mask; left != 0;) {
+        unsigned int lane = next_lane(left);
+        lanes[lane].status = Status::can_run;
+        set_runnable(warp * kWarpLanes + lane);
+    }
+    _in_warp[warp] &= ~mask;
+}
+
+}  // namespace mamba_host
