@@ -96,7 +96,8 @@ std::string unit_of(const Source& source, const Options& options)
 std::vector<std::string> command_for(const TemporaryFolder& folder, const Options& options)
 {
     std::vector<std::string> command = {
-        Environment::get().compiler,
+        // Messages in English, whatever the user's language: they are read by programs too.
+        "env", "LC_ALL=C", Environment::get().compiler,
         "-x", "c++", "-std=c++17", "-O1", "-fPIC", "-shared", "-nostartfiles", "-pipe",
         // Templates' static variables would else be shared between modules, and keep them from being unloaded.
         "-fno-gnu-unique", "-Wl,-Bsymbolic", "-Wl,-z,defs", "-Wl,--build-id=none",

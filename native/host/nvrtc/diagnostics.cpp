@@ -34,13 +34,28 @@ std::string translate(const std::string& line)
     return line;
 }
 
+// g++'s opinion of `extern "C" __device__ int x = 1;`, which in CUDA is how a variable gets a plain name. It cannot be switched off.
+bool is_about_extern_initializer(const std::string& line) { return line.find("initialized and declared 'extern'") != std::string::npos; }
+
+// The source and the mark under it, which follow a message.
+bool is_excerpt(const std::string& line)
+{
+    std::size_t bar = line.find('|');
+    return bar != std::string::npos && line.find_first_not_of(" 0123456789+") == bar;
+}
+
 }  // namespace
 
 std::string as_nvrtc_log(const std::string& log, const std::string& folder)
 {
     std::string result;
     std::istringstream lines(log);
+    bool is_dropping = false;
     for (std::string line; std::getline(lines, line);) {
+        is_dropping = is_about_extern_initializer(line) || (is_dropping && is_excerpt(line));
+        if (is_dropping) {
+            continue;
+        }
         for (std::size_t at; (at = line.find(folder + "/")) != std::string::npos;) {
             line.erase(at, folder.size() + 1);
         }
