@@ -18,7 +18,7 @@ public static class CommandRunner
         ArgumentNullException.ThrowIfNull(error);
         RootCommand root = new(
             """
-            Generate text with Mamba (selective state space) models, and inspect, convert and measure their checkpoints.
+            Generate text with Mamba (selective state space) models, and inspect, convert and measure their checkpoints and the kernels.
 
             Examples:
               mamba-cuda generate "Gets or sets the"
@@ -26,6 +26,7 @@ public static class CommandRunner
               mamba-cuda info --model ./mamba-130m-hf
               mamba-cuda convert ./mamba-130m ./mamba-130m-hf --dtype bf16
               mamba-cuda perplexity --model ./mamba-130m-hf book.txt
+              mamba-cuda bench scan --shape 8x2048x2048
 
             Exit codes: 0 done, 1 failed, 2 the command line is wrong, 3 a model, tokenizer, state or other file cannot be used, 130 cancelled.
             """);
@@ -34,6 +35,7 @@ public static class CommandRunner
         root.Subcommands.Add(InfoCommand.Create(output, error));
         root.Subcommands.Add(ConvertCommand.Create(output, error));
         root.Subcommands.Add(PerplexityCommand.Create(output, error));
+        root.Subcommands.Add(BenchCommand.Create(output, error));
 
         ParseResult parsed = root.Parse(arguments);
         if (parsed.Errors.Count > 0)

@@ -1,0 +1,110 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace MambaCuda.Cli;
+
+/// <summary>One invocation of mamba-cuda bench, as its JSON file says it.</summary>
+internal sealed record BenchReport
+{
+    public required string Command { get; init; }
+
+    public required string Commit { get; init; }
+
+    public required DateTime Date { get; init; }
+
+    public required BenchMachine Machine { get; init; }
+
+    /// <summary>Measured in the same invocation; null where the device has no such figure.</summary>
+    public double? CopyGigabytesPerSecond { get; init; }
+
+    /// <summary>Measured in the same invocation; null where the device has no such figure.</summary>
+    public double? ReadGigabytesPerSecond { get; init; }
+
+    public required IReadOnlyList<BenchResult> Rows { get; init; }
+
+    public string ToJson() => JsonSerializer.Serialize(this, BenchJson.Default.BenchReport);
+
+    /// <summary>Reads a file that an invocation wrote.</summary>
+    /// <exception cref="IOException">It is none.</exception>
+    public static BenchReport Read(string path)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(File.ReadAllBytes(path), BenchJson.Default.BenchReport)
+                ?? throw new IOException($"{path} is empty.");
+        }
+        catch (JsonException exception)
+        {
+            throw new IOException($"{path} is no result of mamba-cuda bench: {exception.Message}", exception);
+        }
+    }
+}
+
+/// <summary>Where it was measured.</summary>
+internal sealed record BenchMachine
+{
+    public required string Device { get; init; }
+
+    public string? Driver { get; init; }
+
+    public string? Cuda { get; init; }
+
+    public string? Nvrtc { get; init; }
+
+    public required string Host { get; init; }
+
+    public required string Runtime { get; init; }
+}
+
+/// <summary>One row as measured. Times are milliseconds.</summary>
+internal sealed record BenchResult
+{
+    public required string Operation { get; init; }
+
+    public required string Shape { get; init; }
+
+    public string? Model { get; init; }
+
+    public required string Type { get; init; }
+
+    public string? Variant { get; init; }
+
+    /// <summary>What measures this row alone.</summary>
+    public required string Command { get; init; }
+
+    /// <summary>Why it could not be measured; null where it was.</summary>
+    public string? Problem { get; init; }
+
+    /// <summary>events or host: whose clock.</summary>
+    public string? Clock { get; init; }
+
+    public double MedianMs { get; init; }
+
+    public double MinMs { get; init; }
+
+    public double MaxMs { get; init; }
+
+    public int Runs { get; init; }
+
+    public long Bytes { get; init; }
+
+    public double Operations { get; init; }
+
+    public long Elements { get; init; }
+
+    public double GigabytesPerSecond { get; init; }
+
+    public double GigaelementsPerSecond { get; init; }
+
+    public double TeraflopPerSecond { get; init; }
+
+    /// <summary>copy or read: the ceiling that the percentage is of; null where memory is not the limit.</summary>
+    public string? Ceiling { get; init; }
+
+    public double? PercentOfCeiling { get; init; }
+}
+
+[JsonSourceGenerationOptions(
+    WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(BenchReport))]
+internal sealed partial class BenchJson : JsonSerializerContext;

@@ -1,0 +1,181 @@
+using System.ComponentModel;
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using MambaCuda.Driver;
+using MambaCuda.Kernels;
+
+namespace MambaCuda.Cli;
+
+/// <summary>Measures rows one after the other. A type or a variant that needs a backend of its own gets one, and keeps it.</summary>
+internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
+{
+    private const string CommitVariable = "MAMBACUDA_COMMIT";
+    private const int ProbeRuns = 15;
+
+    private readonly Dictionary<(string Type, bool OwnLinear), (BenchContext Context, BenchTimer Timer)> _contexts = [];
+    private double? _copy, _read;
+    private bool _probed;
+
+    /// <summary>Measures a row; what cannot be measured is told in the result.</summary>
+    public BenchResult Measure(BenchRow row)
+    {
+        BenchOperation operation = BenchOperation.Named(row.Operation)!;
+        BenchResult empty = new()
+        {
+            Operation = row.Operation,
+            Shape = row.ShapeText,
+            Model = row.Model,
+            Type = row.Type!,
+            Variant = row.Variant,
+            Command = $"mamba-cuda bench {row.Arguments}",
+        };
+        try
+        {
+            (BenchContext context, BenchTimer timer) = Context(row);
+            Probe(context, timer);
+            using Benchmark benchmark = operation.Create(context, row);
+            return Result(empty, benchmark, timer.Measure(benchmark, runs));
+        }
+        catch (Exception exception) when (exception is not OperationCanceledException)
+        {
+            return empty with { Problem = $"{exception.GetType().Name}: {exception.Message}".ReplaceLineEndings(" ") };
+        }
+    }
+
+    /// <summary>The report of what was measured.</summary>
+    public BenchReport Report(string command, string? commit, IReadOnlyList<BenchResult> rows) => new()
+    {
+        Command = command,
+        Commit = commit ?? Environment.GetEnvironmentVariable(CommitVariable) ?? CommitOfWorkingTree() ?? "unknown",
+        Date = DateTime.UtcNow,
+        Machine = Machine(),
+        CopyGigabytesPerSecond = _copy,
+        ReadGigabytesPerSecond = _read,
+        Rows = rows,
+    };
+
+    public void Dispose()
+    {
+        foreach ((BenchContext context, BenchTimer timer) in _contexts.Values)
+        {
+            timer.Dispose();
+            context.Dispose();
+        }
+    }
+
+    private (BenchContext Context, BenchTimer Timer) Context(BenchRow row)
+    {
+        bool ownLinear = row.Variant == "own";
+        if (!_contexts.TryGetValue((row.Type!, ownLinear), out (BenchContext Context, BenchTimer Timer) entry))
+        {
+            Backend backend = useCuda
+                ? new CudaBackend(new CudaBackendOptions { ActivationType = DeviceOptions.TypeNamed(row.Type), UseCublasLt = !ownLinear })
+                : new CpuBackend();
+            entry = (new BenchContext(backend), new BenchTimer(backend));
+            _contexts.Add((row.Type!, ownLinear), entry);
+        }
+
+        return entry;
+    }
+
+    /// <summary>The ceilings, once: what a copy and a read reach on this device in this invocation.</summary>
+    private void Probe(BenchContext context, BenchTimer timer)
+    {
+        if (_probed)
+        {
+            return;
+        }
+
+        _probed = true;
+        BenchRow size = new("copy", [BenchContext.ProbeMegabytes(context.Backend)]);
+        using (CopyBenchmark copy = new(context, size))
+        {
+            _copy = Rate(copy, timer);
+        }
+
+        if (context.Backend is CudaBackend)
+        {
+            using ReadBenchmark read = new(context, size);
+            _read = Rate(read, timer);
+        }
+    }
+
+    private static double Rate(Benchmark benchmark, BenchTimer timer)
+    {
+        double[] times = timer.Measure(benchmark, ProbeRuns);
+        return benchmark.Bytes / times[times.Length / 2] / 1e6;
+    }
+
+    private BenchResult Result(BenchResult empty, Benchmark benchmark, double[] times)
+    {
+        double median = times.Length % 2 == 1 ? times[times.Length / 2] : (times[(times.Length / 2) - 1] + times[times.Length / 2]) / 2;
+        double rate = benchmark.Bytes / median / 1e6;
+        double? ceiling = benchmark.Ceiling switch
+        {
+            BenchCeiling.Copy => _copy,
+            BenchCeiling.Read => _read,
+            _ => null,
+        };
+        return empty with
+        {
+            Clock = benchmark.TimedByHost || !useCuda ? "host" : "events",
+            MedianMs = median,
+            MinMs = times[0],
+            MaxMs = times[^1],
+            Runs = times.Length,
+            Bytes = benchmark.Bytes,
+            Operations = benchmark.Operations,
+            Elements = benchmark.Elements,
+            GigabytesPerSecond = rate,
+            GigaelementsPerSecond = benchmark.Elements / median / 1e6,
+            TeraflopPerSecond = benchmark.Operations / median / 1e9,
+            Ceiling = ceiling is null ? null : benchmark.Ceiling == BenchCeiling.Copy ? "copy" : "read",
+            PercentOfCeiling = 100 * rate / ceiling,
+        };
+    }
+
+    private BenchMachine Machine() => new()
+    {
+        Device = _contexts.Values.Select(entry => entry.Context.Backend).FirstOrDefault() switch
+        {
+            CudaBackend cuda => $"{cuda.Context.Device.Name}, {cuda.Context.Device.MultiprocessorCount} multiprocessors",
+            { } backend => backend.Description,
+            null => "none",
+        },
+        Driver = useCuda ? DriverRelease() : null,
+        Cuda = useCuda ? CudaDriver.Version?.ToString() : null,
+        Nvrtc = useCuda ? RuntimeCompiler.Load().Version.ToString() : null,
+        Host = $"{RuntimeInformation.OSDescription}, {RuntimeInformation.OSArchitecture}, {Environment.ProcessorCount} processors",
+        Runtime = RuntimeInformation.FrameworkDescription,
+    };
+
+    /// <summary>The driver's release, as in "580.65.06", from the text of its kernel module.</summary>
+    private static string? DriverRelease()
+    {
+        try
+        {
+            return File.ReadLines("/proc/driver/nvidia/version").First().Split(' ', StringSplitOptions.RemoveEmptyEntries)
+                .FirstOrDefault(word => word.Length > 3 && char.IsAsciiDigit(word[0]) && word.Contains('.', StringComparison.Ordinal));
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or InvalidOperationException)
+        {
+            return null;
+        }
+    }
+
+    private static string? CommitOfWorkingTree()
+    {
+        try
+        {
+            ProcessStartInfo start = new("git", ["describe", "--always", "--dirty", "--exclude=*"]) { RedirectStandardOutput = true, RedirectStandardError = true };
+            using Process git = Process.Start(start)!;
+            string commit = git.StandardOutput.ReadToEnd().Trim();
+            git.WaitForExit();
+            return git.ExitCode == 0 && commit.Length > 0 ? commit : null;
+        }
+        catch (Win32Exception)
+        {
+            return null;
+        }
+    }
+}

@@ -1,0 +1,64 @@
+namespace MambaCuda.Cli;
+
+/// <summary>Rows that are measured together and make one table of bench/results.</summary>
+internal static class BenchSuites
+{
+    /// <summary>The suites by name.</summary>
+    public static IReadOnlyDictionary<string, IReadOnlyList<BenchRow>> All { get; } = new Dictionary<string, IReadOnlyList<BenchRow>>
+    {
+        ["scan"] =
+        [
+            Row("scan", 8, 2048, 2048),
+            Row("scan", 16, 5120, 2048),
+            Row("scan", 1, 1536, 2048),
+            Row("scan", 1, 2048, 16_384),
+            Row("scan", 1, 2048, 131_072),
+            Row("scan", 1, 1536, 1_048_576),
+            Row("scan", 1, 5120, 2048),
+            Row("scan", 8, 1536, 2048),
+            Row("scan", 8, 2048, 16_384),
+        ],
+        ["ops"] =
+        [
+            Row("conv1d", 8, 2048, 2048),
+            Row("conv1d", 1, 2048, 16_384),
+            Row("conv1d", 16, 5120, 2048),
+            Row("add-rms-norm", 16_384, 2560),
+            Row("linear", 1, 2560, 10_240),
+            Row("linear", 1, 2560, 50_280),
+            Row("linear", 1, 10_240, 2560),
+            Row("linear", 16_384, 2560, 10_240) with { Variant = "cublaslt" },
+            Row("linear", 16_384, 2560, 10_240) with { Variant = "own" },
+            Row("embedding", 16_384, 2560),
+            Row("state-update", 1, 5120),
+            Row("state-update", 64, 5120),
+            Row("conv1d-update", 1, 5120),
+            Row("conv1d-update", 64, 5120),
+            Row("copy", 1024),
+            Row("read", 1024),
+        ],
+        ["prefill"] =
+        [
+            Row("prefill", 8, 2048) with { Model = "130m" },
+            Row("prefill", 1, 2048) with { Model = "130m" },
+            Row("prefill", 1, 32_768) with { Model = "130m" },
+            Row("start", 128) with { Model = "130m", Variant = "cold" },
+            Row("start", 128) with { Model = "130m", Variant = "warm" },
+            Row("prefill", 8, 2048) with { Model = "1.4b" },
+            Row("prefill", 1, 2048) with { Model = "1.4b" },
+            Row("prefill", 8, 2048) with { Model = "2.8b" },
+            Row("prefill", 1, 2048) with { Model = "2.8b" },
+        ],
+        ["decode"] =
+        [
+            Row("decode", 1) with { Model = "130m" },
+            Row("decode", 64) with { Model = "130m" },
+            Row("decode", 1) with { Model = "1.4b" },
+            Row("decode", 64) with { Model = "1.4b" },
+            Row("decode", 1) with { Model = "2.8b" },
+            Row("decode", 64) with { Model = "2.8b" },
+        ],
+    };
+
+    private static BenchRow Row(string operation, params long[] shape) => new(operation, shape);
+}

@@ -1,0 +1,98 @@
+using System.Globalization;
+using System.Text;
+
+namespace MambaCuda.Cli;
+
+/// <summary>Results as people read them: one line for each while it runs, and the tables of bench/results/README.md.</summary>
+internal static class BenchTable
+{
+    private const string Begin = "<!-- mamba-cuda bench --render writes from here -->";
+    private const string End = "<!-- to here -->";
+    private const string Header = "| what | type | median ms | min | max | runs | rate | of ceiling | command |\n|---|---|---|---|---|---|---|---|---|";
+
+    /// <summary>A result in one line.</summary>
+    public static string Line(BenchResult result) => result.Problem is { } problem
+        ? $"{Title(result)} {result.Type}: {problem}"
+        : Text($"{Title(result)} {result.Type}: median {result.MedianMs:g4} ms, min {result.MinMs:g4}, max {result.MaxMs:g4}, {result.Runs} runs; {Rates(result)}{Share(result, ", ")}");
+
+    /// <summary>A report as a section of Markdown.</summary>
+    public static string Section(string name, BenchReport report)
+    {
+        StringBuilder text = new();
+        BenchMachine machine = report.Machine;
+        text.Append(Text($"### {name}\n\n"));
+        text.Append(Text($"Commit {report.Commit}, {report.Date:yyyy-MM-dd}; `{report.Command}`\n\n"));
+        text.Append(machine.Device);
+        foreach ((string title, string? value) in new[] { ("driver", machine.Driver), ("CUDA", machine.Cuda), ("NVRTC", machine.Nvrtc) })
+        {
+            text.Append(value is null ? "" : $", {title} {value}");
+        }
+
+        text.Append(Text($"; {machine.Host}, {machine.Runtime}."));
+        text.Append(report.CopyGigabytesPerSecond is { } copy ? Text($" Copy (read + write) {copy:n0} GB/s") : "");
+        text.Append(report.ReadGigabytesPerSecond is { } read ? Text($", read {read:n0} GB/s") : "");
+        text.Append(report.CopyGigabytesPerSecond is null ? "" : " in the same invocation.");
+        text.Append("\n\n").Append(Header).Append('\n');
+        foreach (BenchResult result in report.Rows)
+        {
+            text.Append(result.Problem is { } problem
+                ? $"| {Title(result)} | {result.Type} | not measured: {problem.Replace("|", "\\|", StringComparison.Ordinal)} | | | | | | `{Short(result)}` |\n"
+                : Text($"| {Title(result)} | {result.Type} | {result.MedianMs:g4} | {result.MinMs:g4} | {result.MaxMs:g4} | {result.Runs} | {Rates(result)} | {Share(result, "")} | `{Short(result)}` |\n"));
+        }
+
+        return text.ToString();
+    }
+
+    /// <summary>Writes the tables of all JSON files of a folder between the two marks of its README.md; what people wrote around them stays.</summary>
+    public static void Render(string folder)
+    {
+        string page = Path.Combine(folder, "README.md");
+        string text = File.ReadAllText(page);
+        int begin = text.IndexOf(Begin, StringComparison.Ordinal), end = text.IndexOf(End, StringComparison.Ordinal);
+        if (begin < 0 || end < begin)
+        {
+            throw new IOException($"{page} has no lines '{Begin}' and '{End}', between which tables are written.");
+        }
+
+        IEnumerable<string> sections = Directory.GetFiles(folder, "*.json").Order(StringComparer.Ordinal)
+            .Select(path => Section(Path.GetFileNameWithoutExtension(path), BenchReport.Read(path)));
+        string written = string.Join("\n", sections);
+        File.WriteAllText(page, $"{text[..begin]}{Begin}\n\n{written}{(written.Length > 0 ? "\n" : "")}{text[end..]}");
+    }
+
+    private static string Title(BenchResult result) => string.Join(' ', new[]
+    {
+        result.Operation, result.Model, result.Shape.Replace("x", " x ", StringComparison.Ordinal), result.Variant,
+    }.Where(word => !string.IsNullOrEmpty(word)));
+
+    private static string Short(BenchResult result) => result.Command.Replace("mamba-cuda ", "", StringComparison.Ordinal);
+
+    private static string Rates(BenchResult result)
+    {
+        List<string> rates = [];
+        if (result.Model is not null && result.Elements > 0)
+        {
+            rates.Add(Text($"{result.Elements / result.MedianMs * 1e3:n0} tok/s"));
+        }
+        else if (result.Operation is "scan" or "state-update")
+        {
+            rates.Add(Text($"{result.GigaelementsPerSecond:f1} Gelem/s"));
+        }
+
+        if (result.Operation is "linear" or "prefill" && result.Ceiling is null)
+        {
+            rates.Add(Text($"{result.TeraflopPerSecond:f1} TFLOP/s"));
+        }
+        else if (result.Bytes > 0 && result.Operation != "prefill")
+        {
+            rates.Add(Text($"{result.GigabytesPerSecond:n0} GB/s"));
+        }
+
+        return string.Join(", ", rates);
+    }
+
+    private static string Share(BenchResult result, string before) =>
+        result.PercentOfCeiling is { } percent ? Text($"{before}{percent:f0} % of {result.Ceiling}") : "";
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,145 @@
+using System.Diagnostics;
+using MambaCuda.Driver;
+using MambaCuda.Kernels;
+
+namespace MambaCuda.Cli;
+
+/// <summary>The published sizes, with random weights.</summary>
+internal static class ModelSizes
+{
+    private const int Vocabulary = 50_280;
+
+    private static readonly Dictionary<string, (int Hidden, int Layers)> Sizes = new()
+    {
+        ["130m"] = (768, 24),
+        ["370m"] = (1024, 48),
+        ["790m"] = (1536, 48),
+        ["1.4b"] = (2048, 48),
+        ["2.8b"] = (2560, 64),
+    };
+
+    /// <summary>The names, smallest first; "tiny" is for trying the command out.</summary>
+    public static string[] Names => [.. Sizes.Keys, "tiny"];
+
+    /// <summary>The configuration of a size.</summary>
+    public static MambaConfig Config(string name) => name == "tiny"
+        ? new MambaConfig { VocabularySize = 256, HiddenSize = 64, LayerCount = 2 }
+        : new MambaConfig { VocabularySize = Vocabulary, HiddenSize = Sizes[name].Hidden, LayerCount = Sizes[name].Layers };
+
+    /// <summary>The parameters that every token meets: all but the embedding.</summary>
+    public static long ParametersATokenMeets(MambaConfig config) =>
+        config.Tensors().Sum(tensor => tensor.ElementCount) - ((long)config.VocabularySize * config.HiddenSize);
+}
+
+/// <summary>A whole forward pass: prompts from their start to the logits of their last tokens on the host, or one token for each of a batch.</summary>
+internal sealed class ModelBenchmark : Benchmark
+{
+    private readonly MambaModel _model;
+    private readonly MambaState _state;
+    private readonly SequenceLayout _sequences;
+    private readonly int[] _tokens;
+    private readonly float[] _logits;
+    private readonly bool _decode;
+
+    public ModelBenchmark(BenchContext context, BenchRow row, bool decode)
+    {
+        _decode = decode;
+        int batch = checked((int)row.Shape[0]), length = decode ? 1 : checked((int)row.Shape[1]);
+        MambaConfig config = ModelSizes.Config(row.Model!);
+        _model = context.Model(row.Model!);
+        _state = _model.CreateState(batch);
+        _sequences = SequenceLayout.Uniform(batch, length);
+        Random random = new(1);
+        _tokens = new int[batch * length];
+        for (int i = 0; i < _tokens.Length; i++)
+        {
+            _tokens[i] = random.Next(config.VocabularySize);
+        }
+
+        _logits = new float[batch * config.VocabularySize];
+    }
+
+    public override long Elements => _tokens.Length;
+
+    public override long Bytes => _model.WeightBytes + (2 * _state.BytesPerSlot * _state.SlotCount);
+
+    public override double Operations =>
+        2.0 * ((ModelSizes.ParametersATokenMeets(_model.Config) * Elements)
+        + ((double)_sequences.Count * _model.Config.VocabularySize * _model.Config.HiddenSize));
+
+    public override BenchCeiling Ceiling => _decode ? BenchCeiling.Read : BenchCeiling.None;
+
+    public override bool TimedByHost => true;
+
+    public override void Run(int copy) => _model.Forward(_tokens, _sequences, _state, _logits);
+
+    public override void Dispose() => _state.Dispose();
+}
+
+/// <summary>
+/// The start of a process that generates: from opening the device to the first token after a prompt, without loading the weights.
+/// Cold: nothing is in the kernel cache. Warm: everything is.
+/// </summary>
+internal sealed class StartBenchmark : Benchmark
+{
+    private const int ColdRuns = 3;
+    private const int WarmRuns = 9;
+
+    private readonly string _folder = Directory.CreateTempSubdirectory("mamba-cuda-start-").FullName;
+    private readonly MambaConfig _config;
+    private readonly RandomWeights _weights;
+    private readonly CudaBackendOptions _options;
+    private readonly int _length;
+    private readonly bool _cold;
+    private double _milliseconds;
+
+    public StartBenchmark(BenchContext context, BenchRow row)
+    {
+        if (context.Backend is not CudaBackend)
+        {
+            throw new CudaUnavailableException("bench start measures the compilation of kernels for a card; there is none, or --device cpu was given.");
+        }
+
+        _cold = row.Variant != "warm";
+        _length = checked((int)row.Shape[0]);
+        _config = ModelSizes.Config(row.Model!);
+        _weights = context.Weights(row.Model!);
+        _options = new CudaBackendOptions { ActivationType = context.Backend.ActivationType };
+        if (!_cold)
+        {
+            Start("warm");
+        }
+    }
+
+    public override long Bytes => 0;
+
+    public override double Operations => 0;
+
+    public override long Elements => 0;
+
+    public override BenchCeiling Ceiling => BenchCeiling.None;
+
+    public override bool TimedByHost => true;
+
+    public override double? OwnMilliseconds => _milliseconds;
+
+    public override int Runs => _cold ? ColdRuns : WarmRuns;
+
+    public override void Run(int copy) => Start(_cold ? Guid.NewGuid().ToString("N") : "warm");
+
+    public override void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    private void Start(string cache)
+    {
+        long began = Stopwatch.GetTimestamp();
+        using CudaBackend backend = new(_options with { KernelCache = new KernelCache(Path.Combine(_folder, cache)) });
+        TimeSpan opened = Stopwatch.GetElapsedTime(began);
+        using MambaModel model = MambaModel.Create(_config, _weights.Tensors, backend);
+        using MambaState state = model.CreateState();
+        float[] logits = new float[_config.VocabularySize];
+        began = Stopwatch.GetTimestamp();
+        model.Forward(new int[_length], SequenceLayout.Uniform(1, _length), state, logits);
+        model.Forward([1], SequenceLayout.Uniform(1, 1), state, logits);
+        _milliseconds = (opened + Stopwatch.GetElapsedTime(began)).TotalMilliseconds;
+    }
+}

@@ -1,0 +1,293 @@
+using MambaCuda.Driver;
+using MambaCuda.Kernels;
+
+namespace MambaCuda.Cli;
+
+/// <summary>The scan with all options on, or its one-token update: delta bias and softplus, D, gate, and the state written (and read, by the update).</summary>
+internal sealed class ScanBenchmark : OperandBenchmark
+{
+    private readonly SelectiveScanForwardArgs[] _args;
+    private readonly bool _update;
+    private readonly long _tokens;
+    private readonly int _batch, _channels, _stateSize;
+
+    public ScanBenchmark(BenchContext context, BenchRow row, bool update) : base(context)
+    {
+        _update = update;
+        _batch = checked((int)row.Shape[0]);
+        _channels = checked((int)row.Shape[1]);
+        _tokens = _batch * (update ? 1 : row.Shape[2]);
+        _stateSize = row.StateSize;
+        DataType type = Backend.ActivationType;
+        SequenceLayout sequences = SequenceLayout.Uniform(_batch, _tokens / _batch);
+        MatrixView a = Given([.. Enumerable.Range(0, _stateSize * _channels).Select(i => -1f - (i / _channels))], _stateSize);
+        MatrixView d = Random(DataType.Float32, 1, _channels);
+
+        // As training starts from: steps of 0.001 to 0.1.
+        MatrixView bias = Random(DataType.Float32, 1, _channels, mean: -4.6f, deviation: 1.2f);
+        _args = new SelectiveScanForwardArgs[Copies];
+        for (int i = 0; i < _args.Length; i++)
+        {
+            MatrixView state = Empty(DataType.Float32, (long)_batch * _stateSize, _channels);
+            _args[i] = new SelectiveScanForwardArgs
+            {
+                U = Random(type, _tokens, _channels),
+                Delta = Random(type, _tokens, _channels, deviation: 0.5f),
+                A = a,
+                B = Random(type, _tokens, _stateSize),
+                C = Random(type, _tokens, _stateSize),
+                D = d,
+                Z = Random(type, _tokens, _channels),
+                DeltaBias = bias,
+                DeltaSoftplus = true,
+                Sequences = sequences,
+                InitialState = update ? state : default,
+                FinalState = state,
+                Y = Empty(type, _tokens, _channels),
+            };
+        }
+    }
+
+    public override long Elements => _tokens * _channels;
+
+    public override long Bytes =>
+        ((4 * Elements) + (2 * _tokens * _stateSize)) * Backend.ActivationType.Size()
+        + (((_update ? 2L : 1L) * _batch * _stateSize * _channels * sizeof(float))
+        + ((_stateSize + 2L) * _channels * sizeof(float)));
+
+    // A state: delta A, exp, h times it, plus B delta u, plus C h. A channel: delta u, D u, softplus (add, exp, add, log), gate (exp, add, division, product).
+    public override double Operations => Elements * ((7.0 * _stateSize) + 11);
+
+    public override void Run(int copy)
+    {
+        if (_update)
+        {
+            Backend.SelectiveStateUpdate(_args[copy]);
+        }
+        else
+        {
+            Backend.SelectiveScanForward(_args[copy]);
+        }
+    }
+}
+
+/// <summary>The causal convolution of width 4 with bias and SiLU, or its one-token update.</summary>
+internal sealed class ConvBenchmark : OperandBenchmark
+{
+    private const int Width = 4;
+
+    private readonly CausalConv1dForwardArgs[] _args;
+    private readonly bool _update;
+    private readonly long _tokens;
+    private readonly int _batch, _channels;
+
+    public ConvBenchmark(BenchContext context, BenchRow row, bool update) : base(context)
+    {
+        _update = update;
+        _batch = checked((int)row.Shape[0]);
+        _channels = checked((int)row.Shape[1]);
+        _tokens = _batch * (update ? 1 : row.Shape[2]);
+        SequenceLayout sequences = SequenceLayout.Uniform(_batch, _tokens / _batch);
+        MatrixView weight = Random(DataType.Float32, Width, _channels, deviation: 0.3f), bias = Random(DataType.Float32, 1, _channels);
+        _args = new CausalConv1dForwardArgs[Copies];
+        for (int i = 0; i < _args.Length; i++)
+        {
+            MatrixView state = update ? Empty(DataType.Float32, (long)_batch * (Width - 1), _channels) : default;
+            _args[i] = new CausalConv1dForwardArgs
+            {
+                X = Random(Backend.ActivationType, _tokens, _channels),
+                Weight = weight,
+                Bias = bias,
+                Sequences = sequences,
+                InitialState = state,
+                FinalState = state,
+                Silu = true,
+                Y = Empty(Backend.ActivationType, _tokens, _channels),
+            };
+        }
+    }
+
+    public override long Elements => _tokens * _channels;
+
+    public override long Bytes => (2 * Elements * Backend.ActivationType.Size())
+        + ((Width + 1L) * _channels * sizeof(float)) + (_update ? 2L * _batch * (Width - 1) * _channels * sizeof(float) : 0);
+
+    public override double Operations => Elements * ((2.0 * Width) + 4);
+
+    public override void Run(int copy)
+    {
+        if (_update)
+        {
+            Backend.CausalConv1dUpdate(_args[copy]);
+        }
+        else
+        {
+            Backend.CausalConv1dForward(_args[copy]);
+        }
+    }
+}
+
+/// <summary>The residual sum and its norm; the residual is float32, read and written.</summary>
+internal sealed class NormBenchmark : OperandBenchmark
+{
+    private readonly AddRmsNormForwardArgs[] _args;
+    private readonly long _rows;
+    private readonly int _columns;
+
+    public NormBenchmark(BenchContext context, BenchRow row) : base(context)
+    {
+        _rows = row.Shape[0];
+        _columns = checked((int)row.Shape[1]);
+        MatrixView weight = Random(DataType.Float32, 1, _columns, mean: 1, deviation: 0.1f);
+        _args = [.. Enumerable.Range(0, Copies).Select(_ => new AddRmsNormForwardArgs
+        {
+            X = Random(Backend.ActivationType, _rows, _columns, deviation: 1e-3f),
+            Residual = Random(DataType.Float32, _rows, _columns),
+            Weight = weight,
+            Epsilon = 1e-5f,
+            Y = Empty(Backend.ActivationType, _rows, _columns),
+        })];
+    }
+
+    public override long Elements => _rows * _columns;
+
+    public override long Bytes => (Elements * ((2 * Backend.ActivationType.Size()) + (2 * sizeof(float)))) + (_columns * sizeof(float));
+
+    public override double Operations => Elements * 5.0;
+
+    public override void Run(int copy) => Backend.AddRmsNormForward(_args[copy]);
+}
+
+/// <summary>A linear layer whose weight has the activation type: few rows are limited by reading the weight, many by arithmetic.</summary>
+internal sealed class LinearBenchmark : OperandBenchmark
+{
+    private const int FewRows = 8;
+
+    private readonly LinearForwardArgs[] _args;
+    private readonly long _rows;
+    private readonly int _inputs, _outputs;
+
+    public LinearBenchmark(BenchContext context, BenchRow row) : base(context)
+    {
+        _rows = row.Shape[0];
+        _inputs = checked((int)row.Shape[1]);
+        _outputs = checked((int)row.Shape[2]);
+        DataType type = Backend.ActivationType;
+        _args = [.. Enumerable.Range(0, Copies).Select(_ => new LinearForwardArgs
+        {
+            X = Random(type, _rows, _inputs),
+            Weight = Random(type, _outputs, _inputs, deviation: 0.02f),
+            Y = Empty(type, _rows, _outputs),
+        })];
+    }
+
+    public override long Elements => _rows * _outputs;
+
+    public override long Bytes => ((_rows * _inputs) + ((long)_outputs * _inputs) + (_rows * _outputs)) * Backend.ActivationType.Size();
+
+    public override double Operations => 2.0 * _rows * _inputs * _outputs;
+
+    public override BenchCeiling Ceiling => _rows <= FewRows ? BenchCeiling.Read : BenchCeiling.None;
+
+    public override void Run(int copy) => Backend.LinearForward(_args[copy]);
+}
+
+/// <summary>Rows of a table of 50,280, at random, as float32.</summary>
+internal sealed class EmbeddingBenchmark : OperandBenchmark
+{
+    private const int Vocabulary = 50_280;
+
+    private readonly EmbeddingForwardArgs[] _args;
+    private readonly long _tokens;
+    private readonly int _channels;
+
+    public EmbeddingBenchmark(BenchContext context, BenchRow row) : base(context)
+    {
+        _tokens = row.Shape[0];
+        _channels = checked((int)row.Shape[1]);
+        Random random = new(1);
+        int[] ids = new int[_tokens];
+        for (int i = 0; i < ids.Length; i++)
+        {
+            ids[i] = random.Next(Vocabulary);
+        }
+
+        MatrixView tokens = Empty(DataType.Int32, _tokens, 1);
+        Backend.Upload<int>(ids, tokens);
+        _args = [.. Enumerable.Range(0, Copies).Select(_ => new EmbeddingForwardArgs
+        {
+            TokenIds = tokens,
+            Weight = Random(Backend.ActivationType, Vocabulary, _channels),
+            Output = Empty(DataType.Float32, _tokens, _channels),
+        })];
+    }
+
+    public override long Elements => _tokens * _channels;
+
+    public override long Bytes => (Elements * (Backend.ActivationType.Size() + sizeof(float))) + (_tokens * sizeof(int));
+
+    public override double Operations => 0;
+
+    public override void Run(int copy) => Backend.EmbeddingForward(_args[copy]);
+}
+
+/// <summary>A copy on the device: by the driver, and on CUDA by a kernel of the same aim, whichever is faster.</summary>
+internal sealed class CopyBenchmark : OperandBenchmark
+{
+    private readonly MatrixView _source, _destination;
+    private readonly BandwidthProbe? _probe;
+
+    public CopyBenchmark(BenchContext context, BenchRow row) : base(context)
+    {
+        const int RowBytes = 1 << 20;
+        _source = Empty(DataType.UInt8, row.Shape[0], RowBytes);
+        _destination = Empty(DataType.UInt8, row.Shape[0], RowBytes);
+        _probe = Backend is CudaBackend cuda ? new BandwidthProbe(cuda, Elements) : null;
+    }
+
+    public override long Elements => _source.Rows * _source.Columns;
+
+    public override long Bytes => 2 * Elements;
+
+    public override double Operations => 0;
+
+    public override int Copies => 1;
+
+    public override void Run(int copy)
+    {
+        if (_probe is not null)
+        {
+            _probe.Copy();
+        }
+        else
+        {
+            Backend.Copy(_source, _destination);
+        }
+    }
+
+    public override void Dispose()
+    {
+        _probe?.Dispose();
+        base.Dispose();
+    }
+}
+
+/// <summary>Reading memory and nothing else.</summary>
+internal sealed class ReadBenchmark(BenchContext context, BenchRow row) : Benchmark
+{
+    private readonly BandwidthProbe _probe = new(
+        context.Backend as CudaBackend ?? throw new CudaUnavailableException("bench read measures a card; there is none, or --device cpu was given."),
+        row.Shape[0] << 20);
+
+    public override long Elements => Bytes;
+
+    public override long Bytes => row.Shape[0] << 20;
+
+    public override double Operations => 0;
+
+    public override BenchCeiling Ceiling => BenchCeiling.Read;
+
+    public override void Run(int copy) => _probe.Read();
+
+    public override void Dispose() => _probe.Dispose();
+}

@@ -1,0 +1,131 @@
+using System.Text.Json;
+using MambaCuda.Testing;
+
+namespace MambaCuda.Cli.Tests;
+
+/// <summary>mamba-cuda bench on the CPU: what it prints and writes, and what it refuses. How fast anything is, no test says.</summary>
+public sealed class BenchCommandTests : IDisposable
+{
+    private const string Begin = "<!-- mamba-cuda bench --render writes from here -->";
+    private const string End = "<!-- to here -->";
+
+    private readonly TemporaryFolder _folder = new();
+
+    public static TheoryData<string> Operations =>
+    [
+        "scan --shape 2x8x5", "scan --shape 1x8x5 --state-size 3", "state-update --shape 3x8", "conv1d --shape 2x8x5", "conv1d-update --shape 3x8",
+        "add-rms-norm --shape 3x8", "linear --shape 3x8x5", "embedding --shape 3x8", "copy --shape 1", "prefill --model tiny --shape 2x5",
+        "decode --model tiny --shape 2",
+    ];
+
+    public static TheoryData<string, string> Mistakes => new()
+    {
+        { "", "Name an operation" },
+        { "scan --suite ops", "one of them" },
+        { "skan", "There is no operation 'skan'; there are scan, " },
+        { "scan --shape 8x2048", "BATCHxCHANNELSxLENGTH, as in 8x2048x2048" },
+        { "scan --shape 8xax2", "'a' is not a positive number" },
+        { "scan --shape 8x0x2", "'0' is not a positive number" },
+        { "scan --variant own", "scan has but one way" },
+        { "linear --variant fast", "cublaslt, own" },
+        { "scan --model 130m", "no operation of a whole model" },
+        { "scan --state-size 257", "1 to 256" },
+        { "scan --dtype bf16", "fp32" },
+        { "prefill --model 131m", "130m" },
+    };
+
+    [Theory, MemberData(nameof(Operations))]
+    public async Task An_operation_is_measured_and_its_file_says_so(string arguments)
+    {
+        string file = _folder.File("result.json");
+        (int code, string output, string error) = await Run($"{arguments} --device cpu --runs 3 --json {file} --commit abc");
+        Assert.Equal((ExitCode.Done, ""), (code, error));
+        Assert.Contains("3 runs", output, StringComparison.Ordinal);
+        using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(file));
+        JsonElement root = document.RootElement, row = Assert.Single(root.GetProperty("rows").EnumerateArray());
+        Assert.Equal("abc", root.GetProperty("commit").GetString());
+        Assert.StartsWith("mamba-cuda bench ", root.GetProperty("command").GetString(), StringComparison.Ordinal);
+        Assert.True(root.GetProperty("copy_gigabytes_per_second").GetDouble() > 0);
+        Assert.Equal($"mamba-cuda bench {arguments} --dtype fp32".Split(' ').Order(), row.GetProperty("command").GetString()!.Split(' ').Order());
+        Assert.Equal("host", row.GetProperty("clock").GetString());
+        double least = row.GetProperty("min_ms").GetDouble(), median = row.GetProperty("median_ms").GetDouble();
+        Assert.True(least > 0 && least <= median && median <= row.GetProperty("max_ms").GetDouble());
+        Assert.True(row.GetProperty("bytes").GetInt64() > 0);
+        Assert.False(row.TryGetProperty("problem", out _));
+    }
+
+    [Theory, MemberData(nameof(Mistakes))]
+    public async Task A_mistake_is_one_line(string arguments, string named)
+    {
+        (int code, string output, string error) = await Run($"{arguments} --device cpu");
+        Assert.Equal((ExitCode.Usage, ""), (code, output));
+        Assert.Contains(named, error, StringComparison.Ordinal);
+        Assert.Single(error.TrimEnd().Split('\n'));
+    }
+
+    [Fact]
+    public async Task What_cannot_be_measured_is_told_and_fails()
+    {
+        (int code, string output, _) = await Run("read --device cpu");
+        Assert.Equal(ExitCode.Failed, code);
+        Assert.Contains("measures a card", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Tables_are_written_between_the_marks_and_again_give_the_same_page()
+    {
+        await Run($"linear --shape 1x8x8 --device cpu --runs 3 --json {_folder.File("some.json")} --commit abc");
+        string page = _folder.Write("README.md", $"before\n\n{Begin}\nold\n{End}\n\nafter\n");
+        Assert.Equal(ExitCode.Done, (await Run($"--render {_folder.Path}")).Code);
+        string text = await File.ReadAllTextAsync(page, TestContext.Current.CancellationToken);
+        Assert.StartsWith($"before\n\n{Begin}\n\n### some\n\nCommit abc, ", text, StringComparison.Ordinal);
+        Assert.Contains("| linear 1 x 8 x 8 | fp32 | ", text, StringComparison.Ordinal);
+        Assert.Contains("| `bench linear --shape 1x8x8 --dtype fp32` |", text, StringComparison.Ordinal);
+        Assert.EndsWith($"\n{End}\n\nafter\n", text, StringComparison.Ordinal);
+        Assert.DoesNotContain("old", text, StringComparison.Ordinal);
+
+        await Run($"--render {_folder.Path}");
+        Assert.Equal(text, await File.ReadAllTextAsync(page, TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
+    public async Task A_page_without_marks_and_a_file_that_is_no_result_are_refused()
+    {
+        string page = _folder.Write("README.md", "nothing\n");
+        (int code, _, string error) = await Run($"--render {_folder.Path}");
+        Assert.Equal(ExitCode.BadFile, code);
+        Assert.Contains(Begin, error, StringComparison.Ordinal);
+
+        _folder.Write("README.md", $"{Begin}\n{End}\n");
+        _folder.Write("x.json", "{}");
+        (code, _, error) = await Run($"--render {_folder.Path}");
+        Assert.Equal(ExitCode.BadFile, code);
+        Assert.Contains("x.json is no result", error, StringComparison.Ordinal);
+        Assert.Equal($"{Begin}\n{End}\n", await File.ReadAllTextAsync(page, TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
+    public async Task The_tables_of_the_repository_are_those_of_its_files()
+    {
+        string results = Path.Combine(Fixtures.RepositoryRoot, "bench", "results");
+        foreach (string file in Directory.GetFiles(results))
+        {
+            File.Copy(file, _folder.File(Path.GetFileName(file)));
+        }
+
+        Assert.Equal(ExitCode.Done, (await Run($"--render {_folder.Path}")).Code);
+        CancellationToken cancellation = TestContext.Current.CancellationToken;
+        Assert.Equal(
+            await File.ReadAllTextAsync(Path.Combine(results, "README.md"), cancellation), await File.ReadAllTextAsync(_folder.File("README.md"), cancellation));
+    }
+
+    public void Dispose() => _folder.Dispose();
+
+    private static async Task<(int Code, string Output, string Error)> Run(string arguments)
+    {
+        using StringWriter output = new(), error = new();
+        string[] words = ["bench", .. arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries)];
+        int code = await CommandRunner.RunAsync(words, output, error, TestContext.Current.CancellationToken);
+        return (code, output.ToString(), error.ToString());
+    }
+}
