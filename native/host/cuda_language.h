@@ -13,5 +13,6 @@
 #include "language/math.h"
 #include "language/memory.h"
 #include "language/threads.h"
+#include "language/undefined.h"
 #include "language/vector_types.h"
 #include "language/warp.h"

@@ -115,6 +115,10 @@ std::vector<std::string> command_for(const TemporaryFolder& folder, const Option
 #if defined(__SANITIZE_ADDRESS__)
     command.push_back("-fsanitize=address,undefined");
     command.push_back("-fno-omit-frame-pointer");
+#else
+    command.push_back("-fsanitize=alignment,bounds");
+    command.push_back("-fno-sanitize-recover=all");
+    command.push_back("-DMAMBA_HOST_REPORTS_UNDEFINED");
 #endif
     command.insert(command.end(), options.arguments.begin(), options.arguments.end());
     command.push_back("-I" + folder.path().string());

@@ -16,6 +16,7 @@ MAMBA_HOST_EMBED(mamba_text_machine, "language/machine.h")
 MAMBA_HOST_EMBED(mamba_text_math, "language/math.h")
 MAMBA_HOST_EMBED(mamba_text_memory, "language/memory.h")
 MAMBA_HOST_EMBED(mamba_text_threads, "language/threads.h")
+MAMBA_HOST_EMBED(mamba_text_undefined, "language/undefined.h")
 MAMBA_HOST_EMBED(mamba_text_vector_types, "language/vector_types.h")
 MAMBA_HOST_EMBED(mamba_text_warp, "language/warp.h")
 
@@ -37,6 +38,7 @@ const std::vector<LanguageFile>& language_files()
         MAMBA_HOST_FILE("language/math.h", mamba_text_math),
         MAMBA_HOST_FILE("language/memory.h", mamba_text_memory),
         MAMBA_HOST_FILE("language/threads.h", mamba_text_threads),
+        MAMBA_HOST_FILE("language/undefined.h", mamba_text_undefined),
         MAMBA_HOST_FILE("language/vector_types.h", mamba_text_vector_types),
         MAMBA_HOST_FILE("language/warp.h", mamba_text_warp),
     };
