@@ -14,6 +14,7 @@ namespace mamba_host {
 namespace {
 
 constexpr std::size_t kPageBytes = 4096;
+constexpr std::size_t kFenceBytes = 64 * 1024;
 constexpr std::size_t kGuardBytes = 256;
 constexpr unsigned char kFresh = 0xff;
 
@@ -63,12 +64,12 @@ CUresult DeviceMemory::allocate(CUdeviceptr* address, std::size_t bytes)
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     std::size_t body = (kGuardBytes + bytes + kGuardBytes + kPageBytes - 1) / kPageBytes * kPageBytes;
-    std::size_t whole = body + 2 * kPageBytes;
+    std::size_t whole = body + 2 * kFenceBytes;
     void* region = mmap(nullptr, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (region == MAP_FAILED) {
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
-    auto* body_start = static_cast<std::byte*>(region) + kPageBytes;
+    auto* body_start = static_cast<std::byte*>(region) + kFenceBytes;
     if (mprotect(body_start, body, PROT_READ | PROT_WRITE) != 0) {
         munmap(region, whole);
         return CUDA_ERROR_OUT_OF_MEMORY;
@@ -121,7 +122,7 @@ std::optional<std::string> DeviceMemory::find_damage()
         std::byte* end = start + allocation.bytes;
         auto before = damage_in(start - kGuardBytes, start);
         // Only so far as a guard is certain to reach; what lies further is on the next page or one of these.
-        std::byte* limit = allocation.region + allocation.region_bytes - kPageBytes;
+        std::byte* limit = allocation.region + allocation.region_bytes - kFenceBytes;
         auto behind = damage_in(end, std::min(limit, end + 2 * kGuardBytes));
         if (before.first != nullptr) {
             fill_guard(before.first, before.second + 1);

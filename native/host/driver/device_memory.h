@@ -1,6 +1,6 @@
 // device_memory.h: what was allocated on the device, with guards around it.
 //
-//   [no access] [guard, 256 bytes] [the allocation] [guard, to the end of a page] [no access]
+//   [no access, 64 KB] [guard, 256 bytes] [the allocation] [guard, to the end of a page] [no access, 64 KB]
 //
 // The allocation starts at a multiple of 256, as the device's do. Fresh memory is all ones: NaN in every floating-point format.
 #pragma once

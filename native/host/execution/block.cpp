@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <cstdio>
+#include <utility>
 
 namespace mamba_host {
 namespace {
@@ -140,9 +141,10 @@ void Block::let_others_run()
     }
 }
 
-void Block::fail(int error, const std::string& report)
+// The stack is never unwound: what a caller holds is lost, so the report is moved out of its hands.
+void Block::fail(int error, std::string report)
 {
-    _failure = {error, report};
+    _failure = {error, std::move(report)};
     Context nobody;
     nobody.leave_for(_main);
 }

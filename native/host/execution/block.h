@@ -42,7 +42,7 @@ public:
     unsigned long long exchange(WarpOperation operation, unsigned int mask, unsigned long long value, int argument, int width);
     unsigned int active_mask() const;
     void let_others_run();
-    [[noreturn]] void fail(int error, const std::string& report);
+    [[noreturn]] void fail(int error, std::string report);
 
     // The thread that runs now, as "thread (3,0,0) of block (0,0,0)"; also for a handler of signals.
     std::string where() const;

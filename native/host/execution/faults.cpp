@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
+#include <utility>
 
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -23,8 +24,7 @@ thread_local Failure* found;
 
 [[noreturn]] void land()
 {
-    Failure failure = *found;
-    running->fail(failure.error, failure.report);
+    running->fail(found->error, std::move(found->report));
 }
 
 void* stack_pointer(ucontext_t* context)

@@ -101,6 +101,8 @@ std::vector<std::string> command_for(const TemporaryFolder& folder, const Option
         "-x", "c++", "-std=c++17", "-O1", "-fPIC", "-shared", "-nostartfiles", "-pipe",
         // Templates' static variables would else be shared between modules, and keep them from being unloaded.
         "-fno-gnu-unique", "-Wl,-Bsymbolic", "-Wl,-z,defs", "-Wl,--build-id=none",
+        // Large frames touch every page on their way, so that a full stack is met at the inaccessible one below it.
+        "-fstack-clash-protection",
         "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fno-asynchronous-unwind-tables",
         // As nvcc does unless told otherwise; and pointers of different types to the same bytes are what vector loads are.
         "-ffp-contract=fast", "-fno-strict-aliasing", "-fwrapv",

@@ -32,7 +32,8 @@ extern "C" __global__ void index_shared(int* x, int i)
 {
     __shared__ int held[32];
     held[i] = 1;
-    *x = held[i];
+    __syncthreads();
+    *x = held[31 - i];
 }
 
 extern "C" __global__ void write_dynamic(int bytes)
@@ -115,10 +116,10 @@ void test_wrong_addresses(const Program& program)
 #if !defined(__SANITIZE_ADDRESS__)
     // With sanitizers, their own library ends the process.
     expect_error(launch(program.kernel("read_vector"), {1, 1}, x.address + 4, y.address), CUDA_ERROR_MISALIGNED_ADDRESS,
-                 "test.cu(24): 'const struct float4' at address");
+                 "test.cu(20): 'const struct float4' at address");
     Buffer<int> place({0});
     expect_error(launch(program.kernel("index_shared"), {1, 1}, place.address, 32), CUDA_ERROR_ILLEGAL_ADDRESS,
-                 "test.cu(29): index 32 is outside of 'int [32]'");
+                 "test.cu(25): index 32 is outside of 'int [32]'");
     expect_error(launch(program.kernel("recurse"), {1, 1}, place.address), CUDA_ERROR_LAUNCH_FAILED, "more than 128 KB of local memory");
 #endif
 }
