@@ -28,6 +28,8 @@ CUresult run_checked(GridLaunch launch, const std::string& title)
     DeviceMemory::Snapshot before;
     if (twice) {
         before = memory.save();
+        // Blocks that happen to run side by side would hide that their order matters.
+        launch.in_turn = true;
     }
 
     launch.poison = kPoison[0];

@@ -35,8 +35,8 @@ Failure run_block(Worker& worker, const GridLaunch& launch, std::chrono::steady_
 Failure run_grid(const GridLaunch& launch)
 {
     unsigned long long blocks = static_cast<unsigned long long>(launch.grid.x) * launch.grid.y * launch.grid.z;
-    auto threads = static_cast<unsigned int>(
-        launch.is_cooperative ? blocks : std::min<unsigned long long>(blocks, Environment::get().worker_threads));
+    unsigned int workers = launch.in_turn ? 1 : Environment::get().worker_threads;
+    auto threads = static_cast<unsigned int>(launch.is_cooperative ? blocks : std::min<unsigned long long>(blocks, workers));
     auto deadline = std::chrono::steady_clock::now() + Environment::get().launch_limit;
 
     std::atomic<unsigned long long> taken = 0;

@@ -14,6 +14,7 @@ struct GridLaunch {
     unsigned int dynamic_bytes;
     bool is_cooperative;  // all blocks at once, so that they can wait for each other
     StaticShared static_shared;
+    bool in_turn = false;  // one block after the other
     Order order = Order::forward;
     unsigned char poison = 0xff;
 };
