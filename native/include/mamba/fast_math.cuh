@@ -15,6 +15,7 @@
 //   sigmoid_fast          1      2^-12 absolute (so nothing of the result is right below x = -8)
 //   silu_fast             1      2^-12 |x|
 //   softplus              1      6 units
+//   softplus_16           1      2^-16 of the result for |x| up to 80, for outputs of 16 bits
 #pragma once
 
 namespace mamba {
@@ -122,6 +123,25 @@ __device__ __forceinline__ float softplus(float x)
     p = fmaf(p, t, -0.499999315f);
     p = fmaf(p, t, 1.0f);
     return fmaf(p, t, fmaxf(x, 0.0f));
+}
+
+// The same with a polynomial of degree 5 (2^-16.8), and without the rounding of |x| log2(e) put right.
+__device__ __forceinline__ float softplus_16(float x)
+{
+    float t = exp2_approx(-kLog2E * fabsf(x));
+    float p = fmaf(-0.0238691512f, t, 0.101222284f);
+    p = fmaf(p, t, -0.21004869f);
+    p = fmaf(p, t, 0.325206667f);
+    p = fmaf(p, t, -0.499361366f);
+    p = fmaf(p, t, 0.999991596f);
+    return fmaf(p, t, fmaxf(x, 0.0f));
+}
+
+// softplus as accurate as an output of type T can show.
+template <typename T>
+__device__ __forceinline__ float softplus_for(float x)
+{
+    return sizeof(T) == sizeof(float) ? softplus(x) : softplus_16(x);
 }
 
 // silu as accurate as an output of type T can show.

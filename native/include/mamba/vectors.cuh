@@ -214,6 +214,23 @@ __device__ __forceinline__ void load_row(const T* from, int count, float (&to)[N
     }
 }
 
+// The same for loads that stay in flight. The first `count` elements, where rows are aligned all or none; the others are zero.
+template <bool kAligned, typename T, int N>
+__device__ __forceinline__ void load_row(const T* from, int count, Stored<T, N>& to)
+{
+    if constexpr (kAligned) {
+        if (count > 0) {
+            load(from, to);
+        } else {
+            to = {};
+        }
+    } else {
+        float elements[N];
+        load_elements(from, count, elements);
+        narrow(elements, to);
+    }
+}
+
 template <bool kAligned, typename T, int N>
 __device__ __forceinline__ void store_row(T* to, int count, const float (&from)[N])
 {
