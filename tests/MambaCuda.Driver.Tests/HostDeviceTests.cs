@@ -52,6 +52,14 @@ public class HostDeviceTests
     [Fact]
     public Task A_compile_error_names_file_and_line() => Run(CompileWrongly);
 
+    [Fact]
+    public async Task A_process_without_a_GPU_takes_it_when_told_to()
+    {
+        Assert.SkipWhen(HostDevice.Folder is null, HostDevice.Problem ?? "");
+        Assert.SkipWhen(CudaDriver.IsAvailable, "This machine has a GPU.");
+        await ChildProcess.Run(TakeIt, new Dictionary<string, string?> { [HostDevice.PathVariable] = null });
+    }
+
     [Theory]
     [InlineData("7.5", 65536)]
     [InlineData("8.0", 166912)]
@@ -77,6 +85,13 @@ public class HostDeviceTests
     {
         compiled = new KernelCompiler().Compile(Program, context.Device.ComputeCapability);
         return context.LoadModule(compiled.Image.Span);
+    }
+
+    private static void TakeIt()
+    {
+        HostDevice.UseWhereThereIsNoGpu();
+        Assert.Equal("MambaCuda host device", CudaDevice.Get(0).Name);
+        Assert.StartsWith(HostDevice.Folder!, RuntimeCompiler.Search.Path!, StringComparison.Ordinal);
     }
 
     private static void Compute()

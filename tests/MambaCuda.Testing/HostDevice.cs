@@ -27,7 +27,8 @@ public static class HostDevice
     /// <summary>
     /// Makes the host device the CUDA device of this process, where it has no real one and was not told which to take. Must run before
     /// anything of MambaCuda.Driver: call it from a module initializer of the test project. Compiled kernels are kept beside the device, so
-    /// that those of another state of it are never taken.
+    /// that those of another state of it are never taken. MAMBACUDA_HOST_... variables must stand in the environment that the process is
+    /// started with.
     /// </summary>
     public static void UseWhereThereIsNoGpu()
     {

@@ -33,8 +33,6 @@ LaunchAttributes attributes_of(const CUlaunchConfig& configuration)
     return result;
 }
 
-unsigned int max_threads(const Kernel& kernel) { return kernel.max_threads == 0 ? kMaxBlockThreads : kernel.max_threads; }
-
 CUresult check(const CUlaunchConfig& c, const Function& function, const LaunchAttributes& attributes)
 {
     unsigned long long threads = static_cast<unsigned long long>(c.blockDimX) * c.blockDimY * c.blockDimZ;
@@ -44,9 +42,6 @@ CUresult check(const CUlaunchConfig& c, const Function& function, const LaunchAt
     }
     if (threads > kMaxBlockThreads) {
         return CUDA_ERROR_INVALID_VALUE;
-    }
-    if (threads > max_threads(*function.kernel)) {
-        return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
     }
     if (c.sharedMemBytes > function.max_dynamic_bytes) {
         return CUDA_ERROR_INVALID_VALUE;
@@ -134,7 +129,7 @@ CUresult cuFuncGetAttribute(int* value, int attribute, CUfunction function)
 {
     switch (attribute) {
     case 0:  // MAX_THREADS_PER_BLOCK
-        *value = static_cast<int>(max_threads(*function->kernel));
+        *value = kMaxBlockThreads;
         return CUDA_SUCCESS;
     case 1:  // SHARED_SIZE_BYTES
         *value = static_cast<int>(function->static_bytes);
@@ -213,7 +208,7 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction fun
 CUresult cuOccupancyMaxPotentialBlockSize(int* grid, int* block, CUfunction function, std::size_t (*dynamic_bytes_of)(int),
                                           std::size_t dynamic_bytes, int limit)
 {
-    unsigned int most = max_threads(*function->kernel);
+    unsigned int most = kMaxBlockThreads;
     if (limit > 0) {
         most = std::min(most, static_cast<unsigned int>(limit));
     }

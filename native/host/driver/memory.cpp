@@ -42,16 +42,17 @@ CUresult allocate_from(MemoryPool& pool, CUdeviceptr* address, std::size_t bytes
     return result;
 }
 
+// Behind what other threads of the host have running, as on a device: it may be using the memory.
 CUresult release(CUdeviceptr address)
 {
-    {
-        std::lock_guard lock(pool_gate);
-        if (auto found = pooled.find(address); found != pooled.end()) {
-            found->second.first->used -= found->second.second;
-            pooled.erase(found);
-        }
-    }
-    return DeviceMemory::get().free(address);
+    return submit(nullptr, {Work::Kind::fill, nullptr, [address] {
+                                std::lock_guard lock(pool_gate);
+                                if (auto found = pooled.find(address); found != pooled.end()) {
+                                    found->second.first->used -= found->second.second;
+                                    pooled.erase(found);
+                                }
+                                return DeviceMemory::get().free(address);
+                            }});
 }
 
 template <typename T>

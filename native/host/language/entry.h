@@ -15,7 +15,7 @@ template <auto kAddress>
 struct Entry {
     static Kernel describe(const char* expression)
     {
-        return {expression, reinterpret_cast<void (*)()>(kAddress), nullptr, nullptr, 0, 0};
+        return {expression, reinterpret_cast<void (*)()>(kAddress), nullptr, nullptr, 0};
     }
 };
 
@@ -33,7 +33,7 @@ struct Entry<kFunction> {
 
     static Kernel describe(const char* expression)
     {
-        return {expression, reinterpret_cast<void (*)()>(kFunction), &invoke, parameters, sizeof...(Parameters), 0};
+        return {expression, reinterpret_cast<void (*)()>(kFunction), &invoke, parameters, sizeof...(Parameters)};
     }
 };
 

@@ -8,7 +8,7 @@
 
 namespace mamba_host {
 
-constexpr unsigned int kInterfaceVersion = 3;
+constexpr unsigned int kInterfaceVersion = 1;
 
 // Every device thread has a stack of this size at a multiple of this size, and its ThreadState at the upper end of it.
 #if defined(__SANITIZE_ADDRESS__)
@@ -87,7 +87,6 @@ struct Kernel {
     void (*invoke)(void* const* arguments);       // one thread
     const Parameter* parameters;
     unsigned int parameter_count;
-    unsigned int max_threads;                     // of __launch_bounds__; 0 where there are none
 };
 
 struct Module {

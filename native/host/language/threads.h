@@ -24,6 +24,17 @@ inline T* dynamic_shared()
     return static_cast<T*>(this_thread().dynamic_shared);
 }
 
+// What follows the first argument of __launch_bounds__ is a wish of speed.
+template <typename... Wishes>
+inline void test_launch_bounds(unsigned int most_threads, Wishes...)
+{
+    const ThreadState& thread = this_thread();
+    unsigned int threads = thread.block_dimensions.x * thread.block_dimensions.y * thread.block_dimensions.z;
+    if (thread.rank == 0 && threads > most_threads) {
+        mamba_host_runtime->fail(701, "the block is larger than the kernel's __launch_bounds__");
+    }
+}
+
 // Called where a thread may be spinning: on a machine of fibers, what it waits for never happens unless it steps aside.
 inline void note_attempt()
 {
@@ -47,6 +58,13 @@ inline unsigned long long __globaltimer() { return static_cast<unsigned long lon
     mamba_host_runtime->fail(719, "__trap()");
     __builtin_unreachable();
 }
+
+using size_t = decltype(sizeof(0));
+
+extern "C" void* memcpy(void* destination, const void* source, size_t bytes) noexcept;
+extern "C" void* memset(void* destination, int value, size_t bytes) noexcept;
+
+#define __builtin_assume(condition) (static_cast<void>(0))
 
 extern "C" int printf(const char* format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -58,7 +58,7 @@ std::string quoted(const std::string& text)
     return result + "\"";
 }
 
-std::string numbered(const std::string& name, const std::string& text) { return "#line 1 " + quoted(name) + "\n" + with_dynamic_shared(text); }
+std::string numbered(const std::string& name, const std::string& text) { return "#line 1 " + quoted(name) + "\n" + with_launch_bounds_tested(with_dynamic_shared(text)); }
 
 // Plain kernels first, each once; an expression that names one again adds nothing.
 std::vector<std::string> entries_of(const Source& source)

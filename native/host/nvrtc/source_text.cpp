@@ -174,6 +174,29 @@ std::string with_dynamic_shared(const std::string& source)
     return result + source.substr(copied);
 }
 
+std::string with_launch_bounds_tested(const std::string& source)
+{
+    std::string code = code_of(source);
+    std::string result;
+    std::size_t copied = 0;
+    for (std::size_t at = 0; (at = find_word(code, "__launch_bounds__", at)) != std::string::npos; ++at) {
+        std::size_t open = skip_space(code, at + std::strlen("__launch_bounds__"));
+        if (open >= code.size() || code[open] != '(') {
+            continue;
+        }
+        std::size_t behind = skip_parentheses(code, open);
+        std::size_t body = code.find_first_of("{;", behind);
+        if (body != std::string::npos && code[body] == '{') {
+            std::string arguments = trimmed(source.substr(open, behind - open));
+            std::replace(arguments.begin(), arguments.end(), '\n', ' ');
+            result += source.substr(copied, body + 1 - copied) + " ::mamba_host::test_launch_bounds" + arguments + ";";
+            copied = body + 1;
+        }
+        at = behind;
+    }
+    return result + source.substr(copied);
+}
+
 std::vector<std::string> plain_kernels(const std::string& source)
 {
     std::string code = code_of(source);

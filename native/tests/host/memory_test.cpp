@@ -63,6 +63,8 @@ __global__ void declare(char* x)
     *x = held[threadIdx.x];
 }
 
+extern "C" __global__ void __launch_bounds__(2 * 32, 1) bounded(int* x) { if (threadIdx.x == 0) *x = 1; }
+
 extern "C" __device__ int counter = 3;
 namespace space { __constant__ float table[4] = {1, 2, 3, 4}; }
 extern "C" __global__ void use_globals(float* x) { *x = space::table[counter]; }
@@ -160,6 +162,9 @@ void test_launch_limits(const Program& program)
     Buffer<int> x({5});
     require(launch(check, {1, 1024}, x.address), "1024 threads");
     expect(launch(check, {1, 1025}, x.address) == CUDA_ERROR_INVALID_VALUE, "1025 threads");
+    require(launch(program.kernel("bounded"), {1, 64}, x.address), "as many threads as __launch_bounds__ allows");
+    expect_error(launch(program.kernel("bounded"), {1, 96}, x.address), CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, "bounded: ");
+    require(cuMemsetD32Async(x.address, 5, 1, nullptr), "cuMemsetD32Async");
     CUlaunchConfig tall{1, 65536, 1, 1, 1, 1, 0, nullptr, nullptr, 0};
     void* arguments[] = {&x.address};
     expect(cuLaunchKernelEx(&tall, check, arguments, nullptr) == CUDA_ERROR_INVALID_VALUE, "65536 blocks along y");
