@@ -32,7 +32,10 @@ public class HostDeviceTests
 
     private static KernelProgram Program { get; } = new("tests.cu", Source)
     {
-        Headers = new Dictionary<string, string> { ["scale.cuh"] = "template <typename T> __device__ T scaled(T x) { return x * T(3); }\n" },
+        Headers = new Dictionary<string, string>
+        {
+            ["scale.cuh"] = "template <typename T> __device__ T scaled(T x) { return x * T(3); }\n",
+        },
         NameExpressions = ["scaled_sum<float, 64>"],
         Options = ["--std=c++17"],
     };

@@ -21,7 +21,7 @@ public static class HostDevice
     /// <summary>The folder with libcuda.so.1 and libnvrtc.so.13, for <see cref="PathVariable"/>; null where they cannot be built.</summary>
     public static string? Folder => Built.Value.Folder;
 
-    /// <summary>Why they cannot be built; null where they are. Meant for Assert.SkipWhen(HostDevice.Folder is null, HostDevice.Problem!).</summary>
+    /// <summary>Why they cannot be built, for a test that is skipped then; null where they are.</summary>
     public static string? Problem => Built.Value.Problem;
 
     /// <summary>

@@ -106,8 +106,9 @@ extern "C" {
 CUresult cuLaunchKernelEx(const CUlaunchConfig* configuration, CUfunction function, void** parameters, void** extra)
 {
     LaunchAttributes attributes = attributes_of(*configuration);
-    if (CUresult refused = extra != nullptr ? CUDA_ERROR_NOT_SUPPORTED : check(*configuration, *function, attributes); refused != CUDA_SUCCESS) {
-        return refused;
+    CUresult answer = extra != nullptr ? CUDA_ERROR_NOT_SUPPORTED : check(*configuration, *function, attributes);
+    if (answer != CUDA_SUCCESS) {
+        return answer;
     }
     const CUlaunchConfig& c = *configuration;
     GridLaunch launch{function->kernel,

@@ -130,7 +130,7 @@ void Block::let_others_run()
 {
     this_thread().attempts = 0;
     if (++_yields % 1024 == 0 && std::chrono::steady_clock::now() > _launch.deadline) {
-        fail(kLaunchTimeout, "The launch takes too long; a thread may be waiting for something that never happens. " + where() + " waited last.");
+        fail(kLaunchTimeout, where() + " has waited too long; what it waits for may never happen.");
     }
     unsigned int next;
     if (find_after(_current, next)) {
@@ -167,7 +167,8 @@ int Block::barrier(BarrierKind kind, unsigned int id, unsigned int threads, int 
         fail(kLaunchFailed, where() + " comes to barrier " + std::to_string(id) + " of " + std::to_string(expected)
                                 + " threads, where others wait for " + std::to_string(barrier.expected) + ".");
     } else if (barrier.kind != kind && barrier.kind != BarrierKind::arrive && kind != BarrierKind::arrive) {
-        fail(kLaunchFailed, where() + " comes to barrier " + std::to_string(id) + " by another kind of __syncthreads than those that wait there.");
+        fail(kLaunchFailed, where() + " comes to barrier " + std::to_string(id)
+                                + " by another kind of __syncthreads than those that wait there.");
     }
     if (kind != BarrierKind::arrive) {
         barrier.kind = kind;
@@ -327,8 +328,9 @@ std::string Block::stuck_report() const
         while (to < _thread_count && state_of(to) == state) {
             ++to;
         }
-        report += to == from + 1 ? "\n  thread " + std::to_string(from) + ": " : "\n  threads " + std::to_string(from) + " to " + std::to_string(to - 1) + ": ";
-        report += state;
+        std::string first = std::to_string(from);
+        report += to == from + 1 ? "\n  thread " + first : "\n  threads " + first + " to " + std::to_string(to - 1);
+        report += ": " + state;
         from = to;
     }
     return report;

@@ -83,6 +83,11 @@ inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b)
     return static_cast<unsigned long long>((static_cast<unsigned __int128>(a) * b) >> 64);
 }
 
-inline int __mul24(int a, int b) { return static_cast<int>(static_cast<unsigned int>((a << 8) >> 8) * static_cast<unsigned int>((b << 8) >> 8)); }
+// The lower 24 bits of each, with their sign.
+inline int __mul24(int a, int b)
+{
+    long long product = static_cast<long long>((a << 8) >> 8) * ((b << 8) >> 8);
+    return static_cast<int>(product);
+}
 
 inline unsigned int __umul24(unsigned int a, unsigned int b) { return (a & 0xffffffu) * (b & 0xffffffu); }

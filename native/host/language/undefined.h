@@ -39,11 +39,12 @@ struct OutOfBounds {
 
 extern "C" {
 
-[[noreturn]] inline __attribute__((used, cold)) void __ubsan_handle_type_mismatch_v1_abort(mamba_host::TypeMismatch* data, unsigned long address)
+[[noreturn]] inline __attribute__((used, cold)) void __ubsan_handle_type_mismatch_v1_abort(
+    mamba_host::TypeMismatch* data, unsigned long address)
 {
     char text[512];
-    __builtin_snprintf(text, sizeof text, "%s(%u): %s at address 0x%lx, which is no multiple of %u", data->location.file, data->location.line,
-                       data->type->name, address, 1u << data->log2_alignment);
+    __builtin_snprintf(text, sizeof text, "%s(%u): %s at address 0x%lx, which is no multiple of %u", data->location.file,
+                       data->location.line, data->type->name, address, 1u << data->log2_alignment);
     mamba_host_runtime->fail(716, text);
     __builtin_unreachable();
 }

@@ -58,7 +58,10 @@ std::string quoted(const std::string& text)
     return result + "\"";
 }
 
-std::string numbered(const std::string& name, const std::string& text) { return "#line 1 " + quoted(name) + "\n" + with_launch_bounds_tested(with_dynamic_shared(text)); }
+std::string numbered(const std::string& name, const std::string& text)
+{
+    return "#line 1 " + quoted(name) + "\n" + with_launch_bounds_tested(with_dynamic_shared(text));
+}
 
 // Plain kernels first, each once; an expression that names one again adds nothing.
 std::vector<std::string> entries_of(const Source& source)
@@ -83,7 +86,8 @@ std::string unit_of(const Source& source, const Options& options)
     std::vector<std::string> entries = entries_of(source);
     for (const std::string& entry : entries) {
         std::string address = entry[0] == '&' ? entry : "&" + entry;
-        table += "#line 1 " + quoted("name expression " + entry) + "\n    ::mamba_host::Entry<(" + address + ")>::describe(" + quoted(entry) + "),\n";
+        table += "#line 1 " + quoted("name expression " + entry) + "\n";
+        table += "    ::mamba_host::Entry<(" + address + ")>::describe(" + quoted(entry) + "),\n";
     }
     unit += "#line 1 \"entries\"\nstatic const ::mamba_host::Kernel mamba_host_kernels[] = {\n" + table + "    {}};\n";
     unit += "extern \"C\" { extern const ::mamba_host::Module mamba_host_module; const ::mamba_host::Module mamba_host_module = {"

@@ -86,14 +86,13 @@ std::vector<int> counted(int count)
 
 void test_blocks_of_all_sizes(const Program& program)
 {
-    for (int threads : {1, 2, 31, 32, 33, 64, 100, 1000, 1024}) {
-        std::vector<int> values = counted(threads);
+    for (unsigned int threads : {1u, 2u, 31u, 32u, 33u, 64u, 100u, 1000u, 1024u}) {
+        std::vector<int> values = counted(static_cast<int>(threads));
         std::vector<int> reversed(values.rbegin(), values.rend());
         Buffer<int> x(values);
-        require(launch(program.kernel("reverse"), {1, static_cast<unsigned int>(threads)}, x.address), "reverse");
+        require(launch(program.kernel("reverse"), {1, threads}, x.address), "reverse");
         expect(x.read() == reversed, "three times reversed, " + std::to_string(threads) + " threads");
-        require(launch(program.kernel("reverse_dynamic"), {1, static_cast<unsigned int>(threads), static_cast<unsigned int>(4 * threads)}, x.address),
-                "reverse_dynamic");
+        require(launch(program.kernel("reverse_dynamic"), {1, threads, 4 * threads}, x.address), "reverse_dynamic");
         expect(x.read() == values, "reversed again through dynamic memory, " + std::to_string(threads) + " threads");
     }
 }

@@ -62,9 +62,11 @@ void test_language()
     Buffer<float> f(std::vector<float>(5));
     Buffer<unsigned int> u(std::vector<unsigned int>(12));
     require(launch(program.kernel("functions"), {1, 1}, f.address, u.address), "functions");
-    expect(f.read() == std::vector<float>({8 + 1 + 3 + 0 + 2 + 2 + 0.25f, 0x1p-11f + 0x1p-24f, 1 + 0 + 2 + 1 + 0, 1.5f + 3 + 1, 10}), "floats");
-    expect(u.read() == std::vector<unsigned int>({2 + 4, 0x77225500u, 0x18u, 0x18000000u, 8 + 31 + 4 + 32, 0x80000000u, 3 - 6u, 1616, 1617, 905, 905, 2}),
-           "integers");
+    std::vector<float> floats = {8 + 1 + 3 + 0 + 2 + 2 + 0.25f, 0x1p-11f + 0x1p-24f, 1 + 0 + 2 + 1 + 0, 1.5f + 3 + 1, 10};
+    std::vector<unsigned int> integers = {2 + 4,       0x77225500u, 0x18u, 0x18000000u, 8 + 31 + 4 + 32, 0x80000000u,
+                                          3 - 6u,      1616,        1617,  905,         905,             2};
+    expect(f.read() == floats, "floats");
+    expect(u.read() == integers, "integers");
     require(launch(program.kernel("in_block"), {1, 1}, f.address), "a kernel of an extern \"C\" block");
     expect(program.lowered_names[0] == "_ZN5mamba5scaleIfLi3EEEv6Params", "lowered name, got " + program.lowered_names[0]);
 
@@ -80,7 +82,8 @@ void test_language()
     std::size_t bytes;
     require(cuFuncGetParamInfo(program.kernel(program.lowered_names[0]), 0, &offset, &bytes), "cuFuncGetParamInfo");
     expect(offset == 0 && bytes == 24, "parameters of a kernel");
-    expect(cuFuncGetParamInfo(program.kernel(program.lowered_names[0]), 1, &offset, &bytes) == CUDA_ERROR_INVALID_VALUE, "one parameter only");
+    CUresult second = cuFuncGetParamInfo(program.kernel(program.lowered_names[0]), 1, &offset, &bytes);
+    expect(second == CUDA_ERROR_INVALID_VALUE, "one parameter only");
 }
 
 void expect_log(const Program& program, int result, const std::string& part)
@@ -93,7 +96,8 @@ void test_messages()
 {
     constexpr int kInvalidOption = 5;
     constexpr int kCompilation = 6;
-    expect_log(Program("\nextern \"C\" __global__ void f() { undeclared(); }\n"), kCompilation, "test.cu(2): error: 'undeclared' was not declared");
+    expect_log(Program("\nextern \"C\" __global__ void f() { undeclared(); }\n"), kCompilation,
+               "test.cu(2): error: 'undeclared' was not declared");
     expect_log(Program("#include \"absent.cuh\"\n"), kCompilation, "test.cu(1): catastrophic error: absent.cuh");
     expect_log(Program("__device__ void g();\nextern \"C\" __global__ void f() { g(); }\n"), kCompilation, "undefined reference to `g()'");
     expect_log(Program("", {"absent<float>"}), kCompilation, "name expression absent<float>(1): error: ");

@@ -57,7 +57,8 @@ void test_replay_and_update(CUfunction add)
     require(cuGraphExecUpdate_v2(instance, second, &result), "cuGraphExecUpdate_v2");
     require(cuGraphLaunch(instance, stream), "cuGraphLaunch");
     expect(x.read()[0] == 64, "(1 * 2 + 20) * 2 + 20");
-    expect(cuGraphExecUpdate_v2(instance, other, &result) == CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE && result.outcome == 3, "another kind of node");
+    expect(cuGraphExecUpdate_v2(instance, other, &result) == CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE, "another kind of node");
+    expect(result.outcome == 3, "the reason why it is not updated");
     require(cuGraphDestroy(second), "cuGraphDestroy");
     require(cuGraphDestroy(other), "cuGraphDestroy");
     require(cuGraphExecDestroy(instance), "cuGraphExecDestroy");
@@ -81,7 +82,8 @@ void test_two_streams(CUfunction add)
             require(cuEventRecord(event, two), "cuEventRecord");
             require(cuStreamWaitEvent(one, event, 0), "cuStreamWaitEvent");
         }
-        expect(cuStreamEndCapture(one, &graph) == (joins ? CUDA_SUCCESS : CUDA_ERROR_STREAM_CAPTURE_UNJOINED), "another stream, joined or not");
+        CUresult wanted = joins ? CUDA_SUCCESS : CUDA_ERROR_STREAM_CAPTURE_UNJOINED;
+        expect(cuStreamEndCapture(one, &graph) == wanted, "another stream, joined or not");
         if (joins) {
             require(cuGraphDestroy(graph), "cuGraphDestroy");
         }

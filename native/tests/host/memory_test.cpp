@@ -107,10 +107,12 @@ void test_wrong_addresses(const Program& program)
     Buffer<char> x(std::vector<char>(1000));
     CUfunction write_at = program.kernel("write_at");
     require(launch(write_at, {1, 1}, x.address, 999ll), "the last byte");
-    expect_error(launch(write_at, {1, 1}, x.address, 1000ll), CUDA_ERROR_ILLEGAL_ADDRESS, "write_at: It writes outside its buffers: bytes 0 to 0 behind");
+    expect_error(launch(write_at, {1, 1}, x.address, 1000ll), CUDA_ERROR_ILLEGAL_ADDRESS, 
+                 "write_at: It writes outside its buffers: bytes 0 to 0 behind");
     expect_error(launch(write_at, {1, 1}, x.address, -2ll), CUDA_ERROR_ILLEGAL_ADDRESS, "bytes 2 to 2 before");
     expect_error(launch(write_at, {1, 1}, x.address, 9000ll), CUDA_ERROR_ILLEGAL_ADDRESS, "touches address");
-    expect_error(launch(write_at, {1, 1}, CUdeviceptr{0}, 16ll), CUDA_ERROR_ILLEGAL_ADDRESS, "touches address 0x10, which is in no allocation");
+    expect_error(launch(write_at, {1, 1}, CUdeviceptr{0}, 16ll), CUDA_ERROR_ILLEGAL_ADDRESS,
+                 "touches address 0x10, which is in no allocation");
     require(launch(write_at, {1, 1}, x.address, 999ll), "still works");
 
     Buffer<float> y(std::vector<float>(4));
@@ -153,7 +155,7 @@ void test_other_failures(const Program& program)
 #endif
     expect_error(launch(program.kernel("check"), {1, 1}, x.address), CUDA_ERROR_ASSERT, "assertion `*x == 5` failed");
     Buffer<int> never({0});
-    expect_error(launch(program.kernel("spin"), {1, 64}, never.address), CUDA_ERROR_LAUNCH_TIMEOUT, "takes too long");
+    expect_error(launch(program.kernel("spin"), {1, 64}, never.address), CUDA_ERROR_LAUNCH_TIMEOUT, "has waited too long");
 }
 
 void test_launch_limits(const Program& program)
