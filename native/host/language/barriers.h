@@ -15,7 +15,7 @@ inline int __syncthreads_and(int predicate) { return mamba_host_runtime->barrier
 inline int __syncthreads_or(int predicate) { return mamba_host_runtime->barrier(mamba_host::BarrierKind::any_true, 0, 0, predicate); }
 
 // What bar.sync and bar.arrive do on the device: device code has an #if defined(__CUDA_ARCH__) with the PTX and calls these otherwise.
-inline void __mamba_barrier(int id, int threads)
+inline void __mamba_barrier_sync(int id, int threads)
 {
     mamba_host_runtime->barrier(mamba_host::BarrierKind::wait, static_cast<unsigned int>(id), static_cast<unsigned int>(threads), 0);
 }

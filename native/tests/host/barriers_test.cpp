@@ -43,11 +43,11 @@ extern "C" __global__ void hand_over(int* x)
     __shared__ int value;
     for (int round = 0; round < 4; ++round) {
         if (threadIdx.x < 32) {
-            if (round > 0) __mamba_barrier(2, blockDim.x);
+            if (round > 0) __mamba_barrier_sync(2, blockDim.x);
             if (threadIdx.x == 0) value = round + 1;
             __mamba_barrier_arrive(1, blockDim.x);
         } else {
-            __mamba_barrier(1, blockDim.x);
+            __mamba_barrier_sync(1, blockDim.x);
             x[threadIdx.x] += value;
             if (round < 3) __mamba_barrier_arrive(2, blockDim.x);
         }
@@ -58,11 +58,11 @@ extern "C" __global__ void half_wait() { if (threadIdx.x < blockDim.x / 2) __syn
 
 extern "C" __global__ void wait_apart()
 {
-    if (threadIdx.x < 32) __mamba_barrier(1, 64);
-    else __mamba_barrier(2, 64);
+    if (threadIdx.x < 32) __mamba_barrier_sync(1, 64);
+    else __mamba_barrier_sync(2, 64);
 }
 
-extern "C" __global__ void disagree() { __mamba_barrier(1, threadIdx.x < 32 ? 64 : 96); }
+extern "C" __global__ void disagree() { __mamba_barrier_sync(1, threadIdx.x < 32 ? 64 : 96); }
 
 extern "C" __global__ void meet(int* arrived, int* seen)
 {
