@@ -17,181 +17,219 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
     where TVector : struct
     where TStored : struct, IStoredFloat
 {
+    /// <summary>The height of the tallest tile.</summary>
+    private const int TileRows = 6;
+
+    /// <summary>From how many rows of x on the weight is widened apart: below, that costs more than it saves.</summary>
+    private const int ManyRows = 12;
+
+    /// <summary>The longest sum for which it is: four widened rows lie on the stack, and 256 KB are enough there.</summary>
+    private const int LongestPanel = 16 << 10;
+
     /// <summary>
-    /// y[m, o] = bias[o] + x[m] . w[o] for all m and o. Rows of x outermost: a tile of them stays in the first-level cache while the
-    /// weight's rows pass from the second-level cache, or once from memory when there are few rows of x.
+    /// y[m, o] = bias[o] + x[m] . w[o] for all m and o. With few rows of x the weight passes once from memory. With many, four of its rows
+    /// are widened to float32 in the first-level cache, so that the multiplications do not share their ports with conversions, and all
+    /// rows of x, which should fit the second-level cache, pass them by.
     /// </summary>
     public static void Run(
         float* x, long xStride, int rows, byte* weight, long weightStride, int outputs, int inputs, float* bias, float* y, long yStride)
     {
-        int row = 0;
-        if (TWidth.Count == 16)
+        if (rows < ManyRows || inputs > LongestPanel)
         {
-            for (; row <= rows - 6; row += 6)
-            {
-                Six(x + (row * xStride), xStride, weight, weightStride, outputs, inputs, bias, y + (row * yStride), yStride);
-            }
+            Tiles(x, xStride, rows, weight, weightStride, outputs, inputs, bias, y, yStride);
         }
-
-        for (; row <= rows - 3; row += 3)
+        else
         {
-            Three(x + (row * xStride), xStride, weight, weightStride, outputs, inputs, bias, y + (row * yStride), yStride);
+            Panels(x, xStride, rows, weight, weightStride, outputs, inputs, bias, y, yStride);
+        }
+    }
+
+    [SkipLocalsInit]
+    private static void Panels(
+        float* x, long xStride, int rows, byte* weight, long weightStride, int outputs, int inputs, float* bias, float* y, long yStride)
+    {
+        const int Line = 64 / sizeof(float);
+
+        // An odd number of cache lines a row: rows of a power of two would all meet in the same sets of the cache.
+        int stride = (((inputs + Line - 1) / Line) | 1) * Line;
+        float* memory = stackalloc float[(4 * stride) + Line];
+        float* panel = (float*)(((nuint)memory + 63) & ~(nuint)63);
+        for (int output = 0; output < outputs; output += 4)
+        {
+            int count = Math.Min(4, outputs - output);
+            for (int i = 0; i < count; i++)
+            {
+                StoredFloats.Widen<TStored>(weight + ((output + i) * weightStride), panel + ((long)i * stride), inputs);
+            }
+
+            DotProducts<TWidth, TVector, StoredFloat32>.Tiles(
+                x, xStride, rows, (byte*)panel, stride * sizeof(float), count, inputs, bias == null ? null : bias + output, y + output, yStride);
+        }
+    }
+
+    /// <summary>Rows of x outermost: a tile of them stays in the first-level cache while the weight's rows pass.</summary>
+    [SkipLocalsInit]
+    private static void Tiles(
+        float* x, long xStride, int rows, byte* weight, long weightStride, int outputs, int inputs, float* bias, float* y, long yStride)
+    {
+        int whole = inputs - (inputs % TWidth.Count);
+        int fours = outputs - (outputs % 4);
+        float* sums = stackalloc float[4 * TileRows * TWidth.Count];
+        int row = 0;
+        while (row <= rows - 3)
+        {
+            int height = TWidth.Count == 16 && row <= rows - TileRows ? TileRows : 3;
+            for (int output = 0; output < fours; output += 4)
+            {
+                byte* w = weight + (output * weightStride);
+                if (height == TileRows)
+                {
+                    Six(x, xStride, w, weightStride, whole, sums);
+                }
+                else
+                {
+                    Three(x, xStride, w, weightStride, whole, sums);
+                }
+
+                Finish(height, sums, x, xStride, w, weightStride, whole, inputs, bias == null ? null : bias + output, y + output, yStride);
+            }
+
+            for (int i = 0; i < height && fours < outputs; i++)
+            {
+                Rest(x + (i * xStride), weight, weightStride, fours, outputs, inputs, bias, y + (i * yStride));
+            }
+
+            row += height;
+            x += height * xStride;
+            y += height * yStride;
         }
 
         for (; row < rows; row++)
         {
-            One(x + (row * xStride), weight, weightStride, outputs, inputs, bias, y + (row * yStride));
+            One(x, weight, weightStride, outputs, inputs, bias, y);
+            x += xStride;
+            y += yStride;
         }
     }
 
-    [SkipLocalsInit]
-    private static void Six(
-        float* x, long xStride, byte* weight, long weightStride, int outputs, int inputs, float* bias, float* y, long yStride)
+    /// <summary>The sums of a tile of six rows of x by four of the weight, a vector each, row by row.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void Six(float* x, long xStride, byte* weight, long weightStride, int whole, float* sums)
     {
         float* x0 = x, x1 = x0 + xStride, x2 = x1 + xStride, x3 = x2 + xStride, x4 = x3 + xStride, x5 = x4 + xStride;
-        int whole = inputs - (inputs % TWidth.Count);
-        int output = 0;
-        float* sums = stackalloc float[24 * TWidth.Count];
-        for (; output <= outputs - 4; output += 4)
+        byte* w0 = weight, w1 = w0 + weightStride, w2 = w1 + weightStride, w3 = w2 + weightStride;
+        TVector a00 = TWidth.Zero, a01 = TWidth.Zero, a02 = TWidth.Zero, a03 = TWidth.Zero;
+        TVector a10 = TWidth.Zero, a11 = TWidth.Zero, a12 = TWidth.Zero, a13 = TWidth.Zero;
+        TVector a20 = TWidth.Zero, a21 = TWidth.Zero, a22 = TWidth.Zero, a23 = TWidth.Zero;
+        TVector a30 = TWidth.Zero, a31 = TWidth.Zero, a32 = TWidth.Zero, a33 = TWidth.Zero;
+        TVector a40 = TWidth.Zero, a41 = TWidth.Zero, a42 = TWidth.Zero, a43 = TWidth.Zero;
+        TVector a50 = TWidth.Zero, a51 = TWidth.Zero, a52 = TWidth.Zero, a53 = TWidth.Zero;
+        for (nint k = 0; k < whole; k += TWidth.Count)
         {
-            byte* w0 = weight + (output * weightStride), w1 = w0 + weightStride, w2 = w1 + weightStride, w3 = w2 + weightStride;
-            TVector a00 = TWidth.Zero, a01 = TWidth.Zero, a02 = TWidth.Zero, a03 = TWidth.Zero;
-            TVector a10 = TWidth.Zero, a11 = TWidth.Zero, a12 = TWidth.Zero, a13 = TWidth.Zero;
-            TVector a20 = TWidth.Zero, a21 = TWidth.Zero, a22 = TWidth.Zero, a23 = TWidth.Zero;
-            TVector a30 = TWidth.Zero, a31 = TWidth.Zero, a32 = TWidth.Zero, a33 = TWidth.Zero;
-            TVector a40 = TWidth.Zero, a41 = TWidth.Zero, a42 = TWidth.Zero, a43 = TWidth.Zero;
-            TVector a50 = TWidth.Zero, a51 = TWidth.Zero, a52 = TWidth.Zero, a53 = TWidth.Zero;
-            for (int k = 0; k < whole; k += TWidth.Count)
-            {
-                long at = (long)k * TStored.Size;
-                TVector b0 = TWidth.LoadStored<TStored>(w0 + at), b1 = TWidth.LoadStored<TStored>(w1 + at);
-                TVector b2 = TWidth.LoadStored<TStored>(w2 + at), b3 = TWidth.LoadStored<TStored>(w3 + at);
-                TVector v = TWidth.Load(x0 + k);
-                a00 = TWidth.MultiplyAdd(v, b0, a00);
-                a01 = TWidth.MultiplyAdd(v, b1, a01);
-                a02 = TWidth.MultiplyAdd(v, b2, a02);
-                a03 = TWidth.MultiplyAdd(v, b3, a03);
-                v = TWidth.Load(x1 + k);
-                a10 = TWidth.MultiplyAdd(v, b0, a10);
-                a11 = TWidth.MultiplyAdd(v, b1, a11);
-                a12 = TWidth.MultiplyAdd(v, b2, a12);
-                a13 = TWidth.MultiplyAdd(v, b3, a13);
-                v = TWidth.Load(x2 + k);
-                a20 = TWidth.MultiplyAdd(v, b0, a20);
-                a21 = TWidth.MultiplyAdd(v, b1, a21);
-                a22 = TWidth.MultiplyAdd(v, b2, a22);
-                a23 = TWidth.MultiplyAdd(v, b3, a23);
-                v = TWidth.Load(x3 + k);
-                a30 = TWidth.MultiplyAdd(v, b0, a30);
-                a31 = TWidth.MultiplyAdd(v, b1, a31);
-                a32 = TWidth.MultiplyAdd(v, b2, a32);
-                a33 = TWidth.MultiplyAdd(v, b3, a33);
-                v = TWidth.Load(x4 + k);
-                a40 = TWidth.MultiplyAdd(v, b0, a40);
-                a41 = TWidth.MultiplyAdd(v, b1, a41);
-                a42 = TWidth.MultiplyAdd(v, b2, a42);
-                a43 = TWidth.MultiplyAdd(v, b3, a43);
-                v = TWidth.Load(x5 + k);
-                a50 = TWidth.MultiplyAdd(v, b0, a50);
-                a51 = TWidth.MultiplyAdd(v, b1, a51);
-                a52 = TWidth.MultiplyAdd(v, b2, a52);
-                a53 = TWidth.MultiplyAdd(v, b3, a53);
-            }
-
-            TWidth.Store(a00, sums);
-            TWidth.Store(a01, sums + TWidth.Count);
-            TWidth.Store(a02, sums + (2 * TWidth.Count));
-            TWidth.Store(a03, sums + (3 * TWidth.Count));
-            TWidth.Store(a10, sums + (4 * TWidth.Count));
-            TWidth.Store(a11, sums + (5 * TWidth.Count));
-            TWidth.Store(a12, sums + (6 * TWidth.Count));
-            TWidth.Store(a13, sums + (7 * TWidth.Count));
-            TWidth.Store(a20, sums + (8 * TWidth.Count));
-            TWidth.Store(a21, sums + (9 * TWidth.Count));
-            TWidth.Store(a22, sums + (10 * TWidth.Count));
-            TWidth.Store(a23, sums + (11 * TWidth.Count));
-            TWidth.Store(a30, sums + (12 * TWidth.Count));
-            TWidth.Store(a31, sums + (13 * TWidth.Count));
-            TWidth.Store(a32, sums + (14 * TWidth.Count));
-            TWidth.Store(a33, sums + (15 * TWidth.Count));
-            TWidth.Store(a40, sums + (16 * TWidth.Count));
-            TWidth.Store(a41, sums + (17 * TWidth.Count));
-            TWidth.Store(a42, sums + (18 * TWidth.Count));
-            TWidth.Store(a43, sums + (19 * TWidth.Count));
-            TWidth.Store(a50, sums + (20 * TWidth.Count));
-            TWidth.Store(a51, sums + (21 * TWidth.Count));
-            TWidth.Store(a52, sums + (22 * TWidth.Count));
-            TWidth.Store(a53, sums + (23 * TWidth.Count));
-            for (int row = 0; row < 6; row++)
-            {
-                Finish(sums + (row * 4 * TWidth.Count), x + (row * xStride), w0, weightStride, whole, inputs, bias, output, y + (row * yStride));
-            }
+            nint at = k * TStored.Size;
+            TVector b0 = TWidth.LoadStored<TStored>(w0 + at), b1 = TWidth.LoadStored<TStored>(w1 + at);
+            TVector b2 = TWidth.LoadStored<TStored>(w2 + at), b3 = TWidth.LoadStored<TStored>(w3 + at);
+            TVector v = TWidth.Load(x0 + k);
+            a00 = TWidth.MultiplyAdd(v, b0, a00);
+            a01 = TWidth.MultiplyAdd(v, b1, a01);
+            a02 = TWidth.MultiplyAdd(v, b2, a02);
+            a03 = TWidth.MultiplyAdd(v, b3, a03);
+            v = TWidth.Load(x1 + k);
+            a10 = TWidth.MultiplyAdd(v, b0, a10);
+            a11 = TWidth.MultiplyAdd(v, b1, a11);
+            a12 = TWidth.MultiplyAdd(v, b2, a12);
+            a13 = TWidth.MultiplyAdd(v, b3, a13);
+            v = TWidth.Load(x2 + k);
+            a20 = TWidth.MultiplyAdd(v, b0, a20);
+            a21 = TWidth.MultiplyAdd(v, b1, a21);
+            a22 = TWidth.MultiplyAdd(v, b2, a22);
+            a23 = TWidth.MultiplyAdd(v, b3, a23);
+            v = TWidth.Load(x3 + k);
+            a30 = TWidth.MultiplyAdd(v, b0, a30);
+            a31 = TWidth.MultiplyAdd(v, b1, a31);
+            a32 = TWidth.MultiplyAdd(v, b2, a32);
+            a33 = TWidth.MultiplyAdd(v, b3, a33);
+            v = TWidth.Load(x4 + k);
+            a40 = TWidth.MultiplyAdd(v, b0, a40);
+            a41 = TWidth.MultiplyAdd(v, b1, a41);
+            a42 = TWidth.MultiplyAdd(v, b2, a42);
+            a43 = TWidth.MultiplyAdd(v, b3, a43);
+            v = TWidth.Load(x5 + k);
+            a50 = TWidth.MultiplyAdd(v, b0, a50);
+            a51 = TWidth.MultiplyAdd(v, b1, a51);
+            a52 = TWidth.MultiplyAdd(v, b2, a52);
+            a53 = TWidth.MultiplyAdd(v, b3, a53);
         }
 
-        for (int row = 0; row < 6; row++)
-        {
-            Rest(x + (row * xStride), weight, weightStride, output, outputs, inputs, bias, y + (row * yStride));
-        }
+        TWidth.Store(a00, sums);
+        TWidth.Store(a01, sums + TWidth.Count);
+        TWidth.Store(a02, sums + (2 * TWidth.Count));
+        TWidth.Store(a03, sums + (3 * TWidth.Count));
+        TWidth.Store(a10, sums + (4 * TWidth.Count));
+        TWidth.Store(a11, sums + (5 * TWidth.Count));
+        TWidth.Store(a12, sums + (6 * TWidth.Count));
+        TWidth.Store(a13, sums + (7 * TWidth.Count));
+        TWidth.Store(a20, sums + (8 * TWidth.Count));
+        TWidth.Store(a21, sums + (9 * TWidth.Count));
+        TWidth.Store(a22, sums + (10 * TWidth.Count));
+        TWidth.Store(a23, sums + (11 * TWidth.Count));
+        TWidth.Store(a30, sums + (12 * TWidth.Count));
+        TWidth.Store(a31, sums + (13 * TWidth.Count));
+        TWidth.Store(a32, sums + (14 * TWidth.Count));
+        TWidth.Store(a33, sums + (15 * TWidth.Count));
+        TWidth.Store(a40, sums + (16 * TWidth.Count));
+        TWidth.Store(a41, sums + (17 * TWidth.Count));
+        TWidth.Store(a42, sums + (18 * TWidth.Count));
+        TWidth.Store(a43, sums + (19 * TWidth.Count));
+        TWidth.Store(a50, sums + (20 * TWidth.Count));
+        TWidth.Store(a51, sums + (21 * TWidth.Count));
+        TWidth.Store(a52, sums + (22 * TWidth.Count));
+        TWidth.Store(a53, sums + (23 * TWidth.Count));
     }
 
-    [SkipLocalsInit]
-    private static void Three(
-        float* x, long xStride, byte* weight, long weightStride, int outputs, int inputs, float* bias, float* y, long yStride)
+    /// <summary>The sums of a tile of three rows of x by four of the weight, a vector each, row by row.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void Three(float* x, long xStride, byte* weight, long weightStride, int whole, float* sums)
     {
         float* x0 = x, x1 = x0 + xStride, x2 = x1 + xStride;
-        int whole = inputs - (inputs % TWidth.Count);
-        int output = 0;
-        float* sums = stackalloc float[12 * TWidth.Count];
-        for (; output <= outputs - 4; output += 4)
+        byte* w0 = weight, w1 = w0 + weightStride, w2 = w1 + weightStride, w3 = w2 + weightStride;
+        TVector a00 = TWidth.Zero, a01 = TWidth.Zero, a02 = TWidth.Zero, a03 = TWidth.Zero;
+        TVector a10 = TWidth.Zero, a11 = TWidth.Zero, a12 = TWidth.Zero, a13 = TWidth.Zero;
+        TVector a20 = TWidth.Zero, a21 = TWidth.Zero, a22 = TWidth.Zero, a23 = TWidth.Zero;
+        for (nint k = 0; k < whole; k += TWidth.Count)
         {
-            byte* w0 = weight + (output * weightStride), w1 = w0 + weightStride, w2 = w1 + weightStride, w3 = w2 + weightStride;
-            TVector a00 = TWidth.Zero, a01 = TWidth.Zero, a02 = TWidth.Zero, a03 = TWidth.Zero;
-            TVector a10 = TWidth.Zero, a11 = TWidth.Zero, a12 = TWidth.Zero, a13 = TWidth.Zero;
-            TVector a20 = TWidth.Zero, a21 = TWidth.Zero, a22 = TWidth.Zero, a23 = TWidth.Zero;
-            for (int k = 0; k < whole; k += TWidth.Count)
-            {
-                long at = (long)k * TStored.Size;
-                TVector v0 = TWidth.Load(x0 + k), v1 = TWidth.Load(x1 + k), v2 = TWidth.Load(x2 + k);
-                TVector b = TWidth.LoadStored<TStored>(w0 + at);
-                a00 = TWidth.MultiplyAdd(v0, b, a00);
-                a10 = TWidth.MultiplyAdd(v1, b, a10);
-                a20 = TWidth.MultiplyAdd(v2, b, a20);
-                b = TWidth.LoadStored<TStored>(w1 + at);
-                a01 = TWidth.MultiplyAdd(v0, b, a01);
-                a11 = TWidth.MultiplyAdd(v1, b, a11);
-                a21 = TWidth.MultiplyAdd(v2, b, a21);
-                b = TWidth.LoadStored<TStored>(w2 + at);
-                a02 = TWidth.MultiplyAdd(v0, b, a02);
-                a12 = TWidth.MultiplyAdd(v1, b, a12);
-                a22 = TWidth.MultiplyAdd(v2, b, a22);
-                b = TWidth.LoadStored<TStored>(w3 + at);
-                a03 = TWidth.MultiplyAdd(v0, b, a03);
-                a13 = TWidth.MultiplyAdd(v1, b, a13);
-                a23 = TWidth.MultiplyAdd(v2, b, a23);
-            }
-
-            TWidth.Store(a00, sums);
-            TWidth.Store(a01, sums + TWidth.Count);
-            TWidth.Store(a02, sums + (2 * TWidth.Count));
-            TWidth.Store(a03, sums + (3 * TWidth.Count));
-            TWidth.Store(a10, sums + (4 * TWidth.Count));
-            TWidth.Store(a11, sums + (5 * TWidth.Count));
-            TWidth.Store(a12, sums + (6 * TWidth.Count));
-            TWidth.Store(a13, sums + (7 * TWidth.Count));
-            TWidth.Store(a20, sums + (8 * TWidth.Count));
-            TWidth.Store(a21, sums + (9 * TWidth.Count));
-            TWidth.Store(a22, sums + (10 * TWidth.Count));
-            TWidth.Store(a23, sums + (11 * TWidth.Count));
-            for (int row = 0; row < 3; row++)
-            {
-                Finish(sums + (row * 4 * TWidth.Count), x + (row * xStride), w0, weightStride, whole, inputs, bias, output, y + (row * yStride));
-            }
+            nint at = k * TStored.Size;
+            TVector v0 = TWidth.Load(x0 + k), v1 = TWidth.Load(x1 + k), v2 = TWidth.Load(x2 + k);
+            TVector b = TWidth.LoadStored<TStored>(w0 + at);
+            a00 = TWidth.MultiplyAdd(v0, b, a00);
+            a10 = TWidth.MultiplyAdd(v1, b, a10);
+            a20 = TWidth.MultiplyAdd(v2, b, a20);
+            b = TWidth.LoadStored<TStored>(w1 + at);
+            a01 = TWidth.MultiplyAdd(v0, b, a01);
+            a11 = TWidth.MultiplyAdd(v1, b, a11);
+            a21 = TWidth.MultiplyAdd(v2, b, a21);
+            b = TWidth.LoadStored<TStored>(w2 + at);
+            a02 = TWidth.MultiplyAdd(v0, b, a02);
+            a12 = TWidth.MultiplyAdd(v1, b, a12);
+            a22 = TWidth.MultiplyAdd(v2, b, a22);
+            b = TWidth.LoadStored<TStored>(w3 + at);
+            a03 = TWidth.MultiplyAdd(v0, b, a03);
+            a13 = TWidth.MultiplyAdd(v1, b, a13);
+            a23 = TWidth.MultiplyAdd(v2, b, a23);
         }
 
-        for (int row = 0; row < 3; row++)
-        {
-            Rest(x + (row * xStride), weight, weightStride, output, outputs, inputs, bias, y + (row * yStride));
-        }
+        TWidth.Store(a00, sums);
+        TWidth.Store(a01, sums + TWidth.Count);
+        TWidth.Store(a02, sums + (2 * TWidth.Count));
+        TWidth.Store(a03, sums + (3 * TWidth.Count));
+        TWidth.Store(a10, sums + (4 * TWidth.Count));
+        TWidth.Store(a11, sums + (5 * TWidth.Count));
+        TWidth.Store(a12, sums + (6 * TWidth.Count));
+        TWidth.Store(a13, sums + (7 * TWidth.Count));
+        TWidth.Store(a20, sums + (8 * TWidth.Count));
+        TWidth.Store(a21, sums + (9 * TWidth.Count));
+        TWidth.Store(a22, sums + (10 * TWidth.Count));
+        TWidth.Store(a23, sums + (11 * TWidth.Count));
     }
 
     [SkipLocalsInit]
@@ -223,7 +261,7 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
             TWidth.Store(a1, sums + TWidth.Count);
             TWidth.Store(a2, sums + (2 * TWidth.Count));
             TWidth.Store(a3, sums + (3 * TWidth.Count));
-            Finish(sums, x, w0, weightStride, whole, inputs, bias, output, y);
+            Finish(1, sums, x, 0, w0, weightStride, whole, inputs, bias == null ? null : bias + output, y + output, 0);
         }
 
         Rest(x, weight, weightStride, output, outputs, inputs, bias, y);
@@ -248,28 +286,35 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
     }
 
     /// <summary>
-    /// Sums one row's four vectors and stores the results. The vectors come by way of memory, once a tile: handed over in registers they would
-    /// be alive across calls, and the compiler would then write each to the stack at every step of the loop.
+    /// Sums the four vectors of each row of a tile and stores the results. The vectors come by way of memory, once a tile: handed over in
+    /// registers they would be alive across calls, and the compiler would then write each to the stack at every step of the loop.
     /// </summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static void Finish(float* sums, float* x, byte* weight, long weightStride, int whole, int inputs, float* bias, int output, float* y)
+    private static void Finish(
+        int rows, float* sums, float* x, long xStride, byte* weight, long weightStride, int whole, int inputs, float* bias, float* y, long yStride)
     {
-        Vector128<float> result = SumFour(
-            TWidth.Fold(TWidth.Load(sums)), TWidth.Fold(TWidth.Load(sums + TWidth.Count)),
-            TWidth.Fold(TWidth.Load(sums + (2 * TWidth.Count))), TWidth.Fold(TWidth.Load(sums + (3 * TWidth.Count))));
-        if (whole < inputs)
+        for (int row = 0; row < rows; row++)
         {
-            result += Vector128.Create(
-                Tail(x, weight, whole, inputs), Tail(x, weight + weightStride, whole, inputs),
-                Tail(x, weight + (2 * weightStride), whole, inputs), Tail(x, weight + (3 * weightStride), whole, inputs));
-        }
+            Vector128<float> result = SumFour(
+                TWidth.Fold(TWidth.Load(sums)), TWidth.Fold(TWidth.Load(sums + TWidth.Count)),
+                TWidth.Fold(TWidth.Load(sums + (2 * TWidth.Count))), TWidth.Fold(TWidth.Load(sums + (3 * TWidth.Count))));
+            if (whole < inputs)
+            {
+                result += Vector128.Create(
+                    Tail(x, weight, whole, inputs), Tail(x, weight + weightStride, whole, inputs),
+                    Tail(x, weight + (2 * weightStride), whole, inputs), Tail(x, weight + (3 * weightStride), whole, inputs));
+            }
 
-        if (bias != null)
-        {
-            result += Vector128.Load(bias + output);
-        }
+            if (bias != null)
+            {
+                result += Vector128.Load(bias);
+            }
 
-        result.Store(y + output);
+            result.Store(y);
+            sums += 4 * TWidth.Count;
+            x += xStride;
+            y += yStride;
+        }
     }
 
     /// <summary>The four sums of four lanes each: a transposition whose halves are added on the way, three additions in place of twelve.</summary>

@@ -105,17 +105,18 @@ internal static unsafe class StoredFloats
         }
     }
 
-    private static void Widen<TStored>(byte* source, float* destination, int count) where TStored : struct, IStoredFloat
+    public static void Widen<TStored>(byte* source, float* destination, int count) where TStored : struct, IStoredFloat
     {
-        int i = 0;
-        for (; i <= count - 8; i += 8)
+        nint i = 0;
+        for (; i <= count - 16; i += 16)
         {
-            TStored.Load256(source + ((long)i * TStored.Size)).Store(destination + i);
+            TStored.Load256(source + (i * TStored.Size)).Store(destination + i);
+            TStored.Load256(source + ((i + 8) * TStored.Size)).Store(destination + i + 8);
         }
 
         for (; i < count; i++)
         {
-            destination[i] = TStored.Load(source + ((long)i * TStored.Size));
+            destination[i] = TStored.Load(source + (i * TStored.Size));
         }
     }
 }

@@ -23,6 +23,15 @@ public sealed unsafe partial class CpuBackend
         /// <summary>Blocks of x's rows are multiples of the tallest tile.</summary>
         private const int TileRows = 6;
 
+        /// <summary>From how many rows on x is cut into blocks, see <see cref="DotProducts{TWidth, TVector, TStored}"/>.</summary>
+        private const int ManyRows = 12;
+
+        /// <summary>A block of x that leaves room in a second-level cache of 512 KB.</summary>
+        private const long RowBlockBytes = 384 << 10;
+
+        /// <summary>More rows a block gain nothing, and short sums would leave too few blocks.</summary>
+        private const int LongestRowBlock = 192;
+
         private readonly LinearForwardArgs _args;
         private readonly long _rowsPerPart;
         private readonly long _outputsPerPart;
@@ -33,13 +42,23 @@ public sealed unsafe partial class CpuBackend
             _args = args;
             long outputs = args.Weight.Rows;
             long outputBytes = Math.Max(1L, (long)args.Weight.Columns * args.Weight.Type.Size());
-            int wantedParts = 4 * threads;
-            long outputsPerPart = Math.Clamp((outputs + wantedParts - 1) / wantedParts, Math.Max(4, MinimumBlockBytes / outputBytes), Math.Max(4, BlockBytes / outputBytes));
-            _outputsPerPart = (outputsPerPart + 3) / 4 * 4;
+            if (args.X.Rows >= ManyRows)
+            {
+                // Blocks of equal height, and enough parts that a thread that is held up is not waited for with a large one.
+                long most = Math.Clamp(RowBlockBytes / (sizeof(float) * Math.Max(1L, args.X.Columns)), TileRows, LongestRowBlock);
+                int rowParts = CpuBackend.Parts(args.X.Rows, most / TileRows * TileRows);
+                _rowsPerPart = RoundUp((args.X.Rows + rowParts - 1) / rowParts, TileRows);
+                int outputParts = CpuBackend.Parts(12 * threads, rowParts);
+                _outputsPerPart = RoundUp((outputs + outputParts - 1) / outputParts, 4);
+            }
+            else
+            {
+                long least = Math.Max(4, MinimumBlockBytes / outputBytes), most = Math.Max(4, BlockBytes / outputBytes);
+                _outputsPerPart = RoundUp(Math.Clamp((outputs + (4 * threads) - 1) / (4 * threads), least, most), 4);
+                _rowsPerPart = ManyRows;
+            }
+
             _outputParts = CpuBackend.Parts(outputs, _outputsPerPart);
-            int rowParts = Math.Max(1, wantedParts / Math.Max(1, _outputParts));
-            _rowsPerPart = Math.Max(1, (args.X.Rows + rowParts - 1) / rowParts);
-            _rowsPerPart = (_rowsPerPart + TileRows - 1) / TileRows * TileRows;
             Parts = _outputParts * CpuBackend.Parts(args.X.Rows, _rowsPerPart);
         }
 
@@ -60,6 +79,8 @@ public sealed unsafe partial class CpuBackend
                     break;
             }
         }
+
+        private static long RoundUp(long value, long multiple) => (value + multiple - 1) / multiple * multiple;
 
         private void Run<TStored>(int part) where TStored : struct, IStoredFloat
         {

@@ -104,23 +104,36 @@ public sealed unsafe partial class CpuBackend
         }
 
         /// <summary>Takes one vector of channels from step <paramref name="start"/> to <paramref name="end"/>.</summary>
+        [SkipLocalsInit]
         private void Walk(long start, long end, int group, int channel, int lanes, float* a, float* state)
         {
             int stateSize = (int)_args.A.Rows;
             Vector<float> deltaBias = _deltaBias.GetOrZero(0, channel, lanes);
             Vector<float> d = _d.GetOrZero(0, channel, lanes);
             bool constant = _args.ConstantB || _args.ConstantC;
+            Vector<float>* deltas = stackalloc Vector<float>[TileSteps];
+            Vector<float>* ys = stackalloc Vector<float>[TileSteps];
+
+            // Three loops: softplus and the gate are long chains, which overlap with each other but not with the walk through the states.
+            for (long t = start; t < end; t++)
+            {
+                Vector<float> delta = _delta.Get(t, channel, lanes) + deltaBias;
+                deltas[t - start] = _args.DeltaSoftplus ? VectorMath.Softplus(delta) : delta;
+            }
+
             for (long t = start; t < end; t++)
             {
                 Vector<float> u = _u.Get(t, channel, lanes);
-                Vector<float> delta = _delta.Get(t, channel, lanes) + deltaBias;
-                delta = _args.DeltaSoftplus ? VectorMath.Softplus(delta) : delta;
+                Vector<float> delta = deltas[t - start];
                 Vector<float> y = constant
                     ? StepWithConstants(t, group, channel, lanes, delta, delta * u, a, state)
-                    : Step(
-                        _b.Row(t) + (group * stateSize), _c.Row(t) + (group * stateSize), stateSize,
-                        delta, delta * u, a, state);
-                y = Vector.FusedMultiplyAdd(d, u, y);
+                    : Step(_b.Row(t) + (group * stateSize), _c.Row(t) + (group * stateSize), stateSize, delta, delta * u, a, state);
+                ys[t - start] = Vector.FusedMultiplyAdd(d, u, y);
+            }
+
+            for (long t = start; t < end; t++)
+            {
+                Vector<float> y = ys[t - start];
                 _y.Set(t, channel, lanes, _z.IsNone ? y : y * VectorMath.Silu(_z.Get(t, channel, lanes)));
             }
         }
@@ -129,7 +142,27 @@ public sealed unsafe partial class CpuBackend
         private static Vector<float> Step(float* b, float* c, int stateSize, Vector<float> delta, Vector<float> deltaU, float* a, float* state)
         {
             Vector<float> y = Vector<float>.Zero;
-            for (int n = 0; n < stateSize; n++, a += BlockChannels, state += BlockChannels)
+            nint n = 0;
+            for (; n <= stateSize - 4; n += 4, a += 4 * BlockChannels, state += 4 * BlockChannels)
+            {
+                Vector<float> decay0 = delta * Vector.Load(a), decay1 = delta * Vector.Load(a + BlockChannels);
+                Vector<float> decay2 = delta * Vector.Load(a + (2 * BlockChannels)), decay3 = delta * Vector.Load(a + (3 * BlockChannels));
+                VectorMath.Exp2(ref decay0, ref decay1, ref decay2, ref decay3);
+                Vector<float> h0 = Vector.FusedMultiplyAdd(decay0, Vector.Load(state), deltaU * new Vector<float>(b[n]));
+                Vector<float> h1 = Vector.FusedMultiplyAdd(decay1, Vector.Load(state + BlockChannels), deltaU * new Vector<float>(b[n + 1]));
+                Vector<float> h2 = Vector.FusedMultiplyAdd(decay2, Vector.Load(state + (2 * BlockChannels)), deltaU * new Vector<float>(b[n + 2]));
+                Vector<float> h3 = Vector.FusedMultiplyAdd(decay3, Vector.Load(state + (3 * BlockChannels)), deltaU * new Vector<float>(b[n + 3]));
+                h0.Store(state);
+                h1.Store(state + BlockChannels);
+                h2.Store(state + (2 * BlockChannels));
+                h3.Store(state + (3 * BlockChannels));
+                y = Vector.FusedMultiplyAdd(h0, new Vector<float>(c[n]), y);
+                y = Vector.FusedMultiplyAdd(h1, new Vector<float>(c[n + 1]), y);
+                y = Vector.FusedMultiplyAdd(h2, new Vector<float>(c[n + 2]), y);
+                y = Vector.FusedMultiplyAdd(h3, new Vector<float>(c[n + 3]), y);
+            }
+
+            for (; n < stateSize; n++, a += BlockChannels, state += BlockChannels)
             {
                 Vector<float> decay = VectorMath.Exp2(delta * Vector.Load(a));
                 Vector<float> h = Vector.FusedMultiplyAdd(decay, Vector.Load(state), deltaU * new Vector<float>(b[n]));
