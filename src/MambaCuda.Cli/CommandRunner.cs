@@ -28,7 +28,8 @@ public static class CommandRunner
               mamba-cuda perplexity --model ./mamba-130m-hf book.txt
               mamba-cuda bench scan --shape 8x2048x2048
 
-            Exit codes: 0 done, 1 failed, 2 the command line is wrong, 3 a model, tokenizer, state or other file cannot be used, 130 cancelled.
+            Exit codes: 0 done, 1 failed, 2 the command line is wrong, 3 a model, tokenizer, state or other file cannot be used,
+            130 cancelled.
             """);
         root.Options.Add(CommonOptions.Verbose);
         root.Subcommands.Add(GenerateCommand.Create(output, error));
@@ -36,11 +37,13 @@ public static class CommandRunner
         root.Subcommands.Add(ConvertCommand.Create(output, error));
         root.Subcommands.Add(PerplexityCommand.Create(output, error));
         root.Subcommands.Add(BenchCommand.Create(output, error));
+        CommandHelp.AddTo(root);
 
         ParseResult parsed = root.Parse(arguments);
         if (parsed.Errors.Count > 0)
         {
-            IEnumerable<string> words = parsed.Errors.SelectMany(mistake => mistake.Message.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
+            IEnumerable<string> words =
+                parsed.Errors.SelectMany(mistake => mistake.Message.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
             await error.WriteLineAsync($"mamba-cuda: {string.Join(' ', words)} Try --help.");
             return ExitCode.Usage;
         }
@@ -74,6 +77,8 @@ public static class CommandRunner
     private static string OneLine(Exception exception)
     {
         string message = exception.Message.ReplaceLineEndings(" ");
-        return exception is ArgumentException { ParamName: { } name } ? message.Replace($" (Parameter '{name}')", "", StringComparison.Ordinal) : message;
+        return (exception is UsageException ? exception.InnerException : exception) is ArgumentException { ParamName: { } name }
+            ? message.Replace($" (Parameter '{name}')", "", StringComparison.Ordinal)
+            : message;
     }
 }

@@ -38,7 +38,8 @@ public sealed class CommandTests : IDisposable
         string state = Path.Combine(_folder, "s.state");
         string whole = Ids((await Run("generate", "The list", "--temperature", "0", "-n", "30", "--json")).Output);
         string first = Ids((await Run("generate", "The list", "--temperature", "0", "-n", "10", "--json", "--save-state", state)).Output);
-        string rest = Ids((await Run("generate", "--load-state", state, "--prompt-ids", "", "--temperature", "0", "-n", "20", "--json")).Output);
+        string rest =
+            Ids((await Run("generate", "--load-state", state, "--prompt-ids", "", "--temperature", "0", "-n", "20", "--json")).Output);
         Assert.Equal(whole, $"{first},{rest}");
         Assert.Equal([state], Directory.GetFiles(_folder));
     }
@@ -85,6 +86,8 @@ public sealed class CommandTests : IDisposable
         { ExitCode.Usage, "max-tokens", ["generate", "a", "--max-tokens", "0"] },
         { ExitCode.Usage, "once", ["generate", "a", "--prompt-ids", "1"] },
         { ExitCode.Usage, "'x'", ["generate", "--prompt-ids", "1,x"] },
+        { ExitCode.Usage, "Temperature must be 0 or a positive number. Actual", ["generate", "a", "--temperature", "-1"] },
+        { ExitCode.Usage, "no option --jason", ["generate", "--jason"] },
         { ExitCode.Usage, "fp32", ["generate", "a", "--device", "cpu", "--activations", "bf16"] },
         { ExitCode.Usage, "tpu", ["generate", "a", "--device", "tpu"] },
         { ExitCode.Usage, "frobnicate", ["frobnicate"] },
@@ -105,6 +108,24 @@ public sealed class CommandTests : IDisposable
         Assert.StartsWith("mamba-cuda: ", error, StringComparison.Ordinal);
         Assert.Contains(named, error, StringComparison.Ordinal);
         Assert.Single(error.TrimEnd().Split('\n'));
+    }
+
+    [Fact]
+    public async Task A_prompt_of_dashes_goes_after_a_lone_one() =>
+        Assert.StartsWith("--jason", (await Run("generate", "-n", "1", "--", "--jason")).Output, StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("generate"), InlineData("info"), InlineData("convert"), InlineData("perplexity"), InlineData("bench")]
+    public async Task Help_shows_the_examples_of_a_command_only_to_who_asks_for_them(string command)
+    {
+        (int code, string output, string error) = await Run(command, "--help");
+        Assert.Equal((ExitCode.Done, ""), (code, error));
+        Assert.Contains("Examples:", output, StringComparison.Ordinal);
+        Assert.Contains($"  mamba-cuda {command} ", output, StringComparison.Ordinal);
+        string list = (await Run("--help")).Output;
+        list = list[list.IndexOf("Commands:", StringComparison.Ordinal)..];
+        Assert.Contains($"  {command} ", list, StringComparison.Ordinal);
+        Assert.DoesNotContain("Examples:", list, StringComparison.Ordinal);
     }
 
     [Fact]

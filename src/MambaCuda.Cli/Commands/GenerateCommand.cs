@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
@@ -29,7 +30,8 @@ internal static class GenerateCommand
         return command;
     }
 
-    private static async Task<int> RunAsync(Options options, ParseResult parsed, TextWriter output, TextWriter error, CancellationToken cancellation)
+    private static async Task<int> RunAsync(
+        Options options, ParseResult parsed, TextWriter output, TextWriter error, CancellationToken cancellation)
     {
         GenerationRequest request = await RequestAsync(options, parsed, cancellation);
         using Backend backend = options.Device.Open(parsed, error);
@@ -112,7 +114,13 @@ internal static class GenerateCommand
             throw new UsageException(exception.Message, exception);
         }
 
-        string? argument = parsed.GetValue(options.Prompt), file = parsed.GetValue(options.PromptFile), ids = parsed.GetValue(options.PromptIds);
+        string? argument = parsed.GetValue(options.Prompt), file = parsed.GetValue(options.PromptFile);
+        string? ids = parsed.GetValue(options.PromptIds);
+        if (argument is ['-', '-', ..] && !parsed.Tokens.Any(token => token.Type == TokenType.DoubleDash))
+        {
+            throw new UsageException($"There is no option {argument}. A prompt that begins with two dashes goes after a lone --.");
+        }
+
         if (new[] { argument, file, ids }.Count(given => given is not null) > 1)
         {
             throw new UsageException("Give the prompt once: as an argument, with --prompt-file or with --prompt-ids.");
@@ -129,7 +137,8 @@ internal static class GenerateCommand
             : null);
         if (string.IsNullOrEmpty(prompt) && parsed.GetValue(options.LoadState) is null)
         {
-            throw new UsageException("There is no prompt: give one as an argument, with --prompt-file, with --prompt-ids or on standard input.");
+            throw new UsageException(
+                "There is no prompt: give one as an argument, with --prompt-file, with --prompt-ids or on standard input.");
         }
 
         return request with { Prompt = prompt ?? "" };
@@ -203,7 +212,8 @@ internal static class GenerateCommand
 
         public override int? EndOfText => null;
 
-        public override int[] Encode(string text, bool addSpecialTokens = true, bool plainText = false) => throw new NotSupportedException("The model has no tokenizer.");
+        public override int[] Encode(string text, bool addSpecialTokens = true, bool plainText = false) =>
+            throw new NotSupportedException("The model has no tokenizer.");
 
         public override int? TokenId(string token) => null;
 
@@ -226,9 +236,17 @@ internal static class GenerateCommand
 
         public DeviceOptions Device { get; } = new();
 
-        public Option<string?> PromptFile { get; } = new("--prompt-file", "-f") { Description = "A file with the prompt.", HelpName = "FILE" };
+        public Option<string?> PromptFile { get; } = new("--prompt-file", "-f")
+        {
+            Description = "A file with the prompt.",
+            HelpName = "FILE",
+        };
 
-        public Option<string?> PromptIds { get; } = new("--prompt-ids") { Description = "The prompt as token ids: 1,2,3.", HelpName = "IDS" };
+        public Option<string?> PromptIds { get; } = new("--prompt-ids")
+        {
+            Description = "The prompt as token ids: 1,2,3.",
+            HelpName = "IDS",
+        };
 
         public Option<int> MaxTokens { get; } = new("--max-tokens", "-n")
         {
@@ -239,23 +257,43 @@ internal static class GenerateCommand
 
         public Option<float> Temperature { get; } = Number("--temperature", "Logits are divided by it; 0 is greedy.", 0.7f);
 
-        public Option<int> TopK { get; } = new("--top-k") { Description = "Only the N most probable tokens; 0 for all.", HelpName = "N", DefaultValueFactory = _ => 0 };
+        public Option<int> TopK { get; } = new("--top-k")
+        {
+            Description = "Only the N most probable tokens; 0 for all.",
+            HelpName = "N",
+            DefaultValueFactory = _ => 0,
+        };
 
         public Option<float> TopP { get; } = Number("--top-p", "Only the most probable tokens that together reach this probability.", 1);
 
-        public Option<float> MinP { get; } = Number("--min-p", "Only tokens at least this many times as probable as the most probable one.", 0);
+        public Option<float> MinP { get; } =
+            Number("--min-p", "Only tokens at least this many times as probable as the most probable one.", 0);
 
-        public Option<float> RepetitionPenalty { get; } = Number("--repetition-penalty", "Makes tokens seen before less probable; 1 for none.", 1);
+        public Option<float> RepetitionPenalty { get; } =
+            Number("--repetition-penalty", "Makes tokens seen before less probable; 1 for none.", 1);
 
         public Option<float> PresencePenalty { get; } = Number("--presence-penalty", "Taken from the logits of tokens seen before.", 0);
 
-        public Option<float> FrequencyPenalty { get; } = Number("--frequency-penalty", "Taken from a token's logit for each time it was seen.", 0);
+        public Option<float> FrequencyPenalty { get; } =
+            Number("--frequency-penalty", "Taken from a token's logit for each time it was seen.", 0);
 
-        public Option<ulong?> Seed { get; } = new("--seed") { Description = "The same seed gives the same text; left out, one is drawn.", HelpName = "N" };
+        public Option<ulong?> Seed { get; } = new("--seed")
+        {
+            Description = "The same seed gives the same text; left out, one is drawn.",
+            HelpName = "N",
+        };
 
-        public Option<string[]> Stop { get; } = new("--stop") { Description = "End where this text comes; may be given several times.", HelpName = "TEXT" };
+        public Option<string[]> Stop { get; } = new("--stop")
+        {
+            Description = "End where this text comes; may be given several times.",
+            HelpName = "TEXT",
+        };
 
-        public Option<int[]> StopTokens { get; } = new("--stop-token") { Description = "End at this token id; may be given several times.", HelpName = "ID" };
+        public Option<int[]> StopTokens { get; } = new("--stop-token")
+        {
+            Description = "End at this token id; may be given several times.",
+            HelpName = "ID",
+        };
 
         public Option<bool> IgnoreEndOfText { get; } = new("--ignore-eos") { Description = "Go on past the token that ends a text." };
 
@@ -267,9 +305,17 @@ internal static class GenerateCommand
 
         public Option<bool> Json { get; } = CommonOptions.Json();
 
-        public Option<string?> SaveState { get; } = new("--save-state") { Description = "Save the state at the end of the text to a file.", HelpName = "FILE" };
+        public Option<string?> SaveState { get; } = new("--save-state")
+        {
+            Description = "Save the state at the end of the text to a file.",
+            HelpName = "FILE",
+        };
 
-        public Option<string?> LoadState { get; } = new("--load-state") { Description = "Go on from a saved state; the prompt, if any, follows it.", HelpName = "FILE" };
+        public Option<string?> LoadState { get; } = new("--load-state")
+        {
+            Description = "Go on from a saved state; the prompt, if any, follows it.",
+            HelpName = "FILE",
+        };
 
         public void AddTo(Command command)
         {
