@@ -1,10 +1,13 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Runtime.InteropServices;
 using MambaCuda.Kernels;
 
 namespace MambaCuda.Benchmarks;
 
-/// <summary>Decode at batch 1 and prefill of 512 tokens of a random 130m-shaped model with bf16 weights, and what memory would allow.</summary>
+/// <summary>
+/// Decode at batch 1 and prefill of 512 tokens of a random 130m-shaped model with bf16 weights, and what memory would allow.
+/// </summary>
 internal static class CpuModelBenchmark
 {
     private const int Runs = 9;
@@ -29,28 +32,32 @@ internal static class CpuModelBenchmark
         for (int run = -2; run < Runs; run++)
         {
             long bytes = GC.GetAllocatedBytesForCurrentThread();
-            double step = Seconds(() => Decode(model, state, one, logits)) / StepsARun;
+            double decoded = Seconds(() => Decode(model, state, one, logits)) / StepsARun;
             allocated = GC.GetAllocatedBytesForCurrentThread() - bytes;
             double passed = Seconds(() => model.Forward(prompt, whole, state, logits));
             if (run >= 0)
             {
-                (decode[run], prefill[run]) = (step, passed);
+                (decode[run], prefill[run]) = (decoded, passed);
             }
         }
 
         Array.Sort(decode);
         Array.Sort(prefill);
         double rate = model.WeightBytes / decode[Runs / 2];
-        Print($"machine: {backend.Description}; {Environment.ProcessorCount} processors, {System.Runtime.InteropServices.RuntimeInformation.FrameworkDescription}");
-        Print($"model: 130m shape ({model.ParameterCount:N0} parameters), random, projections bf16, {model.WeightBytes:N0} bytes of weights");
+        Print($"machine: {backend.Description}; {Environment.ProcessorCount} processors, {RuntimeInformation.FrameworkDescription}");
+        Print(
+            $"model: 130m shape ({model.ParameterCount:N0} parameters), random, projections bf16, {model.WeightBytes:N0} bytes of weights");
         Print($"");
         Print($"| what | median | min | max | runs | rate |");
         Print($"|---|---|---|---|---|---|");
-        Print($"| decode, batch 1, ms a token | {1e3 * decode[Runs / 2]:f2} | {1e3 * decode[0]:f2} | {1e3 * decode[^1]:f2} | {Runs} x {StepsARun} | {1 / decode[Runs / 2]:f1} tok/s |");
-        Print($"| prefill of {PromptTokens}, ms | {1e3 * prefill[Runs / 2]:f1} | {1e3 * prefill[0]:f1} | {1e3 * prefill[^1]:f1} | {Runs} | {PromptTokens / prefill[Runs / 2]:f0} tok/s |");
+        string step = Milliseconds(decode, "f2"), pass = Milliseconds(prefill, "f1");
+        Print($"| decode, batch 1, ms a token | {step} | {Runs} x {StepsARun} | {1 / decode[Runs / 2]:f1} tok/s |");
+        Print($"| prefill of {PromptTokens}, ms | {pass} | {Runs} | {PromptTokens / prefill[Runs / 2]:f0} tok/s |");
         Print($"");
-        Print($"read bandwidth, same threads, same run: {read / 1e9:f1} GB/s; decode reads weights at {rate / 1e9:f1} GB/s = {rate / read:p0} of it");
-        Print($"prefill is {PromptTokens / prefill[Runs / 2] * decode[Runs / 2]:f1} times the decode rate; {allocated} bytes allocated in {StepsARun} decode steps");
+        Print($"read bandwidth, same threads, same run: {read / 1e9:f1} GB/s");
+        Print($"decode reads weights at {rate / 1e9:f1} GB/s = {rate / read:p0} of it");
+        Print($"prefill is {PromptTokens / prefill[Runs / 2] * decode[Runs / 2]:f1} times the decode rate");
+        Print($"{allocated} bytes allocated in {StepsARun} decode steps");
     }
 
     private static void Decode(MambaModel model, MambaState state, SequenceLayout one, float[] logits)
@@ -59,6 +66,13 @@ internal static class CpuModelBenchmark
         {
             model.Forward([i], one, state, logits);
         }
+    }
+
+    /// <summary>Median, least and greatest of sorted seconds.</summary>
+    private static string Milliseconds(double[] seconds, string format)
+    {
+        double[] told = [seconds[Runs / 2], seconds[0], seconds[^1]];
+        return string.Join(" | ", told.Select(value => (1e3 * value).ToString(format, CultureInfo.InvariantCulture)));
     }
 
     private static double Seconds(Action action)

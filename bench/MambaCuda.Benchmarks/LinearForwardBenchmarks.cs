@@ -1,3 +1,4 @@
+using System.Globalization;
 using BenchmarkDotNet.Attributes;
 using MambaCuda.Kernels;
 
@@ -20,7 +21,7 @@ public class LinearForwardBenchmarks
     public string Weight { get; set; } = "";
 
     private (int Outputs, int Inputs) Shape => Weight.Split('x') is [string outputs, string inputs]
-        ? (int.Parse(outputs, System.Globalization.CultureInfo.InvariantCulture), int.Parse(inputs, System.Globalization.CultureInfo.InvariantCulture))
+        ? (int.Parse(outputs, CultureInfo.InvariantCulture), int.Parse(inputs, CultureInfo.InvariantCulture))
         : throw new InvalidOperationException(Weight);
 
     [GlobalSetup]
@@ -32,7 +33,8 @@ public class LinearForwardBenchmarks
         _y = _backend.Allocate(4L * Rows * outputs);
         Random random = new(1);
         float[] x = [.. Enumerable.Range(0, Rows * inputs).Select(_ => random.NextSingle() - 0.5f)];
-        ushort[] weight = [.. Enumerable.Range(0, outputs * inputs).Select(_ => (ushort)(BitConverter.SingleToUInt32Bits(random.NextSingle() - 0.5f) >> 16))];
+        ushort[] weight = [.. Enumerable.Range(0, outputs * inputs)
+            .Select(_ => (ushort)(BitConverter.SingleToUInt32Bits(random.NextSingle() - 0.5f) >> 16))];
         _backend.Upload<float>(x, _x.Matrix(DataType.Float32, Rows, inputs));
         _backend.Upload<ushort>(weight, _weight.Matrix(DataType.BFloat16, outputs, inputs));
     }

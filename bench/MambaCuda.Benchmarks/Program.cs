@@ -1,10 +1,12 @@
 using BenchmarkDotNet.Running;
 using MambaCuda.Benchmarks;
 
-// cpu [threads]: the whole-model figures of the CPU backend, as a table. Anything else goes to BenchmarkDotNet: --filter '*Linear*', --list flat, ...
+// cpu [threads]: the whole-model figures of the CPU backend, as a table.
+// Anything else goes to BenchmarkDotNet: --filter '*Linear*', --list flat, ...
 if (args is ["cpu", ..])
 {
-    CpuModelBenchmark.Run(args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : Environment.ProcessorCount);
+    CpuModelBenchmark.Run(
+        args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : Environment.ProcessorCount);
 }
 else
 {

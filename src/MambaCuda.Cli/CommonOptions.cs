@@ -13,7 +13,8 @@ internal static class CommonOptions
 
     public static Option<string?> Model() => new("--model", "-m")
     {
-        Description = "A folder with config.json, weights (model.safetensors, shards with an index, or pytorch_model.bin) and tokenizer.json. "
+        Description =
+            "A folder with config.json, weights (model.safetensors, shards with an index, or pytorch_model.bin) and tokenizer.json. "
             + "Left out: the small byte-level model that comes with this program.",
         HelpName = "DIR",
     };

@@ -33,7 +33,8 @@ internal sealed class DeviceOptions
 
     private readonly Option<bool> _batchInvariant = new("--batch-invariant")
     {
-        Description = "Make each sequence's result on CUDA independent of what else is in the batch, bit for bit; costs speed. The CPU's always is.",
+        Description =
+            "Make each sequence's result on CUDA independent of what else is in the batch, bit for bit; costs speed. The CPU's always is.",
     };
 
     public DeviceOptions()
@@ -73,7 +74,9 @@ internal sealed class DeviceOptions
 
         if (device == "cpu" && activations is not (null or DataType.Float32))
         {
-            throw new UsageException($"--activations {parsed.GetValue(_activations)}: the CPU computes with fp32 activations; leave it out, or use --device cuda.");
+            throw new UsageException(
+                $"--activations {parsed.GetValue(_activations)}: the CPU computes with fp32 activations; leave it out, or use "
+                + "--device cuda.");
         }
 
         string? problem = device == "cpu" ? "--device cpu" : CudaBackend.WhyUnavailable();
@@ -90,7 +93,8 @@ internal sealed class DeviceOptions
         });
         if (parsed.GetValue(CommonOptions.Verbose))
         {
-            error.WriteLine($"device: {backend.Name}, {backend.Description}{(problem is null || device == "cpu" ? "" : $". Not CUDA: {problem}")}");
+            error.WriteLine(
+                $"device: {backend.Name}, {backend.Description}{(problem is null || device == "cpu" ? "" : $". Not CUDA: {problem}")}");
         }
 
         return backend;

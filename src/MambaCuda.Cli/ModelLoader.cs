@@ -19,7 +19,8 @@ internal static class ModelLoader
         return File.Exists(Path.Combine(DefaultModel, "config.json"))
             ? DefaultModel
             : throw new FileNotFoundException(
-                $"The model that comes with the program is not at {DefaultModel}; put the DefaultModel folder back, or name another with --model.");
+                $"The model that comes with the program is not at {DefaultModel}; put the DefaultModel folder back, or name another "
+                + "with --model.");
     }
 
     /// <summary>Loads the weights, with progress on a terminal.</summary>

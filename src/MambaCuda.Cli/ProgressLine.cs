@@ -3,7 +3,8 @@ using System.Globalization;
 namespace MambaCuda.Cli;
 
 /// <summary>
-/// One line on standard error that says how far loading has come; only on a terminal, only where it takes a while, and gone when it is done.
+/// One line on standard error that says how far loading has come; only on a terminal, only where it takes a while, and gone when it is
+/// done.
 /// </summary>
 internal sealed class ProgressLine(TextWriter error) : IProgress<LoadProgress>, IDisposable
 {
@@ -13,7 +14,8 @@ internal sealed class ProgressLine(TextWriter error) : IProgress<LoadProgress>, 
 
     public void Report(LoadProgress value)
     {
-        if (error == System.Console.Error && !System.Console.IsErrorRedirected && System.Diagnostics.Stopwatch.GetElapsedTime(_started) > Patience)
+        if (error == System.Console.Error && !System.Console.IsErrorRedirected
+            && System.Diagnostics.Stopwatch.GetElapsedTime(_started) > Patience)
         {
             string line = string.Create(
                 CultureInfo.InvariantCulture, $"loading {value.BytesRead / 1e6:f0} of {value.TotalBytes / 1e6:f0} MB");

@@ -21,8 +21,8 @@ public abstract partial class Backend : IDisposable
     public abstract DataType ActivationType { get; }
 
     /// <summary>
-    /// How many tokens a model best runs through at once where memory allows: enough to keep the device busy, and no more, since activations
-    /// grow with it.
+    /// How many tokens a model best runs through at once where memory allows: enough to keep the device busy, and no more, since
+    /// activations grow with it.
     /// </summary>
     public abstract int PreferredChunkTokens { get; }
 

@@ -25,7 +25,8 @@ public abstract class DeviceBuffer : IDisposable
     /// <param name="columns">The number of columns.</param>
     /// <param name="byteOffset">Where the first element lies.</param>
     /// <exception cref="ShapeException">The matrix does not fit into the buffer.</exception>
-    public MatrixView Matrix(DataType type, long rows, int columns, long byteOffset = 0) => new(this, byteOffset, type, rows, columns, columns);
+    public MatrixView Matrix(DataType type, long rows, int columns, long byteOffset = 0) =>
+        new(this, byteOffset, type, rows, columns, columns);
 
     /// <inheritdoc/>
     public void Dispose()

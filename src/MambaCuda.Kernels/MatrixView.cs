@@ -20,7 +20,8 @@ public readonly struct MatrixView
         if (elements * type.Size() > buffer.ByteLength - byteOffset)
         {
             throw new ShapeException(
-                $"A view of {rows} x {columns} {type} (row stride {rowStride}) at byte {byteOffset} does not fit into a buffer of {buffer.ByteLength} bytes.");
+                $"A view of {rows} x {columns} {type} (row stride {rowStride}) at byte {byteOffset} does not fit into a buffer of "
+                + $"{buffer.ByteLength} bytes.");
         }
 
         Buffer = buffer;

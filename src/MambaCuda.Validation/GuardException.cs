@@ -1,6 +1,8 @@
 namespace MambaCuda.Validation;
 
-/// <summary>An operation wrote where it must not: beside an output, or into an operand that it should only read. The message says where.</summary>
+/// <summary>
+/// An operation wrote where it must not: beside an output, or into an operand that it should only read. The message says where.
+/// </summary>
 public sealed class GuardException : Exception
 {
     /// <summary>Creates the exception.</summary>

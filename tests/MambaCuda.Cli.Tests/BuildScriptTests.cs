@@ -61,11 +61,16 @@ public sealed class BuildScriptTests : IDisposable
     [Fact]
     public void Paths_that_the_commands_name_exist() =>
         Assert.All(
-            ["MambaCuda.sln", "src/MambaCuda.Cli/MambaCuda.Cli.csproj", "bench/MambaCuda.Benchmarks/MambaCuda.Benchmarks.csproj", "native/CMakeLists.txt"],
+            [
+                "MambaCuda.sln", "src/MambaCuda.Cli/MambaCuda.Cli.csproj", "bench/MambaCuda.Benchmarks/MambaCuda.Benchmarks.csproj",
+                "native/CMakeLists.txt",
+            ],
             path => Assert.True(File.Exists(Path.Combine(Fixtures.RepositoryRoot, path)), path));
 
     [Theory]
-    [InlineData("test -Configuration Debug --filter-class 'Some Tests' -class X", "dotnet test --solution MambaCuda.sln -c Debug --filter-class Some Tests -class X")]
+    [InlineData(
+        "test -Configuration Debug --filter-class 'Some Tests' -class X",
+        "dotnet test --solution MambaCuda.sln -c Debug --filter-class Some Tests -class X")]
     [InlineData("bench --filter '*.md' 'it''s'", "dotnet run --project bench/MambaCuda.Benchmarks -c Release -- --filter *.md it's")]
     public void Further_arguments_go_to_the_command_as_they_stand(string target, string command)
     {

@@ -8,7 +8,8 @@ public sealed class KernelSourceTests
 {
     private static readonly ComputeCapability Oldest = new(7, 5);
 
-    private static string[] Names => [.. typeof(Backend).Assembly.GetManifestResourceNames().Where(name => name.StartsWith("native/", StringComparison.Ordinal))];
+    private static string[] Names =>
+        [.. typeof(Backend).Assembly.GetManifestResourceNames().Where(name => name.StartsWith("native/", StringComparison.Ordinal))];
 
     [Fact]
     public void The_assembly_carries_the_headers() => Assert.Contains("native/include/mamba/types.cuh", Names);

@@ -9,7 +9,8 @@ public sealed class CanonicalCompositionTests
     // Marks of several classes, Hangul of all three kinds, letters that compose, compositions that are excluded.
     private static readonly int[] Telling =
     [
-        'e', 'a', 0x301, 0x300, 0x327, 0x323, 0x307, 0x345, 0x1100, 0x1161, 0x11A8, 0xAC00, 0x0958, 0x2126, 0x212B, 0x1E9B, 0x0B47, 0x0B3E, 0x1D157, 0x1D165, 0x1F600,
+        'e', 'a', 0x301, 0x300, 0x327, 0x323, 0x307, 0x345, 0x1100, 0x1161, 0x11A8, 0xAC00, 0x0958, 0x2126, 0x212B, 0x1E9B, 0x0B47, 0x0B3E,
+        0x1D157, 0x1D165, 0x1F600,
     ];
 
     private static bool HasIcu => "e\u0301".Normalize() == "\u00E9";
@@ -39,7 +40,8 @@ public sealed class CanonicalCompositionTests
         Random random = new(1);
         for (int i = 0; i < 20_000; i++)
         {
-            string text = string.Concat(Enumerable.Range(0, random.Next(1, 9)).Select(_ => new Rune(Telling[random.Next(Telling.Length)]).ToString()));
+            string text = string.Concat(
+                Enumerable.Range(0, random.Next(1, 9)).Select(_ => new Rune(Telling[random.Next(Telling.Length)]).ToString()));
             Assert.Equal(text.Normalize(NormalizationForm.FormC), CanonicalComposition.Normalize(text));
         }
     }

@@ -18,7 +18,8 @@ public sealed class HostileTokenizerTests
             { "type": "Split", "pattern": { "Regex": "\\p{N}{1,3}|\\s+" }, "behavior": "Isolated", "invert": false },
             { "type": "Digits", "individual_digits": true },
             { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": false } ] },
-          "post_processor": { "type": "TemplateProcessing", "single": [ { "SpecialToken": { "id": "<end>", "type_id": 0 } }, { "Sequence": { "id": "A", "type_id": 0 } } ],
+          "post_processor": { "type": "TemplateProcessing", "single": [
+            { "SpecialToken": { "id": "<end>", "type_id": 0 } }, { "Sequence": { "id": "A", "type_id": 0 } } ],
             "pair": [], "special_tokens": { "<end>": { "id": "<end>", "ids": [6], "tokens": ["<end>"] } } },
           "decoder": { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true },
           "model": { "type": "BPE", "dropout": null, "unk_token": "a", "fuse_unk": false, "byte_fallback": false, "ignore_merges": true,
@@ -31,7 +32,8 @@ public sealed class HostileTokenizerTests
     [Fact]
     public void Mutations_of_a_small_file_are_refused_by_name_or_work()
     {
-        int refused = HostileFiles.Check(seed => FileMutation.Of(Encoding.UTF8.GetBytes(Small), seed), Read, exception => exception is TokenizerException);
+        int refused = HostileFiles.Check(
+            seed => FileMutation.Of(Encoding.UTF8.GetBytes(Small), seed), Read, exception => exception is TokenizerException);
         Assert.InRange(refused, HostileFiles.Count / 2, HostileFiles.Count - 1);
     }
 

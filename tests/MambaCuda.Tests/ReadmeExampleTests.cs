@@ -19,7 +19,8 @@ public sealed class ReadmeExampleTests
         using MambaModel model = MambaModel.Load(folder, backend);
         TextGenerator generator = new(model, Tokenizer.Load(folder));
         using MambaState state = model.CreateState();
-        GenerationRequest request = new() { Prompt = "Gets or sets the", MaxTokens = 40, State = state, Sampling = new SamplingOptions { Temperature = 0.7f, Seed = 1 } };
+        SamplingOptions sampling = new() { Temperature = 0.7f, Seed = 1 };
+        GenerationRequest request = new() { Prompt = "Gets or sets the", MaxTokens = 40, State = state, Sampling = sampling };
         await foreach (GeneratedToken token in generator.GenerateAsync(request))
         {
             Console.Write(token.Text);
@@ -31,8 +32,10 @@ public sealed class ReadmeExampleTests
         Assert.Equal("Gets or sets the".Length + 39, state.TokenCount());
         Assert.NotEmpty(snapshot);
         string[] here = await File.ReadAllLinesAsync(
-            Path.Combine(Fixtures.RepositoryRoot, "tests", "MambaCuda.Tests", "ReadmeExampleTests.cs"), TestContext.Current.CancellationToken);
-        string readme = await File.ReadAllTextAsync(Path.Combine(Fixtures.RepositoryRoot, "README.md"), TestContext.Current.CancellationToken);
+            Path.Combine(Fixtures.RepositoryRoot, "tests", "MambaCuda.Tests", "ReadmeExampleTests.cs"),
+            TestContext.Current.CancellationToken);
+        string readme =
+            await File.ReadAllTextAsync(Path.Combine(Fixtures.RepositoryRoot, "README.md"), TestContext.Current.CancellationToken);
         int from = Array.IndexOf(here, Begin) + 1, to = Array.IndexOf(here, End);
         string example = string.Join('\n', here[from..to].Select(line => line.Length > 8 ? line[8..] : ""));
         Assert.Contains(example, readme.ReplaceLineEndings("\n"), StringComparison.Ordinal);

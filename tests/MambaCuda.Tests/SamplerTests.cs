@@ -63,7 +63,8 @@ public sealed class SamplerTests
     {
         Random random = new(3);
         float[] logits = [.. Enumerable.Range(0, 50_280).Select(_ => (float)random.NextDouble() * 8)];
-        HashSet<int> best = [.. logits.Select((logit, id) => (logit, id)).OrderByDescending(entry => entry.logit).ThenBy(entry => entry.id).Take(40).Select(entry => entry.id)];
+        HashSet<int> best = [.. logits.Select((logit, id) => (logit, id)).OrderByDescending(entry => entry.logit).ThenBy(entry => entry.id)
+            .Take(40).Select(entry => entry.id)];
         Sampler sampler = new(new SamplingOptions { TopK = 40, Seed = 1 }, logits.Length);
         for (int i = 0; i < 200; i++)
         {
@@ -89,7 +90,8 @@ public sealed class SamplerTests
     public void Damaged_logits_are_named()
     {
         Sampler sampler = new(new SamplingOptions { Seed = 1 }, 3);
-        Assert.Contains("token 1", Assert.Throws<ArithmeticException>(() => sampler.Sample([0, float.NaN, 0])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "token 1", Assert.Throws<ArithmeticException>(() => sampler.Sample([0, float.NaN, 0])).Message, StringComparison.Ordinal);
         Assert.Throws<ArithmeticException>(() => sampler.Sample([0, float.PositiveInfinity, 0]));
         Assert.Throws<ArithmeticException>(() => sampler.Sample([float.NegativeInfinity, float.NegativeInfinity, float.NegativeInfinity]));
         Assert.Equal(2, sampler.Sample([float.NegativeInfinity, float.NegativeInfinity, 0]).Id);

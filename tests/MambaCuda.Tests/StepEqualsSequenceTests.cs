@@ -156,7 +156,8 @@ public sealed class StepEqualsSequenceTests : IDisposable
     {
         using MambaState state = _model.CreateState();
         float[] logits = new float[TinyModel.Config.VocabularySize];
-        ArgumentException outside = Assert.Throws<ArgumentException>(() => _model.Forward([1, 999], SequenceLayout.Uniform(1, 2), state, logits));
+        ArgumentException outside =
+            Assert.Throws<ArgumentException>(() => _model.Forward([1, 999], SequenceLayout.Uniform(1, 2), state, logits));
         Assert.Contains("999", outside.Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => _model.Forward([1], SequenceLayout.Uniform(1, 2), state, logits));
         Assert.Throws<ArgumentException>(() => _model.Forward([1, 1], SequenceLayout.Uniform(2, 1), state, new float[2 * logits.Length]));

@@ -25,7 +25,8 @@ public sealed class TextGeneratorTests : IDisposable
     public async Task Greedy_tokens_are_those_of_plain_steps()
     {
         int[] prompt = [1, 2, 3];
-        List<GeneratedToken> tokens = await Run(new GenerationRequest { PromptIds = prompt, MaxTokens = 20, Sampling = SamplingOptions.Greedy });
+        List<GeneratedToken> tokens =
+            await Run(new GenerationRequest { PromptIds = prompt, MaxTokens = 20, Sampling = SamplingOptions.Greedy });
         using MambaState state = _model.CreateState();
         float[] logits = new float[Config.VocabularySize];
         _model.Forward(prompt, SequenceLayout.Uniform(1, 3), state, logits);
@@ -148,7 +149,8 @@ public sealed class TextGeneratorTests : IDisposable
         await Assert.ThrowsAsync<ArgumentException>(() => Run(new GenerationRequest { Prompt = "a", MaxTokens = 0 }));
         await Assert.ThrowsAsync<ArgumentException>(() => Run(new GenerationRequest { Prompt = "a", PromptIds = [1] }));
         await Assert.ThrowsAsync<ArgumentException>(() => Run(new GenerationRequest { Prompt = "a", StopStrings = [""] }));
-        await Assert.ThrowsAsync<ArgumentOutOfRangeException>(() => Run(new GenerationRequest { Prompt = "a", Sampling = new SamplingOptions { TopP = 0 } }));
+        await Assert.ThrowsAsync<ArgumentOutOfRangeException>(
+            () => Run(new GenerationRequest { Prompt = "a", Sampling = new SamplingOptions { TopP = 0 } }));
     }
 
     public void Dispose()

@@ -43,7 +43,8 @@ public sealed class TokenizerFixtureTests
     {
         Assert.SkipWhen(Fixtures.Root is null, Fixtures.Absent);
         ProcessStartInfo start = new("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach (string argument in new[] { "exec", typeof(TokenizerFixtureTests).Assembly.Location, "-method", $"*.{nameof(Ids_and_text_are_those_of_the_golden_file)}" })
+        foreach (string argument in new[] { "exec", typeof(TokenizerFixtureTests)
+            .Assembly.Location, "-method", $"*.{nameof(Ids_and_text_are_those_of_the_golden_file)}" })
         {
             start.ArgumentList.Add(argument);
         }

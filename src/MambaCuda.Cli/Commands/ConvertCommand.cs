@@ -17,7 +17,11 @@ internal static class ConvertCommand
             DefaultValueFactory = _ => "keep",
         };
         type.AcceptOnlyFromAmong("keep", "fp32", "bf16", "fp16");
-        Option<long?> shard = new("--max-shard-size") { Description = "Cut the weights into files of at most so many megabytes.", HelpName = "MB" };
+        Option<long?> shard = new("--max-shard-size")
+        {
+            Description = "Cut the weights into files of at most so many megabytes.",
+            HelpName = "MB",
+        };
         Command command = new(
             "convert",
             """

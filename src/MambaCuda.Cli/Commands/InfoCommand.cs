@@ -32,7 +32,8 @@ internal static class InfoCommand
             using CpuBackend backend = new();
             CudaReport cuda = CudaReport.Create();
             Summary summary = Summary.Of(checkpoint, backend);
-            await output.WriteLineAsync(parsed.GetValue(json) ? Json(checkpoint, summary, backend, cuda) : Text(checkpoint, summary, backend, cuda));
+            await output.WriteLineAsync(
+                parsed.GetValue(json) ? Json(checkpoint, summary, backend, cuda) : Text(checkpoint, summary, backend, cuda));
             return ExitCode.Done;
         });
         return command;
@@ -41,13 +42,17 @@ internal static class InfoCommand
     private static string Text(Checkpoint checkpoint, Summary summary, CpuBackend backend, CudaReport cuda)
     {
         MambaConfig config = checkpoint.Config;
+        string blocks = $"{config.LayerCount} layers, hidden {config.HiddenSize}, intermediate {config.IntermediateSize}";
+        string scan = $"state {config.StateSize}, conv kernel {config.ConvKernel}, time step rank {config.TimeStepRank}";
+        string ends = $"vocabulary {config.VocabularySize}{(config.TieEmbeddings ? ", tied embeddings" : "")}";
+        string tokens = $"{backend.PreferredChunkTokens} tokens or more on the CPU";
         return string.Create(CultureInfo.InvariantCulture, $"""
             model        {checkpoint.WeightsPath}
-            sizes        {config.LayerCount} layers, hidden {config.HiddenSize}, intermediate {config.IntermediateSize}, state {config.StateSize}, conv kernel {config.ConvKernel}, time step rank {config.TimeStepRank}, vocabulary {config.VocabularySize}{(config.TieEmbeddings ? ", tied embeddings" : "")}
+            sizes        {blocks}, {scan}, {ends}
             parameters   {summary.Parameters:N0}
             weights      {summary.WeightBytes:N0} bytes, {string.Join(", ", summary.Types)}
             state        {summary.StateBytes:N0} bytes a sequence, whatever its length
-            workspace    {summary.WorkspaceBytes:N0} bytes for a prompt of {backend.PreferredChunkTokens} tokens or more on the CPU, {summary.StepBytes:N0} for one token
+            workspace    {summary.WorkspaceBytes:N0} bytes for a prompt of {tokens}, {summary.StepBytes:N0} for one token
             cpu          {backend.Description}
             auto         {(CudaBackend.WhyUnavailable() is { } problem ? $"cpu, not cuda: {problem}" : "cuda")}
             {cuda.ToString().TrimEnd()}

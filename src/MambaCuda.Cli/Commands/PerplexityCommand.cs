@@ -19,8 +19,9 @@ internal static class PerplexityCommand
         Command command = new(
             "perplexity",
             """
-            Measure how well a model predicts a text: perplexity by token, bits per byte. The text is read once from the start to the end,
-            with the state carried on, so every token is judged with all that stands before it. The first token has nothing before it and is not judged.
+            Measure how well a model predicts a text: perplexity by token, bits per byte. The text is read once from the start to the
+            end, with the state carried on, so every token is judged with all that stands before it. The first token has nothing before
+            it and is not judged.
 
             Examples:
               mamba-cuda perplexity book.txt
@@ -36,14 +37,16 @@ internal static class PerplexityCommand
         command.SetAction(async (parsed, cancellation) =>
         {
             string folder = ModelLoader.FolderOf(parsed.GetValue(model));
-            string text = await File.ReadAllTextAsync(parsed.GetValue(file)!, new UTF8Encoding(false, throwOnInvalidBytes: true), cancellation);
+            string text =
+                await File.ReadAllTextAsync(parsed.GetValue(file)!, new UTF8Encoding(false, throwOnInvalidBytes: true), cancellation);
             Tokenizer words = Tokenizer.Load(parsed.GetValue(tokenizer) ?? folder);
             using Backend backend = device.Open(parsed, error);
             using MambaModel loaded = ModelLoader.Load(folder, backend, error, cancellation);
             Perplexity result = await Task.Run(() => Perplexity.Measure(loaded, words, text, cancellation), cancellation);
             await output.WriteLineAsync(parsed.GetValue(json) ? Json(result) : string.Create(
                 CultureInfo.InvariantCulture,
-                $"perplexity {result.ByToken:f4}, {result.BitsPerByte:f4} bits per byte ({result.TokenCount:N0} tokens, {result.ByteCount:N0} bytes)"));
+                $"perplexity {result.ByToken:f4}, {result.BitsPerByte:f4} bits per byte "
+                + $"({result.TokenCount:N0} tokens, {result.ByteCount:N0} bytes)"));
             return ExitCode.Done;
         });
         return command;

@@ -24,7 +24,8 @@ public sealed unsafe partial class CpuBackend : Backend
 
     /// <inheritdoc/>
     public override string Description =>
-        $"{_pool.Threads} {(_pool.Threads == 1 ? "thread" : "threads")}, {(Vector512.IsHardwareAccelerated ? 512 : 8 * Vector<byte>.Count)}-bit vectors";
+        $"{_pool.Threads} {(_pool.Threads == 1 ? "thread" : "threads")}, "
+        + $"{(Vector512.IsHardwareAccelerated ? 512 : 8 * Vector<byte>.Count)}-bit vectors";
 
     /// <summary>How many threads compute.</summary>
     public int Threads => _pool.Threads;
@@ -36,7 +37,8 @@ public sealed unsafe partial class CpuBackend : Backend
     public override int PreferredChunkTokens => 512;
 
     /// <inheritdoc/>
-    public override DeviceBuffer Allocate(long byteLength) => new HostBuffer(this, new NativeHostMemory(byteLength), 0, byteLength, owned: true);
+    public override DeviceBuffer Allocate(long byteLength) =>
+        new HostBuffer(this, new NativeHostMemory(byteLength), 0, byteLength, owned: true);
 
     /// <inheritdoc/>
     public override DeviceBuffer Import(HostMemory memory, long byteOffset, long byteLength) =>
@@ -83,7 +85,8 @@ public sealed unsafe partial class CpuBackend : Backend
     {
         null => null,
         HostBuffer buffer => buffer.Pointer + view.ByteOffset,
-        _ => throw new ArgumentException($"The view lies on the {view.Buffer.Backend.Name} backend; the cpu backend cannot read it. Copy it through the host first."),
+        _ => throw new ArgumentException(
+            $"The view lies on the {view.Buffer.Backend.Name} backend; the cpu backend cannot read it. Copy it through the host first."),
     };
 
     private static byte* Row(in MatrixView view, long row) => Pointer(view) + (row * view.RowStride * view.Type.Size());
@@ -94,7 +97,10 @@ public sealed unsafe partial class CpuBackend : Backend
 
     private static int* Integers(in MatrixView view) => (int*)Pointer(view);
 
-    /// <summary>Cuts <paramref name="items"/> into parts of at least <paramref name="minimum"/>, a few for each thread so that a slow core gets fewer.</summary>
+    /// <summary>
+    /// Cuts <paramref name="items"/> into parts of at least <paramref name="minimum"/>, a few for each thread so that a slow core gets
+    /// fewer.
+    /// </summary>
     private long ItemsPerPart(long items, long minimum, int partsPerThread = 4) =>
         Math.Max(minimum, (items + ((long)_pool.Threads * partsPerThread) - 1) / ((long)_pool.Threads * partsPerThread));
 

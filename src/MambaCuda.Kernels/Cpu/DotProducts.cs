@@ -6,8 +6,8 @@ namespace MambaCuda.Kernels;
 
 /// <summary>
 /// Tiles of dot products between rows of x and rows of a stored weight: 6, 3 or 1 rows of x by 4 rows of the weight in registers.
-/// Both operands lie along the sum, so nothing is packed or transposed, a matrix-vector product is the same code as a matrix product, and every
-/// dot product is summed in the same order whatever tile it falls into: results do not depend on the batch.
+/// Both operands lie along the sum, so nothing is packed or transposed, a matrix-vector product is the same code as a matrix product, and
+/// every dot product is summed in the same order whatever tile it falls into: results do not depend on the batch.
 /// </summary>
 /// <typeparam name="TWidth">The vector width.</typeparam>
 /// <typeparam name="TVector">The vector of that width.</typeparam>
@@ -63,7 +63,9 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
             }
 
             DotProducts<TWidth, TVector, StoredFloat32>.Tiles(
-                x, xStride, rows, (byte*)panel, stride * sizeof(float), count, inputs, bias == null ? null : bias + output, y + output, yStride);
+                x, xStride, rows, (byte*)panel, stride * sizeof(float), count, inputs, bias == null
+                    ? null
+                    : bias + output, y + output, yStride);
         }
     }
 
@@ -291,7 +293,8 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
     /// </summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static void Finish(
-        int rows, float* sums, float* x, long xStride, byte* weight, long weightStride, int whole, int inputs, float* bias, float* y, long yStride)
+        int rows, float* sums, float* x, long xStride, byte* weight, long weightStride, int whole, int inputs, float* bias, float* y,
+        long yStride)
     {
         for (int row = 0; row < rows; row++)
         {
@@ -317,7 +320,9 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
         }
     }
 
-    /// <summary>The four sums of four lanes each: a transposition whose halves are added on the way, three additions in place of twelve.</summary>
+    /// <summary>
+    /// The four sums of four lanes each: a transposition whose halves are added on the way, three additions in place of twelve.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<float> SumFour(Vector128<float> v0, Vector128<float> v1, Vector128<float> v2, Vector128<float> v3)
     {

@@ -4,7 +4,9 @@ using System.Runtime.Intrinsics.X86;
 
 namespace MambaCuda.Kernels;
 
-/// <summary>How a weight type is read, one vector at a time, as float32. Implementations are structs so that a kernel is compiled for each.</summary>
+/// <summary>
+/// How a weight type is read, one vector at a time, as float32. Implementations are structs so that a kernel is compiled for each.
+/// </summary>
 internal unsafe interface IStoredFloat
 {
     /// <summary>The size of one element in bytes.</summary>
@@ -76,7 +78,9 @@ internal readonly unsafe struct StoredFloat16 : IStoredFloat
     }
 }
 
-/// <summary>Widening: of 16-bit patterns to 32 bits, where the processor has one instruction for it, and of whole rows to float32.</summary>
+/// <summary>
+/// Widening: of 16-bit patterns to 32 bits, where the processor has one instruction for it, and of whole rows to float32.
+/// </summary>
 internal static unsafe class StoredFloats
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -34,8 +34,8 @@ internal static class VectorMath
     }
 
     /// <summary>
-    /// <see cref="Exp2(Vector{float})"/> of four vectors, step by step side by side: one after the other, the chains of 50 cycles would fill the
-    /// processor's queue of waiting operations, and each would run alone.
+    /// <see cref="Exp2(Vector{float})"/> of four vectors, step by step side by side: one after the other, the chains of 50 cycles would
+    /// fill the processor's queue of waiting operations, and each would run alone.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Exp2(ref Vector<float> x0, ref Vector<float> x1, ref Vector<float> x2, ref Vector<float> x3)

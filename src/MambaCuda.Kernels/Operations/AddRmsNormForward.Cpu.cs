@@ -22,7 +22,8 @@ public sealed unsafe partial class CpuBackend
             for (long row = part * rowsPerPart; row < end; row++)
             {
                 float* x = _args.X.IsNone ? null : (float*)CpuBackend.Row(_args.X, row);
-                NormRow(x, (float*)CpuBackend.Row(_args.Residual, row), Floats(_args.Weight), _args.Epsilon, (float*)CpuBackend.Row(_args.Y, row), _args.Residual.Columns);
+                float* residual = (float*)CpuBackend.Row(_args.Residual, row), y = (float*)CpuBackend.Row(_args.Y, row);
+                NormRow(x, residual, Floats(_args.Weight), _args.Epsilon, y, _args.Residual.Columns);
             }
         }
 

@@ -3,7 +3,9 @@ namespace MambaCuda.Kernels;
 /// <summary>Operands of <see cref="Backend.AddRmsNormForward"/>.</summary>
 public readonly struct AddRmsNormForwardArgs
 {
-    /// <summary>What the previous block adds to the residual stream, (tokens, channels), activation type; or none before the first block.</summary>
+    /// <summary>
+    /// What the previous block adds to the residual stream, (tokens, channels), activation type; or none before the first block.
+    /// </summary>
     public MatrixView X { get; init; }
 
     /// <summary>The residual stream, (tokens, channels), Float32; X is added to it in place.</summary>

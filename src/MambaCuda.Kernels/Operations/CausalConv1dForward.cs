@@ -15,7 +15,9 @@ public readonly struct CausalConv1dForwardArgs
     /// <summary>Which tokens belong together, and the slot of each sequence's state.</summary>
     public SequenceLayout Sequences { get; init; }
 
-    /// <summary>The last width - 1 inputs before each sequence, (slots * (width - 1), channels), Float32, oldest first; or none for zeros.</summary>
+    /// <summary>
+    /// The last width - 1 inputs before each sequence, (slots * (width - 1), channels), Float32, oldest first; or none for zeros.
+    /// </summary>
     public MatrixView InitialState { get; init; }
 
     /// <summary>Where to leave the last width - 1 inputs of each sequence, as InitialState; may be the same view; or none.</summary>

@@ -11,7 +11,8 @@ public sealed unsafe partial class CpuBackend
             int index = Integers(args.Indices)[i * args.Indices.RowStride];
             if (index < 0 || index >= args.Source.Rows)
             {
-                throw new ArgumentOutOfRangeException(nameof(args), index, $"Row {i} of the destination asks for a row outside {args.Source}.");
+                throw new ArgumentOutOfRangeException(
+                    nameof(args), index, $"Row {i} of the destination asks for a row outside {args.Source}.");
             }
 
             Buffer.MemoryCopy(Row(args.Source, index), Row(args.Destination, i), rowBytes, rowBytes);

@@ -12,7 +12,8 @@ public sealed unsafe partial class CpuBackend
             int id = *(int*)Row(args.TokenIds, row);
             if (id < 0 || id >= args.Logits.Columns)
             {
-                throw new ArgumentOutOfRangeException(nameof(args), id, $"Row {row} asks for a token outside the vocabulary of {args.Logits.Columns}.");
+                throw new ArgumentOutOfRangeException(
+                    nameof(args), id, $"Row {row} asks for a token outside the vocabulary of {args.Logits.Columns}.");
             }
         }
 

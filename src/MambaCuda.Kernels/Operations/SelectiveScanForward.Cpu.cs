@@ -90,7 +90,8 @@ public sealed unsafe partial class CpuBackend
             {
                 for (int c = 0; c < channels; c += Vector<float>.Count)
                 {
-                    Walk(tile, Math.Min(tile + TileSteps, end), group, first + c, Math.Min(Vector<float>.Count, channels - c), a + c, state + c);
+                    int lanes = Math.Min(Vector<float>.Count, channels - c);
+                    Walk(tile, Math.Min(tile + TileSteps, end), group, first + c, lanes, a + c, state + c);
                 }
             }
 
@@ -98,7 +99,8 @@ public sealed unsafe partial class CpuBackend
             {
                 for (int n = 0; n < stateSize; n++)
                 {
-                    _finalState.Set(stateRow + n, first + c, Math.Min(Vector<float>.Count, channels - c), Vector.Load(state + (n * BlockChannels) + c));
+                    _finalState.Set(
+                        stateRow + n, first + c, Math.Min(Vector<float>.Count, channels - c), Vector.Load(state + (n * BlockChannels) + c));
                 }
             }
         }
@@ -139,7 +141,8 @@ public sealed unsafe partial class CpuBackend
         }
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        private static Vector<float> Step(float* b, float* c, int stateSize, Vector<float> delta, Vector<float> deltaU, float* a, float* state)
+        private static Vector<float> Step(
+            float* b, float* c, int stateSize, Vector<float> delta, Vector<float> deltaU, float* a, float* state)
         {
             Vector<float> y = Vector<float>.Zero;
             nint n = 0;
@@ -149,9 +152,12 @@ public sealed unsafe partial class CpuBackend
                 Vector<float> decay2 = delta * Vector.Load(a + (2 * BlockChannels)), decay3 = delta * Vector.Load(a + (3 * BlockChannels));
                 VectorMath.Exp2(ref decay0, ref decay1, ref decay2, ref decay3);
                 Vector<float> h0 = Vector.FusedMultiplyAdd(decay0, Vector.Load(state), deltaU * new Vector<float>(b[n]));
-                Vector<float> h1 = Vector.FusedMultiplyAdd(decay1, Vector.Load(state + BlockChannels), deltaU * new Vector<float>(b[n + 1]));
-                Vector<float> h2 = Vector.FusedMultiplyAdd(decay2, Vector.Load(state + (2 * BlockChannels)), deltaU * new Vector<float>(b[n + 2]));
-                Vector<float> h3 = Vector.FusedMultiplyAdd(decay3, Vector.Load(state + (3 * BlockChannels)), deltaU * new Vector<float>(b[n + 3]));
+                Vector<float> h1 =
+                    Vector.FusedMultiplyAdd(decay1, Vector.Load(state + BlockChannels), deltaU * new Vector<float>(b[n + 1]));
+                Vector<float> h2 =
+                    Vector.FusedMultiplyAdd(decay2, Vector.Load(state + (2 * BlockChannels)), deltaU * new Vector<float>(b[n + 2]));
+                Vector<float> h3 =
+                    Vector.FusedMultiplyAdd(decay3, Vector.Load(state + (3 * BlockChannels)), deltaU * new Vector<float>(b[n + 3]));
                 h0.Store(state);
                 h1.Store(state + BlockChannels);
                 h2.Store(state + (2 * BlockChannels));

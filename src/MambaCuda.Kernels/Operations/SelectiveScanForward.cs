@@ -13,7 +13,8 @@ public readonly struct SelectiveScanForwardArgs
     public MatrixView A { get; init; }
 
     /// <summary>
-    /// B, (tokens, groups * state size), activation type, a group's states side by side; or, with <see cref="ConstantB"/>, (state size, channels), Float32.
+    /// B, (tokens, groups * state size), activation type, a group's states side by side; or, with <see cref="ConstantB"/>, (state size,
+    /// channels), Float32.
     /// </summary>
     public MatrixView B { get; init; }
 
@@ -57,8 +58,8 @@ public abstract partial class Backend
     public const int MaxStateSize = 256;
 
     /// <summary>
-    /// The selective scan (Mamba, section 3.2, algorithm 2, discretised as in section 3.1 with the simplified B of the official code): along each sequence
-    /// h = exp(delta A) h + delta B u,  y = (C h + D u) silu(z), with delta = softplus(delta + bias).
+    /// The selective scan (Mamba, section 3.2, algorithm 2, discretised as in section 3.1 with the simplified B of the official code):
+    /// along each sequence h = exp(delta A) h + delta B u,  y = (C h + D u) silu(z), with delta = softplus(delta + bias).
     /// Channel c uses group c / (channels / groups) of B and C.
     /// </summary>
     /// <exception cref="ShapeException">A shape or type disagrees with another; the message names both.</exception>
@@ -114,7 +115,8 @@ public abstract partial class Backend
         Check.Type(operation, "final state", args.FinalState, DataType.Float32);
     }
 
-    private void CheckInputMatrix(string operation, string name, in MatrixView view, bool constant, long tokens, int stateSize, int channels)
+    private void CheckInputMatrix(
+        string operation, string name, in MatrixView view, bool constant, long tokens, int stateSize, int channels)
     {
         if (constant)
         {
@@ -128,7 +130,8 @@ public abstract partial class Backend
         if (view.Rows != tokens || groups == 0 || groups * stateSize != view.Columns || channels % groups != 0)
         {
             ShapeException.Throw(
-                operation, $"{name} is {view}, but must be ({tokens} x groups * {stateSize}) with groups that divide the {channels} channels");
+                operation,
+                $"{name} is {view}, but must be ({tokens} x groups * {stateSize}) with groups that divide the {channels} channels");
         }
     }
 }

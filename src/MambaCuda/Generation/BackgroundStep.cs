@@ -4,8 +4,8 @@ using MambaCuda.Kernels;
 namespace MambaCuda;
 
 /// <summary>
-/// Runs the model on the thread pool for a caller who awaits, again and again without an allocation: it is its own work item and its own awaitable.
-/// The model is never stopped within a step, so a cancelled caller finds the state between two tokens.
+/// Runs the model on the thread pool for a caller who awaits, again and again without an allocation: it is its own work item and its own
+/// awaitable. The model is never stopped within a step, so a cancelled caller finds the state between two tokens.
 /// </summary>
 internal sealed class BackgroundStep(MambaModel model, MambaState state) : IThreadPoolWorkItem, IValueTaskSource
 {
@@ -65,7 +65,8 @@ internal sealed class BackgroundStep(MambaModel model, MambaState state) : IThre
     private void PreparePrompts(List<GeneratedSequence> active)
     {
         _tokens = [.. active.SelectMany(sequence => sequence.Input)];
-        _layout = SequenceLayout.Packed([.. active.Select(sequence => sequence.Input.Length)], [.. active.Select(sequence => sequence.Slot)]);
+        _layout =
+            SequenceLayout.Packed([.. active.Select(sequence => sequence.Input.Length)], [.. active.Select(sequence => sequence.Slot)]);
         _layoutCount = 0;
         _logits = new float[active.Count * model.Config.VocabularySize];
     }

@@ -15,7 +15,8 @@ internal sealed class GeneratedSequence
         Number = number;
         if (request.MaxTokens < 1)
         {
-            throw new ArgumentException($"Request {number}: MaxTokens is {request.MaxTokens}, but at least one token is generated.", nameof(request));
+            throw new ArgumentException(
+                $"Request {number}: MaxTokens is {request.MaxTokens}, but at least one token is generated.", nameof(request));
         }
 
         if (request.Prompt is not null && request.PromptIds is not null)
@@ -33,12 +34,16 @@ internal sealed class GeneratedSequence
         Input = [.. pending, .. PromptIds];
         if (Input.Length == 0)
         {
-            throw new ArgumentException($"Request {number} has an empty prompt and no state to go on from; give at least one token.", nameof(request));
+            throw new ArgumentException(
+                $"Request {number} has an empty prompt and no state to go on from; give at least one token.", nameof(request));
         }
 
         if (Array.FindIndex(PromptIds, id => id < 0 || id >= model.Config.VocabularySize) is >= 0 and int bad)
         {
-            throw new ArgumentException($"Request {number}: prompt token {bad} is {PromptIds[bad]}, which is not in the vocabulary of {model.Config.VocabularySize}.", nameof(request));
+            throw new ArgumentException(
+                $"Request {number}: prompt token {bad} is {PromptIds[bad]}, which is not in the vocabulary of "
+                + $"{model.Config.VocabularySize}.",
+                nameof(request));
         }
 
         _sampler = new Sampler(request.Sampling, model.Config.VocabularySize);

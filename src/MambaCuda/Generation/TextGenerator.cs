@@ -22,7 +22,9 @@ public sealed class TextGenerator
         if (tokenizer.VocabularySize > model.Config.VocabularySize)
         {
             throw new ArgumentException(
-                $"The tokenizer has {tokenizer.VocabularySize} tokens, but the model only {model.Config.VocabularySize}: they do not belong together.", nameof(tokenizer));
+                $"The tokenizer has {tokenizer.VocabularySize} tokens, but the model only {model.Config.VocabularySize}: "
+                + "they do not belong together.",
+                nameof(tokenizer));
         }
 
         _model = model;
@@ -32,7 +34,8 @@ public sealed class TextGenerator
     /// <summary>Continues one text.</summary>
     /// <param name="request">What to generate.</param>
     /// <param name="cancellation">Stops between two tokens; the request's state then holds every token given so far.</param>
-    /// <exception cref="ArgumentException">The request cannot be served: an empty prompt without a state, a token out of the vocabulary, a bad option.</exception>
+    /// <exception cref="ArgumentException">The request cannot be served: an empty prompt without a state, a token out of the vocabulary, a
+    /// bad option.</exception>
     public IAsyncEnumerable<GeneratedToken> GenerateAsync(GenerationRequest request, CancellationToken cancellation = default) =>
         GenerateAsync([request], cancellation);
 
@@ -40,7 +43,8 @@ public sealed class TextGenerator
     /// <param name="requests">What to generate.</param>
     /// <param name="cancellation">Stops between two tokens; the requests' states then hold every token given so far.</param>
     /// <exception cref="ArgumentException">As for a single request; the message names the request.</exception>
-    public IAsyncEnumerable<GeneratedToken> GenerateAsync(IReadOnlyList<GenerationRequest> requests, CancellationToken cancellation = default)
+    public IAsyncEnumerable<GeneratedToken> GenerateAsync(
+        IReadOnlyList<GenerationRequest> requests, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(requests);
         ArgumentOutOfRangeException.ThrowIfZero(requests.Count);
@@ -48,7 +52,8 @@ public sealed class TextGenerator
         return Generate(sequences, cancellation);
     }
 
-    private async IAsyncEnumerable<GeneratedToken> Generate(GeneratedSequence[] sequences, [EnumeratorCancellation] CancellationToken cancellation)
+    private async IAsyncEnumerable<GeneratedToken> Generate(
+        GeneratedSequence[] sequences, [EnumeratorCancellation] CancellationToken cancellation)
     {
         // A single text runs on its own state in place; a batch needs its states side by side, and each copied back.
         bool inPlace = sequences.Length == 1 && sequences[0].Request.State is not null;

@@ -5,8 +5,8 @@ using MambaCuda.Kernels;
 namespace MambaCuda;
 
 /// <summary>
-/// The activations of one forward pass: one device buffer, cut into views for the tokens at hand. It grows, by doubling, to the largest pass
-/// seen and is then used again and again, so a steady state allocates nothing.
+/// The activations of one forward pass: one device buffer, cut into views for the tokens at hand. It grows, by doubling, to the largest
+/// pass seen and is then used again and again, so a steady state allocates nothing.
 /// </summary>
 internal sealed class ForwardWorkspace(MambaConfig config, Backend backend) : IDisposable
 {

@@ -9,9 +9,11 @@ public readonly record struct LoadProgress(long BytesRead, long TotalBytes)
     private const int ReportBytes = 1 << 26;
 
     /// <summary>
-    /// Touches every page of mapped tensors, so that the time that the disk takes is spent, and shown, while loading, not at the first token.
+    /// Touches every page of mapped tensors, so that the time that the disk takes is spent, and shown, while loading, not at the first
+    /// token.
     /// </summary>
-    internal static void ReadAll(IReadOnlyDictionary<string, StoredTensor> tensors, IProgress<LoadProgress>? progress, CancellationToken cancellation)
+    internal static void ReadAll(
+        IReadOnlyDictionary<string, StoredTensor> tensors, IProgress<LoadProgress>? progress, CancellationToken cancellation)
     {
         long total = tensors.Values.Sum(tensor => tensor.ByteLength), done = 0;
         progress?.Report(new LoadProgress(0, total));
@@ -28,7 +30,8 @@ public readonly record struct LoadProgress(long BytesRead, long TotalBytes)
         }
     }
 
-    [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.NoInlining | System.Runtime.CompilerServices.MethodImplOptions.NoOptimization)]
+    [System.Runtime.CompilerServices.MethodImpl(
+        System.Runtime.CompilerServices.MethodImplOptions.NoInlining | System.Runtime.CompilerServices.MethodImplOptions.NoOptimization)]
     private static int TouchPages(ReadOnlySpan<byte> bytes)
     {
         int sum = 0;

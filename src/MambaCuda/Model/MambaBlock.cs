@@ -3,8 +3,8 @@ using MambaCuda.Kernels;
 namespace MambaCuda;
 
 /// <summary>
-/// One block (Mamba, figure 3): x, z = in_proj(normed); x = silu(conv1d(x)); delta, B, C = x_proj(x); y = scan(x, dt_proj(delta), A, B, C, D) * silu(z);
-/// out_proj(y). The norm before it and the sum after it are the residual stream's, see <see cref="MambaModel"/>.
+/// One block (Mamba, figure 3): x, z = in_proj(normed); x = silu(conv1d(x)); delta, B, C = x_proj(x); y = scan(x, dt_proj(delta), A, B, C,
+/// D) * silu(z); out_proj(y). The norm before it and the sum after it are the residual stream's, see <see cref="MambaModel"/>.
 /// </summary>
 internal static class MambaBlock
 {

@@ -34,8 +34,8 @@ public sealed class MambaModel : IDisposable
     public Backend Backend { get; }
 
     /// <summary>
-    /// How many tokens run through the model at once at most; longer inputs are cut, so memory does not grow with their length. What the backend
-    /// prefers, or fewer where memory was short.
+    /// How many tokens run through the model at once at most; longer inputs are cut, so memory does not grow with their length. What the
+    /// backend prefers, or fewer where memory was short.
     /// </summary>
     public int ChunkTokens => _work.ChunkTokens;
 
@@ -123,11 +123,12 @@ public sealed class MambaModel : IDisposable
     }
 
     /// <summary>
-    /// Allocates what passes of up to so many tokens take, so that none of them allocates device memory for activations. Where memory is short, longer passes
-    /// will be cut into smaller chunks.
+    /// Allocates what passes of up to so many tokens take, so that none of them allocates device memory for activations. Where memory is
+    /// short, longer passes will be cut into smaller chunks.
     /// </summary>
     /// <param name="tokens">The tokens of the longest pass.</param>
-    /// <exception cref="InsufficientMemoryException">There is not even room for a small chunk; the message says how much it takes.</exception>
+    /// <exception cref="InsufficientMemoryException">There is not even room for a small chunk; the message says how much it
+    /// takes.</exception>
     public void Reserve(long tokens)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
@@ -135,23 +136,27 @@ public sealed class MambaModel : IDisposable
         _work.Reserve(tokens);
     }
 
-    /// <summary>Runs tokens of one or several sequences, each going on from its state, which is left where the last token took it.</summary>
+    /// <summary>
+    /// Runs tokens of one or several sequences, each going on from its state, which is left where the last token took it.
+    /// </summary>
     /// <param name="tokenIds">The tokens of all sequences, one sequence after the other.</param>
     /// <param name="sequences">Which tokens belong together, and the state slot of each sequence.</param>
     /// <param name="state">The states; those of other slots are not touched.</param>
     /// <param name="logits">
-    /// Where to put logits over the vocabulary: of the last token of each sequence, (sequences, vocabulary), or with <paramref name="every"/> of each token,
-    /// (tokens, vocabulary); or empty where none are wanted.
+    /// Where to put logits over the vocabulary: of the last token of each sequence, (sequences, vocabulary), or with
+    /// <paramref name="every"/> of each token, (tokens, vocabulary); or empty where none are wanted.
     /// </param>
     /// <param name="every">Whether the logits of every token are wanted.</param>
-    /// <exception cref="ArgumentException">The lengths disagree, a token id is not in the vocabulary, or the state is another model's. Nothing has run.</exception>
+    /// <exception cref="ArgumentException">The lengths disagree, a token id is not in the vocabulary, or the state is another model's.
+    /// Nothing has run.</exception>
     public void Forward(ReadOnlySpan<int> tokenIds, SequenceLayout sequences, MambaState state, Span<float> logits, bool every = false)
     {
         Check(tokenIds, sequences, state);
         long rows = every ? tokenIds.Length : sequences.Count;
         if (!logits.IsEmpty && logits.Length != rows * Config.VocabularySize)
         {
-            throw new ArgumentException($"{rows} rows of {Config.VocabularySize} logits do not fit into {logits.Length} values.", nameof(logits));
+            throw new ArgumentException(
+                $"{rows} rows of {Config.VocabularySize} logits do not fit into {logits.Length} values.", nameof(logits));
         }
 
         _work.Reserve(tokenIds.Length);
@@ -175,7 +180,9 @@ public sealed class MambaModel : IDisposable
         }
     }
 
-    /// <summary>Runs tokens as <see cref="Forward"/> does and tells how probable given tokens were, without bringing the logits to the host.</summary>
+    /// <summary>
+    /// Runs tokens as <see cref="Forward"/> does and tells how probable given tokens were, without bringing the logits to the host.
+    /// </summary>
     /// <param name="tokenIds">The tokens of all sequences.</param>
     /// <param name="targetIds">For each token, the one to judge: usually the token after it.</param>
     /// <param name="sequences">Which tokens belong together, and the state slot of each sequence.</param>
@@ -190,7 +197,9 @@ public sealed class MambaModel : IDisposable
         if (targetIds.Length != tokenIds.Length || logProbabilities.Length != tokenIds.Length)
         {
             throw new ArgumentException(
-                $"{tokenIds.Length} tokens need as many targets and results, but there are {targetIds.Length} and {logProbabilities.Length}.", nameof(targetIds));
+                $"{tokenIds.Length} tokens need as many targets and results, but there are {targetIds.Length} and "
+                + $"{logProbabilities.Length}.",
+                nameof(targetIds));
         }
 
         _work.Reserve(tokenIds.Length);
@@ -241,12 +250,14 @@ public sealed class MambaModel : IDisposable
 
         if (sequences.TotalLength != tokenIds.Length)
         {
-            throw new ArgumentException($"The sequences have {sequences.TotalLength} tokens, but {tokenIds.Length} were given.", nameof(tokenIds));
+            throw new ArgumentException(
+                $"The sequences have {sequences.TotalLength} tokens, but {tokenIds.Length} were given.", nameof(tokenIds));
         }
 
         if (sequences.SlotCount > state.SlotCount)
         {
-            throw new ArgumentException($"The sequences use {sequences.SlotCount} slots, but the state has {state.SlotCount}.", nameof(sequences));
+            throw new ArgumentException(
+                $"The sequences use {sequences.SlotCount} slots, but the state has {state.SlotCount}.", nameof(sequences));
         }
 
         CheckTokens(tokenIds);
@@ -258,7 +269,8 @@ public sealed class MambaModel : IDisposable
         {
             if (tokenIds[i] < 0 || tokenIds[i] >= Config.VocabularySize)
             {
-                throw new ArgumentException($"Token {i} is {tokenIds[i]}, which is not in the vocabulary of {Config.VocabularySize}.", nameof(tokenIds));
+                throw new ArgumentException(
+                    $"Token {i} is {tokenIds[i]}, which is not in the vocabulary of {Config.VocabularySize}.", nameof(tokenIds));
             }
         }
     }
@@ -268,7 +280,8 @@ public sealed class MambaModel : IDisposable
     {
         _work.Cut(tokenIds.Length);
         Backend.Upload(tokenIds, _work.TokenIds);
-        Backend.EmbeddingForward(new EmbeddingForwardArgs { TokenIds = _work.TokenIds, Weight = _weights.Embedding, Output = _work.Residual });
+        Backend.EmbeddingForward(
+            new EmbeddingForwardArgs { TokenIds = _work.TokenIds, Weight = _weights.Embedding, Output = _work.Residual });
         for (int layer = 0; layer < Config.LayerCount; layer++)
         {
             LayerWeights weights = _weights.Layers[layer];
@@ -302,7 +315,8 @@ public sealed class MambaModel : IDisposable
         for (int row = 0; row < rows; row += _work.LogitsRows)
         {
             int count = Math.Min(_work.LogitsRows, rows - row);
-            Backend.Download(Head(_work.Normalized.RowRange(row, count)), logits.Slice(row * Config.VocabularySize, count * Config.VocabularySize));
+            Backend.Download(
+                Head(_work.Normalized.RowRange(row, count)), logits.Slice(row * Config.VocabularySize, count * Config.VocabularySize));
         }
     }
 

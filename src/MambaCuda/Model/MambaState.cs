@@ -4,8 +4,8 @@ using MambaCuda.Kernels;
 namespace MambaCuda;
 
 /// <summary>
-/// The recurrent state of one or several sequences: for every layer the last conv kernel - 1 inputs of the convolution and the state of the scan.
-/// Its size does not depend on how many tokens a sequence has seen. Each sequence has a slot.
+/// The recurrent state of one or several sequences: for every layer the last conv kernel - 1 inputs of the convolution and the state of the
+/// scan. Its size does not depend on how many tokens a sequence has seen. Each sequence has a slot.
 /// </summary>
 public sealed class MambaState : IDisposable
 {
@@ -114,7 +114,9 @@ public sealed class MambaState : IDisposable
         destination.SetPendingTokens(PendingTokens(slot), destinationSlot);
     }
 
-    /// <summary>The sequence in a slot as bytes: a versioned format with a checksum, bound to the model. See <see cref="Restore"/>.</summary>
+    /// <summary>
+    /// The sequence in a slot as bytes: a versioned format with a checksum, bound to the model. See <see cref="Restore"/>.
+    /// </summary>
     public byte[] Snapshot(int slot = 0)
     {
         float[] values = new float[BytesPerSlot / sizeof(float)];
@@ -169,7 +171,8 @@ public sealed class MambaState : IDisposable
     }
 
     /// <summary>Reads a file that <see cref="Save"/> wrote into a slot.</summary>
-    /// <exception cref="StateException">The file is damaged, of another version, or another model's; the message names it. The slot is as it was.</exception>
+    /// <exception cref="StateException">The file is damaged, of another version, or another model's; the message names it. The slot is as
+    /// it was.</exception>
     public void Load(string path, int slot = 0)
     {
         long expected = StateSnapshot.MaximumLength(BytesPerSlot);
@@ -217,7 +220,8 @@ public sealed class MambaState : IDisposable
             string room = model.Backend.AvailableMemory is { } available
                 ? string.Create(CultureInfo.InvariantCulture, $" There is room for {available / each:N0}.") : "";
             throw new InsufficientMemoryException(
-                string.Create(CultureInfo.InvariantCulture, $"The states of {slotCount:N0} sequences take {bytes:N0} bytes, {each:N0} each.")
+                string.Create(
+                    CultureInfo.InvariantCulture, $"The states of {slotCount:N0} sequences take {bytes:N0} bytes, {each:N0} each.")
                 + $"{room} {exception.Message}",
                 exception);
         }

@@ -90,10 +90,12 @@ internal sealed class MambaWeights : IDisposable
         if (backend.AvailableMemory is { } available && bytes > available)
         {
             string remedy = bytesIn16Bits <= available
-                ? string.Create(CultureInfo.InvariantCulture, $"With 16-bit activations they would take {bytesIn16Bits:N0} bytes, which fit.")
+                ? string.Create(
+                    CultureInfo.InvariantCulture, $"With 16-bit activations they would take {bytesIn16Bits:N0} bytes, which fit.")
                 : "Choose a smaller model, free device memory, or use the CPU.";
             throw new InsufficientMemoryException(
-                string.Create(CultureInfo.InvariantCulture, $"The weights take {bytes:N0} bytes on the device, but {available:N0} are free ")
+                string.Create(
+                    CultureInfo.InvariantCulture, $"The weights take {bytes:N0} bytes on the device, but {available:N0} are free ")
                 + $"({backend.Description}). {remedy}");
         }
     }

@@ -113,8 +113,8 @@ public sealed class RandomWeights : IDisposable
     }
 
     /// <summary>
-    /// Random numbers that are found by their place (SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators"), so that threads
-    /// draw parts of one sequence without each other.
+    /// Random numbers that are found by their place (SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators"), so
+    /// that threads draw parts of one sequence without each other.
     /// </summary>
     private readonly struct RandomSequence(int seed, long first)
     {

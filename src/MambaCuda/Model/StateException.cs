@@ -1,6 +1,8 @@
 namespace MambaCuda;
 
-/// <summary>A stored state cannot be used: it is damaged, of another version, or another model's. The message says which and what to do.</summary>
+/// <summary>
+/// A stored state cannot be used: it is damaged, of another version, or another model's. The message says which and what to do.
+/// </summary>
 public sealed class StateException : IOException
 {
     /// <summary>Creates the exception.</summary>

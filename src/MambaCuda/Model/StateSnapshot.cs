@@ -6,8 +6,9 @@ namespace MambaCuda;
 
 /// <summary>
 /// The bytes of one sequence's state, little-endian:
-/// magic "MCSTATE\0", int32 version, 32 bytes fingerprint of the model, int64 token count, int32 number of pending tokens, int32 number of values,
-/// the pending token ids (int32), the values (float32: for each layer the convolution's rows, then the scan's), SHA-256 of all that stands before.
+/// magic "MCSTATE\0", int32 version, 32 bytes fingerprint of the model, int64 token count, int32 number of pending tokens, int32 number of
+/// values, the pending token ids (int32), the values (float32: for each layer the convolution's rows, then the scan's), SHA-256 of all that
+/// stands before.
 /// </summary>
 internal static class StateSnapshot
 {
@@ -18,7 +19,8 @@ internal static class StateSnapshot
 
     private static ReadOnlySpan<byte> Magic => "MCSTATE\0"u8;
 
-    public static long MaximumLength(long valueBytes) => HeaderLength + ((long)MaxPending * sizeof(int)) + valueBytes + SHA256.HashSizeInBytes;
+    public static long MaximumLength(long valueBytes) =>
+        HeaderLength + ((long)MaxPending * sizeof(int)) + valueBytes + SHA256.HashSizeInBytes;
 
     public static byte[] Write(ReadOnlySpan<byte> fingerprint, long tokenCount, ReadOnlySpan<int> pending, ReadOnlySpan<float> values)
     {
@@ -52,7 +54,8 @@ internal static class StateSnapshot
         int version = BinaryPrimitives.ReadInt32LittleEndian(bytes[8..]);
         if (version != Version)
         {
-            throw new StateException($"the state has format version {version}, but this program reads version {Version}; run the prompt again.");
+            throw new StateException(
+                $"the state has format version {version}, but this program reads version {Version}; run the prompt again.");
         }
 
         ReadOnlySpan<byte> body = bytes[..^SHA256.HashSizeInBytes];
@@ -73,7 +76,8 @@ internal static class StateSnapshot
         int pendingCount = BinaryPrimitives.ReadInt32LittleEndian(rest[8..]);
         int valueCount = BinaryPrimitives.ReadInt32LittleEndian(rest[12..]);
         rest = rest[16..];
-        if (tokenCount < 0 || pendingCount is < 0 or > MaxPending || valueCount != values.Length || rest.Length != ((long)pendingCount + valueCount) * sizeof(int))
+        if (tokenCount < 0 || pendingCount is < 0 or > MaxPending || valueCount != values.Length
+            || rest.Length != ((long)pendingCount + valueCount) * sizeof(int))
         {
             throw new StateException("the state's lengths do not fit this model.");
         }

@@ -47,7 +47,8 @@ public sealed class Sampler
 
     /// <summary>Chooses a token. Equal logits are ordered by id, the lower first.</summary>
     /// <param name="logits">The model's logits, one for each token of the vocabulary. They are not changed.</param>
-    /// <exception cref="ArithmeticException">A logit is NaN or infinite, or all are minus infinity: the model's weights or state are damaged.</exception>
+    /// <exception cref="ArithmeticException">A logit is NaN or infinite, or all are minus infinity: the model's weights or state are
+    /// damaged.</exception>
     public SampledToken Sample(ReadOnlySpan<float> logits)
     {
         if (logits.Length != _values.Length)
@@ -170,7 +171,9 @@ public sealed class Sampler
         return _ids[last];
     }
 
-    /// <summary>The most probable values that together reach top-p, largest first; looked for among a growing number of candidates.</summary>
+    /// <summary>
+    /// The most probable values that together reach top-p, largest first; looked for among a growing number of candidates.
+    /// </summary>
     private int KeepTopP(int count)
     {
         double total = 0;
@@ -222,7 +225,9 @@ public sealed class Sampler
 
     private void SelectLargest(int wanted) => SelectLargest(wanted, _values.Length);
 
-    /// <summary>Quickselect: brings the <paramref name="wanted"/> largest of the first <paramref name="count"/> values to the front.</summary>
+    /// <summary>
+    /// Quickselect: brings the <paramref name="wanted"/> largest of the first <paramref name="count"/> values to the front.
+    /// </summary>
     private void SelectLargest(int wanted, int count)
     {
         int low = 0, high = count - 1;

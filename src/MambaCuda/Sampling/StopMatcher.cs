@@ -28,7 +28,8 @@ public sealed class StopMatcher
 
     /// <summary>Takes the next piece.</summary>
     /// <param name="piece">The piece.</param>
-    /// <returns>The text that is known to stand before any stop string; after one is found, what stood before it, and then nothing.</returns>
+    /// <returns>The text that is known to stand before any stop string; after one is found, what stood before it, and then
+    /// nothing.</returns>
     public string Append(string piece)
     {
         ArgumentNullException.ThrowIfNull(piece);

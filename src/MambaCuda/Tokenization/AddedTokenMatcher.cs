@@ -5,8 +5,8 @@ using System.Text;
 namespace MambaCuda;
 
 /// <summary>
-/// Finds added tokens in text: the leftmost, and of those that begin there the longest. Which match then counts, and what of the white space
-/// around it, follows <c>AddedVocabulary::find_matches</c> of Hugging Face tokenizers to the letter.
+/// Finds added tokens in text: the leftmost, and of those that begin there the longest. Which match then counts, and what of the white
+/// space around it, follows <c>AddedVocabulary::find_matches</c> of Hugging Face tokenizers to the letter.
 /// </summary>
 internal sealed class AddedTokenMatcher
 {
@@ -136,7 +136,8 @@ internal sealed class AddedTokenMatcher
 
         // Circled and squared letters are symbols, yet alphabetic.
         UnicodeCategory.OtherSymbol =>
-            rune.Value is (>= 0x24B6 and <= 0x24E9) or (>= 0x1F130 and <= 0x1F149) or (>= 0x1F150 and <= 0x1F169) or (>= 0x1F170 and <= 0x1F189),
+            rune.Value is (>= 0x24B6 and <= 0x24E9) or (>= 0x1F130 and <= 0x1F149) or (>= 0x1F150 and <= 0x1F169)
+                or (>= 0x1F170 and <= 0x1F189),
         _ => false,
     };
 }

@@ -44,7 +44,9 @@ internal static class ByteLevelAlphabet
         });
     }
 
-    /// <summary>The bytes that a token spells; where one of its characters is not of the alphabet (an added token with a space), its UTF-8.</summary>
+    /// <summary>
+    /// The bytes that a token spells; where one of its characters is not of the alphabet (an added token with a space), its UTF-8.
+    /// </summary>
     public static byte[] TokenBytes(string token)
     {
         byte[] bytes = new byte[token.Length];

@@ -2,7 +2,9 @@ using System.Text.Json;
 
 namespace MambaCuda;
 
-/// <summary>Reads a file of Hugging Face <c>tokenizers</c> that describes byte-level byte pair encoding. Every field is honoured or refused by name.</summary>
+/// <summary>
+/// Reads a file of Hugging Face <c>tokenizers</c> that describes byte-level byte pair encoding. Every field is honoured or refused by name.
+/// </summary>
 internal static class BytePairReader
 {
     // Keeps the table of tokens small whatever ids a damaged file gives.
@@ -10,7 +12,8 @@ internal static class BytePairReader
 
     public static BytePairParts Read(TokenizerFields file)
     {
-        file.AllowOnly("version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model");
+        file.AllowOnly(
+            "version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model");
         foreach (string cut in new[] { "truncation", "padding" })
         {
             if (file.Optional(cut) is not null)
@@ -71,8 +74,10 @@ internal static class BytePairReader
     private static BytePairModel Model(TokenizerFields model, Dictionary<string, int> ids)
     {
         model.AllowOnly(
-            "type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges");
-        if (model.Optional("dropout") is { } dropout && !(dropout.ValueKind == JsonValueKind.Number && dropout.TryGetDouble(out double rate) && rate == 0))
+            "type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges",
+            "vocab", "merges");
+        if (model.Optional("dropout") is { } dropout
+            && !(dropout.ValueKind == JsonValueKind.Number && dropout.TryGetDouble(out double rate) && rate == 0))
         {
             throw model.Error("model.dropout is set, which makes ids random", "Set it to null in the file");
         }
@@ -101,7 +106,8 @@ internal static class BytePairReader
         foreach (JsonElement merge in model.Required("merges", JsonValueKind.Array).EnumerateArray())
         {
             (string left, string right) = Pair(model, merge, rank);
-            if (!ids.TryGetValue(left, out int leftId) || !ids.TryGetValue(right, out int rightId) || !ids.TryGetValue(left + right, out int merged))
+            if (!ids.TryGetValue(left, out int leftId) || !ids.TryGetValue(right, out int rightId)
+                || !ids.TryGetValue(left + right, out int merged))
             {
                 throw model.Error($"merge {rank}, of '{left}' and '{right}', names a token that is not in the vocabulary");
             }
@@ -182,7 +188,9 @@ internal static class BytePairReader
         List<PreTokenizer> steps = [.. Steps(file, "pre_tokenizer", "pretokenizers").Select(PreTokenizer)];
         return steps is [.., ByteLevelPreTokenizer]
             ? steps
-            : throw file.Error("the last step of pre_tokenizer is not ByteLevel, so this is no byte-level tokenizer", "Use a model with a byte-level BPE tokenizer");
+            : throw file.Error(
+                "the last step of pre_tokenizer is not ByteLevel, so this is no byte-level tokenizer",
+                "Use a model with a byte-level BPE tokenizer");
     }
 
     private static PreTokenizer PreTokenizer(TokenizerFields step)
@@ -196,7 +204,9 @@ internal static class BytePairReader
             case "Digits":
                 step.AllowOnly("type", "individual_digits");
                 return new CharacterPreTokenizer(
-                    CharacterPreTokenizer.IsNumber, step.Flag("individual_digits", false) ? DelimiterBehavior.Isolated : DelimiterBehavior.Contiguous);
+                    CharacterPreTokenizer.IsNumber, step.Flag("individual_digits", false)
+                        ? DelimiterBehavior.Isolated
+                        : DelimiterBehavior.Contiguous);
             case "Punctuation":
                 step.AllowOnly("type", "behavior");
                 return new CharacterPreTokenizer(CharacterPreTokenizer.IsPunctuation, Behavior(step));
@@ -204,7 +214,8 @@ internal static class BytePairReader
                 step.AllowOnly("type", "pattern", "behavior", "invert");
                 return new PatternPreTokenizer(Pattern(step), Behavior(step), step.Flag("invert", false));
             default:
-                throw step.Error($"the pre-tokenizer '{step.Text("type")}' is not known; ByteLevel, Digits, Punctuation, Split and Sequence are");
+                throw step.Error(
+                    $"the pre-tokenizer '{step.Text("type")}' is not known; ByteLevel, Digits, Punctuation, Split and Sequence are");
         }
     }
 
@@ -239,7 +250,8 @@ internal static class BytePairReader
     };
 
     /// <summary>The ids that a post-processor puts around a text.</summary>
-    private static (List<int> Before, List<int> After) Surroundings(TokenizerFields file, Dictionary<string, int> ids, List<AddedToken> added)
+    private static (List<int> Before, List<int> After) Surroundings(
+        TokenizerFields file, Dictionary<string, int> ids, List<AddedToken> added)
     {
         List<int> before = [], after = [];
         foreach (TokenizerFields step in Steps(file, "post_processor", "processors"))
@@ -254,7 +266,8 @@ internal static class BytePairReader
                     Template(step, id => ids.ContainsValue(id) || added.Exists(token => token.Id == id), before, after);
                     break;
                 default:
-                    throw step.Error($"the post-processor '{step.Text("type")}' is not known; ByteLevel, TemplateProcessing and Sequence are");
+                    throw step.Error(
+                        $"the post-processor '{step.Text("type")}' is not known; ByteLevel, TemplateProcessing and Sequence are");
             }
         }
 
@@ -284,10 +297,13 @@ internal static class BytePairReader
                 throw step.Error($"{step.Name}.single names '{name}', which is not among its special_tokens");
             }
 
-            foreach (JsonElement id in step.Of(special, $"{step.Name}.special_tokens['{name}']").Required("ids", JsonValueKind.Array).EnumerateArray())
+            foreach (JsonElement id in step.Of(special, $"{step.Name}.special_tokens['{name}']").Required("ids", JsonValueKind.Array)
+                .EnumerateArray())
             {
                 int number = step.Integer(id, $"{step.Name}.special_tokens['{name}'].ids");
-                around.Add(isToken(number) ? number : throw step.Error($"{step.Name}.special_tokens['{name}'] has id {number}, which no token has"));
+                around.Add(isToken(number)
+                    ? number
+                    : throw step.Error($"{step.Name}.special_tokens['{name}'] has id {number}, which no token has"));
             }
         }
 
@@ -302,7 +318,8 @@ internal static class BytePairReader
         List<TokenizerFields> steps = [.. Steps(file, "decoder", "decoders")];
         if (steps.Count != 1 || steps[0].Text("type") != "ByteLevel")
         {
-            throw file.Error("the decoder is not ByteLevel alone, so this is no byte-level tokenizer", "Use a model with a byte-level BPE tokenizer");
+            throw file.Error(
+                "the decoder is not ByteLevel alone, so this is no byte-level tokenizer", "Use a model with a byte-level BPE tokenizer");
         }
     }
 

@@ -4,8 +4,8 @@ using System.Text;
 namespace MambaCuda;
 
 /// <summary>
-/// A byte-level byte pair tokenizer as Hugging Face <c>tokenizers</c> describe one: added tokens are cut out first, the rest is normalized, cut into
-/// words, and each word's bytes are merged. The ids are those of that library; made by <see cref="Tokenizer.Load"/>.
+/// A byte-level byte pair tokenizer as Hugging Face <c>tokenizers</c> describe one: added tokens are cut out first, the rest is normalized,
+/// cut into words, and each word's bytes are merged. The ids are those of that library; made by <see cref="Tokenizer.Load"/>.
 /// </summary>
 public sealed class BytePairTokenizer : Tokenizer
 {
@@ -21,7 +21,8 @@ public sealed class BytePairTokenizer : Tokenizer
         EndOfText = endOfText;
         _rawMatcher = new AddedTokenMatcher(parts.AddedTokens.Where(token => !token.Normalized).Select(token => (token.Content, token)));
         _normalizedMatcher = new AddedTokenMatcher(
-            parts.AddedTokens.Where(token => token.Normalized).Select(token => (Normalize(token.Content), token)).DistinctBy(entry => entry.Item1));
+            parts.AddedTokens.Where(token => token.Normalized).Select(token => (Normalize(token.Content), token))
+                .DistinctBy(entry => entry.Item1));
         _special = [.. parts.AddedTokens.Where(token => token.Special).Select(token => token.Id)];
         _bytes = new byte[]?[parts.Ids.Values.Concat(parts.AddedTokens.Select(token => token.Id)).DefaultIfEmpty(-1).Max() + 1];
         foreach ((string token, int id) in parts.Ids)
@@ -67,7 +68,8 @@ public sealed class BytePairTokenizer : Tokenizer
     public override int? TokenId(string token)
     {
         ArgumentNullException.ThrowIfNull(token);
-        return _parts.AddedTokens.FirstOrDefault(added => added.Content == token)?.Id ?? (_parts.Ids.TryGetValue(token, out int id) ? id : null);
+        return _parts.AddedTokens.FirstOrDefault(added => added.Content == token)?.Id
+            ?? (_parts.Ids.TryGetValue(token, out int id) ? id : null);
     }
 
     /// <inheritdoc/>

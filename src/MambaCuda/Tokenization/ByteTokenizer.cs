@@ -3,8 +3,8 @@ using System.Text;
 namespace MambaCuda;
 
 /// <summary>
-/// The tokenizer of byte-level models: ids 0 to 255 are the bytes of UTF-8. One id may end a text: a byte that texts do not hold (0), or one of its own
-/// (256 or more). On disk it is a <c>tokenizer.json</c> such as <c>{ "type": "byte", "end_of_text": 0 }</c>.
+/// The tokenizer of byte-level models: ids 0 to 255 are the bytes of UTF-8. One id may end a text: a byte that texts do not hold (0), or
+/// one of its own (256 or more). On disk it is a <c>tokenizer.json</c> such as <c>{ "type": "byte", "end_of_text": 0 }</c>.
 /// </summary>
 public sealed class ByteTokenizer : Tokenizer
 {
@@ -22,7 +22,8 @@ public sealed class ByteTokenizer : Tokenizer
     {
         if (endOfText is < 0 or > HighestEndOfText)
         {
-            throw new ArgumentOutOfRangeException(nameof(endOfText), endOfText, $"The end of text must be an id from 0 to {HighestEndOfText}.");
+            throw new ArgumentOutOfRangeException(
+                nameof(endOfText), endOfText, $"The end of text must be an id from 0 to {HighestEndOfText}.");
         }
 
         EndOfText = endOfText;
@@ -43,7 +44,9 @@ public sealed class ByteTokenizer : Tokenizer
         return [.. Encoding.UTF8.GetBytes(text)];
     }
 
-    /// <summary>The id of a token that is spelled as one character of ASCII, or as &lt;0xNN&gt; for any byte; null for anything else.</summary>
+    /// <summary>
+    /// The id of a token that is spelled as one character of ASCII, or as &lt;0xNN&gt; for any byte; null for anything else.
+    /// </summary>
     public override int? TokenId(string token)
     {
         ArgumentNullException.ThrowIfNull(token);

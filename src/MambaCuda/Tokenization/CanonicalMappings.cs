@@ -181,7 +181,9 @@ internal static class CanonicalMappings
         0x115bb, 0x115b9, 0x115af, 0x11938, 0x11935, 0x11930,
     ];
 
-    /// <summary>Triples: a character, and the one or two that it decomposes into but is never composed of; 0 where there is no second.</summary>
+    /// <summary>
+    /// Triples: a character, and the one or two that it decomposes into but is never composed of; 0 where there is no second.
+    /// </summary>
     public static ReadOnlySpan<int> Decompositions =>
     [
         0x340, 0x300, 0x0, 0x341, 0x301, 0x0, 0x343, 0x313, 0x0, 0x344, 0x308, 0x301, 0x374, 0x2b9, 0x0, 0x37e, 0x3b, 0x0,

@@ -5,8 +5,8 @@ using System.Text.RegularExpressions;
 namespace MambaCuda;
 
 /// <summary>
-/// A regular expression that matches code points, as those of tokenizer files do, on .NET's engine, which matches UTF-16 units. Before matching,
-/// every character beyond the basic plane is replaced by one of the plane that is of the same general category and that the
+/// A regular expression that matches code points, as those of tokenizer files do, on .NET's engine, which matches UTF-16 units. Before
+/// matching, every character beyond the basic plane is replaced by one of the plane that is of the same general category and that the
 /// pattern does not name; that is enough for patterns of literals, ranges and categories. Only such are taken: anything else
 /// (\w, \b, anchors, back references, scripts) is refused instead of matched differently.
 /// </summary>
@@ -64,7 +64,8 @@ internal sealed class CodePointPattern
         }
         catch (RegexMatchTimeoutException error)
         {
-            throw new TokenizerException($"The pattern {_regex} of a pre-tokenizer takes more than {Patience.TotalSeconds} s on one text.", error);
+            throw new TokenizerException(
+                $"The pattern {_regex} of a pre-tokenizer takes more than {Patience.TotalSeconds} s on one text.", error);
         }
 
         return matches;

@@ -106,7 +106,9 @@ internal sealed class PatternTranslator(string pattern)
             case '[':
                 return Class(ignoreCase);
             case '\\':
-                return Escape(inClass: false, out char? literal) is var escape && literal is { } value ? Literal(value, ignoreCase) : escape;
+                return Escape(inClass: false, out char? literal) is var escape && literal is { } value
+                    ? Literal(value, ignoreCase)
+                    : escape;
             case '.':
                 return ".";
             case '^' or '$':
@@ -249,7 +251,8 @@ internal sealed class PatternTranslator(string pattern)
             case 'n' or 'r' or 't' or 'f' or 'v':
                 literal = unit switch { 'n' => '\n', 'r' => '\r', 't' => '\t', 'f' => '\f', _ => '\v' };
                 break;
-            case 'u' when ushort.TryParse(pattern.AsSpan(_position, Math.Min(4, pattern.Length - _position)), NumberStyles.AllowHexSpecifier, null, out ushort code)
+            case 'u' when ushort.TryParse(
+                pattern.AsSpan(_position, Math.Min(4, pattern.Length - _position)), NumberStyles.AllowHexSpecifier, null, out ushort code)
                 && _position + 4 <= pattern.Length:
                 _position += 4;
                 literal = (char)code;
@@ -267,7 +270,8 @@ internal sealed class PatternTranslator(string pattern)
     // A literal must not be what stands in for a character beyond the basic plane, nor half of one.
     private void CheckPlane(char low, char high)
     {
-        bool standIn = Enum.GetValues<UnicodeCategory>().Any(category => CodePointPattern.StandIn(category) is var unit && low <= unit && unit <= high);
+        bool standIn = Enum.GetValues<UnicodeCategory>()
+            .Any(category => CodePointPattern.StandIn(category) is var unit && low <= unit && unit <= high);
         if (standIn || (low <= '\udfff' && high >= '\ud800'))
         {
             throw Refused($"characters such as U+{(int)low:X4} by name");

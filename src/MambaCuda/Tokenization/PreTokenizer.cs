@@ -142,7 +142,8 @@ internal sealed class CharacterPreTokenizer(Func<Rune, bool> isDelimiter, Delimi
 }
 
 /// <summary>Cuts at each match of a pattern.</summary>
-internal sealed class PatternPreTokenizer(CodePointPattern pattern, DelimiterBehavior behavior, bool invert) : DelimiterPreTokenizer(behavior)
+internal sealed class PatternPreTokenizer(CodePointPattern pattern, DelimiterBehavior behavior, bool invert)
+    : DelimiterPreTokenizer(behavior)
 {
     /// <inheritdoc/>
     protected override void Find(string piece, List<(int Start, int End, bool Delimiter)> spans)

@@ -4,8 +4,9 @@ using System.Text;
 namespace MambaCuda;
 
 /// <summary>
-/// Decodes a stream of ids as they come. What it returns never ends within a character: the bytes of an unfinished one are held back until the next
-/// id completes it. All that it returned, with <see cref="Flush"/> at the end, is what <see cref="Tokenizer.Decode"/> makes of all ids.
+/// Decodes a stream of ids as they come. What it returns never ends within a character: the bytes of an unfinished one are held back until
+/// the next id completes it. All that it returned, with <see cref="Flush"/> at the end, is what <see cref="Tokenizer.Decode"/> makes of all
+/// ids.
 /// </summary>
 public sealed class StreamingDecoder
 {

@@ -4,8 +4,8 @@ using System.Text;
 namespace MambaCuda;
 
 /// <summary>
-/// Turns text into token ids and ids into text. Every token stands for bytes of UTF-8, so that text comes back by joining the bytes of its tokens.
-/// Instances do not change once made: one serves any number of threads.
+/// Turns text into token ids and ids into text. Every token stands for bytes of UTF-8, so that text comes back by joining the bytes of its
+/// tokens. Instances do not change once made: one serves any number of threads.
 /// </summary>
 public abstract class Tokenizer
 {
@@ -34,7 +34,8 @@ public abstract class Tokenizer
     public abstract ReadOnlySpan<byte> TokenBytes(int id);
 
     /// <summary>
-    /// The text of the ids. Bytes that are not UTF-8 become U+FFFD, one for each maximal part of a character. Ids without a token have no text.
+    /// The text of the ids. Bytes that are not UTF-8 become U+FFFD, one for each maximal part of a character. Ids without a token have no
+    /// text.
     /// </summary>
     /// <param name="ids">The ids.</param>
     /// <param name="skipSpecial">Whether special tokens are left out.</param>
@@ -58,7 +59,8 @@ public abstract class Tokenizer
     /// name the token that ends a text.
     /// </summary>
     /// <param name="path">The file, or the folder that it lies in.</param>
-    /// <exception cref="TokenizerException">There is none, or it cannot be used; the message says which file, what and the way out.</exception>
+    /// <exception cref="TokenizerException">There is none, or it cannot be used; the message says which file, what and the way
+    /// out.</exception>
     public static Tokenizer Load(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);

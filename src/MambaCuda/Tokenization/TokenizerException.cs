@@ -1,6 +1,8 @@
 namespace MambaCuda;
 
-/// <summary>A tokenizer file cannot be used. The message names the file, what is wrong with it and, where there is one, the way out.</summary>
+/// <summary>
+/// A tokenizer file cannot be used. The message names the file, what is wrong with it and, where there is one, the way out.
+/// </summary>
 public sealed class TokenizerException : Exception
 {
     /// <summary>Creates the exception.</summary>

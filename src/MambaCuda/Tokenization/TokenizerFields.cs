@@ -2,7 +2,9 @@ using System.Text.Json;
 
 namespace MambaCuda;
 
-/// <summary>The fields of one object of a tokenizer file, read strictly: what is of another type, or unknown, is refused by its name.</summary>
+/// <summary>
+/// The fields of one object of a tokenizer file, read strictly: what is of another type, or unknown, is refused by its name.
+/// </summary>
 internal readonly struct TokenizerFields(string file, JsonElement element, string name)
 {
     public string Name => name;

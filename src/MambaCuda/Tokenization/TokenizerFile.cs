@@ -15,7 +15,10 @@ internal static class TokenizerFile
         string file = Directory.Exists(path) ? Path.Combine(path, FileName) : path;
         if (!File.Exists(file))
         {
-            throw new TokenizerException(file, "there is no such file", "Copy the tokenizer.json that belongs to the model into its folder, or name one with its path");
+            throw new TokenizerException(
+                file,
+                "there is no such file",
+                "Copy the tokenizer.json that belongs to the model into its folder, or name one with its path");
         }
 
         using JsonDocument document = Parse(file);
@@ -48,7 +51,8 @@ internal static class TokenizerFile
         string type = fields.Text("type");
         if (type != "byte")
         {
-            throw new TokenizerException(file, $"its type is '{type}'", "Known are byte, and the files of Hugging Face tokenizers with a byte-level BPE model");
+            throw new TokenizerException(
+                file, $"its type is '{type}'", "Known are byte, and the files of Hugging Face tokenizers with a byte-level BPE model");
         }
 
         fields.AllowOnly("type", "end_of_text");
@@ -66,12 +70,14 @@ internal static class TokenizerFile
         if (File.Exists(config))
         {
             using JsonDocument document = Parse(config);
-            if (document.RootElement.ValueKind == JsonValueKind.Object && document.RootElement.TryGetProperty("eos_token", out JsonElement token))
+            if (document.RootElement.ValueKind == JsonValueKind.Object
+                && document.RootElement.TryGetProperty("eos_token", out JsonElement token))
             {
                 named = token.ValueKind switch
                 {
                     JsonValueKind.String => token.GetString(),
-                    JsonValueKind.Object when token.TryGetProperty("content", out JsonElement content) && content.ValueKind == JsonValueKind.String => content.GetString(),
+                    JsonValueKind.Object when token.TryGetProperty("content", out JsonElement content)
+                        && content.ValueKind == JsonValueKind.String => content.GetString(),
                     JsonValueKind.Null => null,
                     _ => throw new TokenizerException(config, "eos_token is neither a text nor an object with its content"),
                 };
@@ -97,7 +103,8 @@ internal static class TokenizerFile
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
             // The second is what half a surrogate pair in the name of a property gives.
-            throw new TokenizerException(file, $"it is not valid JSON: {exception.Message.TrimEnd('.')}", "Fetch the file again", exception);
+            throw new TokenizerException(
+                file, $"it is not valid JSON: {exception.Message.TrimEnd('.')}", "Fetch the file again", exception);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {

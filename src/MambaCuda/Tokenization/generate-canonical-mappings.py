@@ -63,7 +63,9 @@ internal static class CanonicalMappings
 {triples(True)}
     ];
 
-    /// <summary>Triples: a character, and the one or two that it decomposes into but is never composed of; 0 where there is no second.</summary>
+    /// <summary>
+    /// Triples: a character, and the one or two that it decomposes into but is never composed of; 0 where there is no second.
+    /// </summary>
     public static ReadOnlySpan<int> Decompositions =>
     [
 {triples(False)}

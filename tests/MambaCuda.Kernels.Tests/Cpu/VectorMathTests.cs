@@ -26,7 +26,8 @@ public class VectorMathTests
     public void Silu_is_within_3_ulp() => AssertWithin(3, VectorMath.Silu, x => x / (1 + Math.Exp(-x)), -87.68f, float.MaxValue);
 
     [Fact]
-    public void Softplus_is_within_3_ulp() => AssertWithin(3, VectorMath.Softplus, Validation.Activations.Softplus, -87.68f, float.MaxValue);
+    public void Softplus_is_within_3_ulp() =>
+        AssertWithin(3, VectorMath.Softplus, Validation.Activations.Softplus, -87.68f, float.MaxValue);
 
     [Theory]
     [InlineData(float.NegativeInfinity, 0), InlineData(-1e30f, 0), InlineData(-127f, 0), InlineData(-126.6f, 0)]

@@ -53,7 +53,8 @@ internal sealed class PickleWriter
 
     /// <summary>A dictionary of one tensor named "a".</summary>
     public static byte[] StateDictionary(string key, string type, long count, long offset, long[] shape, long[] strides) =>
-        new PickleWriter().OrderedDictionary().Raw((byte)'(').Text("a").Tensor(key, type, count, offset, shape, strides).Raw("u."u8).ToBytes();
+        new PickleWriter().OrderedDictionary().Raw((byte)'(').Text("a").Tensor(key, type, count, offset, shape, strides)
+            .Raw("u."u8).ToBytes();
 
     public byte[] ToBytes() => [.. _bytes];
 }

@@ -209,7 +209,9 @@ public sealed class PyTorchFileTests : IDisposable
         Refused(new TorchArchive { Flags = 0x809 }.With(good, Numbers).ToBytes(), "encrypted");
     }
 
-    /// <summary>Flags, method, checksum, lengths and name stand in the local header again; readers that believe it must see the same.</summary>
+    /// <summary>
+    /// Flags, method, checksum, lengths and name stand in the local header again; readers that believe it must see the same.
+    /// </summary>
     [Theory]
     [InlineData(6)]
     [InlineData(8)]

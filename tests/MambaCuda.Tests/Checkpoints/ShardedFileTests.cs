@@ -36,9 +36,12 @@ public sealed class ShardedFileTests : IDisposable
 
     [Theory]
     [InlineData("""{"weight_map":{"x":"a.safetensors","y":"a.safetensors"}}""", null)]
-    [InlineData("""{"weight_map":{"x":"a.safetensors","y":"b.safetensors","z":"b.safetensors"}}""", "'a.safetensors' holds tensors that the index does not place there: 'y'")]
+    [InlineData(
+        """{"weight_map":{"x":"a.safetensors","y":"b.safetensors","z":"b.safetensors"}}""",
+        "'a.safetensors' holds tensors that the index does not place there: 'y'")]
     [InlineData("""{"weight_map":{"x":"a.safetensors","z":"b.safetensors"}}""", "'y'")]
-    [InlineData("""{"weight_map":{"x":"a.safetensors","y":"a.safetensors","z":"b.safetensors","w":"b.safetensors"}}""", "do not hold them: 'w'")]
+    [InlineData(
+        """{"weight_map":{"x":"a.safetensors","y":"a.safetensors","z":"b.safetensors","w":"b.safetensors"}}""", "do not hold them: 'w'")]
     [InlineData("""{"weight_map":{"x":"c.safetensors"}}""", "'c.safetensors', which is not there")]
     [InlineData("""{"weight_map":{"x":"../a.safetensors"}}""", "'../a.safetensors', which is not a plain file name")]
     [InlineData("""{"weight_map":{"x":"/etc/passwd"}}""", "not a plain file name")]
@@ -57,7 +60,9 @@ public sealed class ShardedFileTests : IDisposable
     [InlineData("""{"metadata":{"total_size":-1},"weight_map":{"x":"a.safetensors"}}""", "total_size is not a number of bytes")]
     [InlineData("""{"metadata":{"total_size":"24"},"weight_map":{"x":"a.safetensors"}}""", "total_size is not a number of bytes")]
     [InlineData("""{"metadata":{"total_size":1e999},"weight_map":{"x":"a.safetensors"}}""", "total_size is not a number of bytes")]
-    [InlineData("""{"metadata":{"total_size":25},"weight_map":{"x":"a.safetensors","y":"a.safetensors","z":"b.safetensors"}}""", "have 25 bytes, but the shards hold 24")]
+    [InlineData(
+        """{"metadata":{"total_size":25},"weight_map":{"x":"a.safetensors","y":"a.safetensors","z":"b.safetensors"}}""",
+        "have 25 bytes, but the shards hold 24")]
     [InlineData("""[]""", "not a JSON object")]
     [InlineData("""{"weight_map":{"x":"a.safetensors"}} x""", "not valid JSON")]
     [InlineData("""{"weight_map":{"\ud800":"a.safetensors"}}""", "not valid JSON")]

@@ -50,7 +50,8 @@ internal sealed class TinyCheckpoint : IDisposable
     {
         DataType.Float32 => MemoryMarshal.Cast<byte, float>(Bytes(tensor)).ToArray(),
         DataType.BFloat16 =>
-            [.. MemoryMarshal.Cast<byte, ushort>(Bytes(tensor)).ToArray().Select(bits => BitConverter.UInt32BitsToSingle((uint)bits << 16))],
+            [.. MemoryMarshal.Cast<byte, ushort>(Bytes(tensor)).ToArray()
+                .Select(bits => BitConverter.UInt32BitsToSingle((uint)bits << 16))],
         _ => [.. MemoryMarshal.Cast<byte, Half>(Bytes(tensor)).ToArray().Select(half => (float)half)],
     };
 }

@@ -55,7 +55,8 @@ public class MambaConfigTests
     public void Arguments_of_the_original_layer_are_honoured()
     {
         MambaConfig config = Parse("""
-            {"d_model":100,"n_layer":2,"vocab_size":90,"pad_vocab_size_multiple":64,"tie_embeddings":false,"d_intermediate":0,"attn_layer_idx":[],
+            {"d_model":100,"n_layer":2,"vocab_size":90,"pad_vocab_size_multiple":64,"tie_embeddings":false,"d_intermediate":0,
+             "attn_layer_idx":[],
             "attn_cfg":{},"ssm_cfg":{"layer":"Mamba1","d_state":8,"d_conv":3,"expand":1.5,"dt_rank":5,"dt_min":0.01,"dt_max":0.2,
             "dt_init":"constant","dt_scale":2,"dt_init_floor":0.002,"conv_bias":false,"bias":true,"use_fast_path":false}}
             """);
