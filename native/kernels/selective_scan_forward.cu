@@ -99,6 +99,7 @@ struct ScanShape {
     static constexpr int kInputPitch = 2 * kSteps + 4;    // (delta', delta' u) of the steps of one channel
     static constexpr int kInputPad = 8;                   // more between the channels of two pieces, whose pitches would be whole rounds of banks
     static constexpr int kMatrixPitch = 2 * kStates + 4;  // B and C of one step
+    static constexpr int kPackedPitch = 4 * kStates + 4;  // the same of four steps, packed: see MatrixLayout
     static constexpr int kSumPitch = kChannels + 4;       // sums of the channels of one step
     static constexpr int kInputFloats = kChannels * kInputPitch + kRowPieces * kInputPad;
     static constexpr int kMatrixFloats = kSteps * kMatrixPitch;
@@ -110,16 +111,38 @@ struct ScanShape {
     static_assert(kWorkers % kRowPieces == 0 && kSteps % kRoundSteps == 0 && kWorkers % kRowStatePieces == 0, "");
 };
 
+// How B and C of a tile lie in shared memory. As floats, each lane's states of B, then of C; but where a lane has one state and they come as bf16, as
+// they come, B in the lower half of a word and C in the upper, four steps side by side: shared memory gives 128 bytes a cycle to all lanes together,
+// which bounds scans with many lanes, and taking the two apart costs two operations of a pipe that is idle.
+template <typename T, typename Shape, ScanPart kPart>
+struct MatrixLayout {
+    static constexpr bool kPacked = false;
+};
+
+template <typename Shape, ScanPart kPart>
+struct MatrixLayout<bf16, Shape, kPart> {
+    static constexpr bool kPacked = Shape::kLaneStates == 1 && kPart == ScanPart::whole;
+};
+
+// The place of a state's word in the packed form.
+template <typename Shape>
+__device__ __forceinline__ int packed_at(int step, int state)
+{
+    return step / 4 * Shape::kPackedPitch + 4 * state + step % 4;
+}
+
 // Two barriers for each of the two stages; all threads of the block take part in each. At the first a scanner waits until the workers have filled the
 // stage's inputs (and emptied its sums before); at the second the workers wait until the scanners are done with the stage.
 constexpr int kReadyBarrier = 1;
 constexpr int kDoneBarrier = 3;
 
-// Reads floats from shared memory in accesses of 16 bytes, or of 8 where there are but two.
+// Reads floats from shared memory in accesses of 16 bytes, or of 8 or 4 where there are but two or one.
 template <int kCount>
 __device__ __forceinline__ void load_floats(const float* from, float (&to)[kCount])
 {
-    if (kCount % 4 == 0) {
+    if constexpr (kCount == 1) {
+        to[0] = from[0];
+    } else if constexpr (kCount % 4 == 0) {
 #pragma unroll
         for (int i = 0; i < kCount; i += 4) {
             float4 value = *reinterpret_cast<const float4*>(from + i);
@@ -188,7 +211,7 @@ struct WorkerPieces {
 };
 
 // What a worker does before the scanners.
-template <typename T, typename Shape, bool kAligned>
+template <typename T, typename Shape, ScanPart kPart, bool kAligned>
 struct ScanLoader {
     static constexpr int kPiece = Shape::kPiece;
     static constexpr int kStatePiece = Shape::kStatePiece;
@@ -241,7 +264,9 @@ struct ScanLoader {
         for (int round = 0; round < Shape::kStateRounds; ++round) {
             int there = first_state_step + round * Shape::kStateRoundSteps < steps ? kStatePiece : 0;
             load_row<kAligned>(b_cursor.round(round), there, b[round]);
-            load_row<kAligned>(c_cursor.round(round), there, c[round]);
+            if constexpr (kPart == ScanPart::whole) {
+                load_row<kAligned>(c_cursor.round(round), there, c[round]);
+            }
         }
         u_cursor.next();
         delta_cursor.next();
@@ -288,10 +313,24 @@ struct ScanLoader {
             if (first_state_step + round * Shape::kStateRoundSteps >= Shape::kSteps) {
                 break;
             }
+            if constexpr (MatrixLayout<T, Shape, kPart>::kPacked) {
+                unsigned int* words = reinterpret_cast<unsigned int*>(stage + Shape::kInputFloats);
+                int step = first_state_step + round * Shape::kStateRoundSteps;
+#pragma unroll
+                for (int i = 0; i < kStatePiece; ++i) {
+                    unsigned int two_b = word(b[round], i / 2);
+                    unsigned int two_c = word(c[round], i / 2);
+                    words[packed_at<Shape>(step, first_state + i)] =
+                        i % 2 == 0 ? (two_b & 0xffffu) | two_c << 16 : two_b >> 16 | (two_c & 0xffff0000u);
+                }
+                continue;
+            }
             float b_values[kStatePiece];
             float c_values[kStatePiece];
             widen(b[round], b_values);
-            widen(c[round], c_values);
+            if constexpr (kPart == ScanPart::whole) {
+                widen(c[round], c_values);
+            }
             float* row = matrices + round * Shape::kStateRoundSteps * Shape::kMatrixPitch;
 #pragma unroll
             for (int i = 0; i < kStatePiece; ++i) {
@@ -299,7 +338,9 @@ struct ScanLoader {
                 int n = first_state + i;
                 int at = n / Shape::kLaneStates * 2 * Shape::kLaneStates + n % Shape::kLaneStates;
                 row[at] = b_values[i];
-                row[at + Shape::kLaneStates] = c_values[i];
+                if constexpr (kPart == ScanPart::whole) {
+                    row[at + Shape::kLaneStates] = c_values[i];
+                }
             }
         }
     }
@@ -402,10 +443,11 @@ __device__ __forceinline__ float transposing_sum<0>(float* values, int lane)
     return values[0];
 }
 
-template <typename Shape, ScanPart kPart>
+template <typename Shape, ScanPart kPart, bool kPacked>
 struct Scanner {
     static constexpr int kLaneStates = Shape::kLaneStates;
     static constexpr int kGroup = Shape::kGroup;
+    static constexpr int kMatrixValues = kPart == ScanPart::whole ? 2 * kLaneStates : kLaneStates;  // of a lane and step: B, and C where it is needed
 
     float a[kLaneStates];
     float h[kLaneStates];
@@ -438,17 +480,22 @@ struct Scanner {
     __device__ __forceinline__ void tile(float* stage)
     {
         const float* inputs = stage + channel * Shape::kInputPitch + channel / Shape::kPiece * Shape::kInputPad;
-        const float* matrices = stage + Shape::kInputFloats + lane * 2 * kLaneStates;
+        const float* matrices = stage + Shape::kInputFloats + lane * (kPacked ? 4 : 2 * kLaneStates);
         // Stored only after the last load of the tile: the compiler may then load early, which it may not across a store that could alias.
         float sums[Shape::kSteps / Shape::kLanes];
 #pragma unroll
         for (int start = 0; start < Shape::kSteps; start += kGroup) {
             float y[kGroup];
 #pragma unroll
-            for (int j = 0; j < kGroup; j += 2) {
-                float4 two = *reinterpret_cast<const float4*>(inputs + 2 * (start + j));
-                y[j] = step(two.x, two.y, matrices + (start + j) * Shape::kMatrixPitch);
-                y[j + 1] = step(two.z, two.w, matrices + (start + j + 1) * Shape::kMatrixPitch);
+            for (int j = 0; j < kGroup; j += 4) {
+                float bc[4][kMatrixValues];
+                load_matrices(matrices, start + j, bc);
+#pragma unroll
+                for (int k = 0; k < 4; k += 2) {
+                    float4 two = *reinterpret_cast<const float4*>(inputs + 2 * (start + j + k));
+                    y[j + k] = step(two.x, two.y, bc[k]);
+                    y[j + k + 1] = step(two.z, two.w, bc[k + 1]);
+                }
             }
             if constexpr (kPart == ScanPart::whole) {
 #pragma unroll
@@ -466,10 +513,28 @@ struct Scanner {
         }
     }
 
-    __device__ __forceinline__ float step(float delta, float delta_u, const float* matrices)
+    // B, then C, of this lane's states in four steps.
+    __device__ __forceinline__ void load_matrices(const float* matrices, int start, float (&bc)[4][kMatrixValues]) const
     {
-        float bc[2 * kLaneStates];
-        load_floats(matrices, bc);
+        if constexpr (kPacked) {
+            float words[4];
+            load_floats(matrices + start / 4 * Shape::kPackedPitch, words);
+#pragma unroll
+            for (int k = 0; k < 4; ++k) {
+                unsigned int both = __float_as_uint(words[k]);
+                bc[k][0] = __uint_as_float(both << 16);
+                bc[k][1] = __uint_as_float(both & 0xffff0000u);
+            }
+        } else {
+#pragma unroll
+            for (int k = 0; k < 4; ++k) {
+                load_floats(matrices + (start + k) * Shape::kMatrixPitch, bc[k]);
+            }
+        }
+    }
+
+    __device__ __forceinline__ float step(float delta, float delta_u, const float (&bc)[kMatrixValues])
+    {
         float y = 0.0f;
 #pragma unroll
         for (int n = 0; n < kLaneStates; ++n) {
@@ -519,7 +584,7 @@ __global__ void __launch_bounds__(Shape::kThreads) selective_scan_forward(const 
 
     // Read from one lane, so that the compiler knows that whole warps take one branch.
     if (__shfl_sync(0xffffffffu, thread / 32, 0) < Shape::kScanners / 32) {
-        Scanner<Shape, kPart> scanner(p, thread, state_row, first_channel, channels);
+        Scanner<Shape, kPart, MatrixLayout<T, Shape, kPart>::kPacked> scanner(p, thread, state_row, first_channel, channels);
         for (long long tile = 0; tile < tiles; ++tile) {
             barrier_sync(ready(tile), Shape::kThreads);
             scanner.tile(stage(tile));
@@ -534,7 +599,7 @@ __global__ void __launch_bounds__(Shape::kThreads) selective_scan_forward(const 
         return;
     }
 
-    ScanLoader<T, Shape, kAligned> loader(p, thread - Shape::kScanners, first_row, first_channel, channels, group);
+    ScanLoader<T, Shape, kPart, kAligned> loader(p, thread - Shape::kScanners, first_row, first_channel, channels, group);
     ScanStorer<T, Shape, kAligned> storer(p, thread - Shape::kScanners, first_row, first_channel, channels);
     loader.load(steps(0));
     for (long long tile = 0; tile < tiles + 2; ++tile) {

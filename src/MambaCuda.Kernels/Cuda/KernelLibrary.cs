@@ -16,6 +16,9 @@ internal sealed class KernelLibrary(CudaContext context, KernelCompiler compiler
     /// <summary>The device that kernels are compiled for.</summary>
     public CudaDevice Device => context.Device;
 
+    /// <summary>The shared memory that a block may have, in bytes.</summary>
+    public int MaxSharedBytes { get; } = context.Device.Attribute(CudaDeviceAttribute.MaxSharedBytesPerBlockOptIn);
+
     /// <summary>One instance of a kernel as NVRTC is asked for it.</summary>
     /// <param name="file">The file that it stands in, as in "selective_scan_forward.cu".</param>
     /// <param name="expression">The instance, as in "mamba::selective_scan_forward&lt;float, 16&gt;".</param>
@@ -38,7 +41,7 @@ internal sealed class KernelLibrary(CudaContext context, KernelCompiler compiler
         }
 
         CudaKernel kernel = module.GetKernel(compiled.LoweredName(expression));
-        if (Device.Attribute(CudaDeviceAttribute.MaxSharedBytesPerBlockOptIn) - kernel.StaticSharedBytes is int most and > 48 * 1024)
+        if (MaxSharedBytes - kernel.StaticSharedBytes is int most and > 48 * 1024)
         {
             kernel.MaxDynamicSharedBytes = most;
         }

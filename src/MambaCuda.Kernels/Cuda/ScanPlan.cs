@@ -29,9 +29,9 @@ internal readonly record struct ScanShape(int States, int Lanes, int Channels, i
 }
 
 /// <summary>
-/// Which kernel a scan takes: the tuning table, from the measurements in bench/results. Few channels a multiprocessor need many lanes a channel, so that
-/// there are threads at all; many channels are served best by few lanes, which need no sums over lanes; where even many lanes do not fill the card, a
-/// long sequence is cut into chunks.
+/// Which kernel a scan takes: the tuning table, from the measurements in bench/results. Few channels a multiprocessor need many lanes a
+/// channel, so that there are threads at all; many channels are served best by few lanes, which need fewer sums over lanes; where even many
+/// lanes do not fill the card, a long sequence is cut into chunks.
 /// </summary>
 /// <param name="Shape">How a block is cut.</param>
 /// <param name="Chunks">Chunks of every sequence; 1 for a scan in one piece.</param>
@@ -42,19 +42,26 @@ internal readonly record struct ScanPlan(ScanShape Shape, int Chunks, long Chunk
     private const int ShortestChunked = 4096;
     private const int ShortestChunk = 512;
 
+    /// <summary>Channels of the whole launch a multiprocessor from which one piece is faster.</summary>
+    private const int MostChunkedChannels = 10;
+
     /// <summary>Blocks of a multiprocessor that chunks are to make.</summary>
     private const int ChunkedBlocks = 4;
 
-    /// <summary>State size; channels of the whole launch a multiprocessor up to which the shape is taken; the shape.</summary>
+    /// <summary>
+    /// State size; channels of the whole launch a multiprocessor up to which the shape is taken; the shape. The last of a state size fits every
+    /// card (64 KB).
+    /// </summary>
     private static readonly (int States, int MostChannels, ScanShape Shape)[] Table =
     [
         (4, 32, new(4, 4, 16, 64, 2, 8)),
         (4, int.MaxValue, new(4, 1, 128, 16, 4, 8)),
         (8, 32, new(8, 8, 16, 64, 4, 8)),
         (8, int.MaxValue, new(8, 1, 128, 16, 4, 8)),
-        (16, 12, new(16, 16, 12, 64, 6, 4)),
-        (16, 24, new(16, 16, 16, 64, 8, 4)),
+        (16, 12, new(16, 16, 12, 128, 6, 4)),
+        (16, 24, new(16, 16, 16, 128, 8, 4)),
         (16, 64, new(16, 4, 16, 32, 2, 8)),
+        (16, 110, new(16, 4, 32, 64, 4, 8)),
         (16, int.MaxValue, new(16, 2, 64, 32, 4, 8)),
         (32, 32, new(32, 16, 16, 32, 2, 8)),
         (32, int.MaxValue, new(32, 4, 32, 32, 4, 8)),
@@ -71,8 +78,10 @@ internal readonly record struct ScanPlan(ScanShape Shape, int Chunks, long Chunk
     /// <param name="groupChannels">Channels that share B and C.</param>
     /// <param name="groups">Groups of channels.</param>
     /// <param name="multiprocessors">Of the card.</param>
+    /// <param name="sharedBytes">The shared memory that a block may have on the card.</param>
     /// <param name="batchInvariant">Whether the plan must not depend on anything but the state size.</param>
-    public static ScanPlan? For(int states, SequenceLayout sequences, int groupChannels, int groups, int multiprocessors, bool batchInvariant)
+    public static ScanPlan? For(
+        int states, SequenceLayout sequences, int groupChannels, int groups, int multiprocessors, int sharedBytes, bool batchInvariant)
     {
         if (batchInvariant)
         {
@@ -82,9 +91,11 @@ internal readonly record struct ScanPlan(ScanShape Shape, int Chunks, long Chunk
         double channels = (double)groupChannels * groups * sequences.Count / multiprocessors;
         foreach ((int of, int most, ScanShape shape) in Table)
         {
-            if (of == states && channels <= most)
+            if (of == states && channels <= most && shape.SharedBytes <= sharedBytes)
             {
-                return channels <= 10 && sequences.MaxLength >= ShortestChunked ? InChunks(Last(states)!.Value, channels, sequences) : new ScanPlan(shape, 1, sequences.MaxLength);
+                return channels <= MostChunkedChannels && sequences.MaxLength >= ShortestChunked
+                    ? InChunks(Last(states)!.Value, channels, sequences)
+                    : new ScanPlan(shape, 1, sequences.MaxLength);
             }
         }
 

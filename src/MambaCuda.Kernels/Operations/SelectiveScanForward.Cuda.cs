@@ -24,7 +24,8 @@ public sealed partial class CudaBackend
         int groups = args.ConstantB && args.ConstantC ? 1 : (args.ConstantB ? args.C : args.B).Columns / states;
         ScanPlan? plan = args.ConstantB || args.ConstantC
             ? null
-            : ScanPlan.For(states, args.Sequences, channels / groups, groups, Context.Device.MultiprocessorCount, _options.BatchInvariant);
+            : ScanPlan.For(
+                states, args.Sequences, channels / groups, groups, Context.Device.MultiprocessorCount, _library.MaxSharedBytes, _options.BatchInvariant);
         SelectiveScanForwardParams parameters = new()
         {
             U = Address(args.U),
@@ -105,7 +106,8 @@ public sealed partial class CudaBackend
         parameters.FinalState = chunkStates;
         parameters.InitialStride = parameters.FinalStride = parameters.Channels;
         Dim3 grid = new(blocks, plan.Chunks);
-        Launch(_scan.Get(_library, new ScanVariant(ActivationType, shape, EndState: true, aligned)), grid, shape.Threads, parameters, shape.SharedBytes);
+        CudaKernel ends = _scan.Get(_library, new ScanVariant(ActivationType, shape, EndState: true, aligned));
+        Launch(ends, grid, shape.Threads, parameters, shape.SharedBytes);
         Dim3 states = new(DivideUp(parameters.Channels, ChunkThreads), parameters.States, args.Sequences.Count);
         Launch(_scanChunks.Get(_library, ChunkThreads), states, ChunkThreads, chunks);
         parameters.InitialState = chunkStates;
