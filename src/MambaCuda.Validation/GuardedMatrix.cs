@@ -6,7 +6,8 @@ namespace MambaCuda.Validation;
 /// <summary>
 /// A matrix inside a larger buffer: guard words before it, after it and, where its rows have gaps, between them. What is read beside an
 /// input is NaN and shows in the result; what is written beside an output is found by <see cref="AssertGuardsIntact"/>. An output starts as
-/// NaN, so an element that nobody wrote shows too.
+/// NaN, so an element that nobody wrote shows too. Where it lies decides which form of a kernel runs: with a gap that is a multiple of 8, and
+/// columns that are, every row starts at a multiple of 16 bytes; with another gap none needs to, and the first does not.
 /// </summary>
 public sealed class GuardedMatrix : IDisposable
 {
@@ -15,10 +16,14 @@ public sealed class GuardedMatrix : IDisposable
     /// </summary>
     public const int UsualGap = 3;
 
+    /// <summary>A gap that keeps rows aligned where their length does.</summary>
+    public const int AlignedGap = 8;
+
     // In every floating-point type all ones is NaN; 0xA5A5... is a number, which a stray copy of NaN cannot equal.
     private const byte NotANumber = 0xFF;
     private const byte Guard = 0xA5;
     private const int ElementsBefore = 13;
+    private const int AlignedElementsBefore = 16;
     private const int ElementsAfter = 64;
 
     private readonly Backend _backend;
@@ -33,7 +38,7 @@ public sealed class GuardedMatrix : IDisposable
         _backend = backend;
         _rowBytes = columns * type.Size();
         _strideBytes = (columns + gap) * type.Size();
-        _firstByte = ElementsBefore * type.Size();
+        _firstByte = (gap % AlignedGap == 0 ? AlignedElementsBefore : ElementsBefore) * type.Size();
         _written = new byte[_firstByte + (rows * _strideBytes) + (ElementsAfter * type.Size())];
         _buffer = backend.Allocate(_written.Length);
         View = _buffer.Matrix(type, rows, columns + gap, _firstByte).ColumnRange(0, columns);

@@ -17,6 +17,10 @@ public class AddRmsNormForwardTests
                 {
                     data.Add(backend, RowCounts[row[0]], ChannelCounts[row[1]], row[2] == 1, new[] { 1f, 1e-3f, 1e4f }[row[3]]);
                 }
+
+                // Longer than a block's registers hold.
+                data.Add(backend, 3, 8200, true, 1);
+                data.Add(backend, 2, 16391, true, 1);
             }
 
             return data;
@@ -51,25 +55,27 @@ public class AddRmsNormForwardTests
         (float[] denseSum, float[] dense) = Run(backend, x, residual, weight, Epsilon, gap: 0);
         Bits.AssertSame(sum, denseSum, "residual without gaps");
         Bits.AssertSame(y, dense, "y without gaps");
+        (float[] alignedSum, float[] aligned) = Run(backend, x, residual, weight, Epsilon, GuardedMatrix.AlignedGap);
+        Bits.AssertSame(sum, alignedSum, "residual, aligned");
+        Bits.AssertSame(y, aligned, "y, aligned");
     }
 
-    [Fact]
-    public void A_row_of_zeros_stays_zero_and_not_a_number_stays_in_its_row()
+    public static TheoryData<string> Backends => TestBackends.Rows;
+
+    [Theory, MemberData(nameof(Backends))]
+    public void A_row_of_zeros_stays_zero_and_not_a_number_stays_in_its_row(string name)
     {
         const int Rows = 40, Channels = 19;
-        foreach (string name in TestBackends.Names)
+        using Backend backend = TestBackends.Open(name);
+        float[] residual = new RandomValues(name).Normal(Rows * Channels);
+        residual.AsSpan(3 * Channels, Channels).Clear();
+        residual[(17 * Channels) + 18] = float.NaN;
+        float[] weight = [.. Enumerable.Repeat(2f, Channels)];
+        (_, float[] y) = Run(backend, null, residual, weight, 1e-5f, GuardedMatrix.UsualGap);
+        for (int i = 0; i < y.Length; i++)
         {
-            using Backend backend = TestBackends.Open(name);
-            float[] residual = new RandomValues(name).Normal(Rows * Channels);
-            residual.AsSpan(3 * Channels, Channels).Clear();
-            residual[(17 * Channels) + 18] = float.NaN;
-            float[] weight = [.. Enumerable.Repeat(2f, Channels)];
-            (_, float[] y) = Run(backend, null, residual, weight, 1e-5f, GuardedMatrix.UsualGap);
-            for (int i = 0; i < y.Length; i++)
-            {
-                Assert.True(float.IsNaN(y[i]) == (i / Channels == 17), $"Element {i} is {y[i]}.");
-                Assert.True(i / Channels != 3 || y[i] == 0, $"Element {i} of the zero row is {y[i]}.");
-            }
+            Assert.True(float.IsNaN(y[i]) == (i / Channels == 17), $"Element {i} is {y[i]}.");
+            Assert.True(i / Channels != 3 || y[i] == 0, $"Element {i} of the zero row is {y[i]}.");
         }
     }
 

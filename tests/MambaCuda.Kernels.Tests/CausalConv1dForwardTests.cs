@@ -3,7 +3,7 @@ namespace MambaCuda.Kernels.Tests;
 /// <summary>The causal convolution over its table of cases, on every backend.</summary>
 public class CausalConv1dForwardTests
 {
-    public static TheoryData<string, string> Cases => TestBackends.With(CausalConv1dCase.Names);
+    public static TheoryData<string, string> Cases => TestBackends.With(nameof(Backend.CausalConv1dForward), CausalConv1dCase.Names);
 
     [Theory, MemberData(nameof(Cases))]
     public void Is_as_close_to_float64_as_a_plain_evaluation(string backendName, string name)
@@ -33,6 +33,9 @@ public class CausalConv1dForwardTests
         CausalConv1dInputs inputs = Inputs(backend, name);
         CausalConv1dResult<float> expected = CausalConv1dRunner.Run(backend, inputs, new ConvPlacement());
         AssertSame(expected, CausalConv1dRunner.Run(backend, inputs, new ConvPlacement { Gap = 0 }), "without gaps");
+        ConvPlacement aligned = new() { Gap = GuardedMatrix.AlignedGap };
+        AssertSame(expected, CausalConv1dRunner.Run(backend, inputs, aligned), "aligned");
+        AssertSame(expected, CausalConv1dRunner.Run(backend, inputs, aligned with { StateInPlace = true }), "aligned, state in place");
         AssertSame(expected, CausalConv1dRunner.Run(backend, inputs, new ConvPlacement { StateInPlace = true }), "state in place");
         CausalConv1dResult<float> stateless = CausalConv1dRunner.Run(backend, inputs, new ConvPlacement { WithoutFinalState = true });
         Bits.AssertSame(expected.Y, stateless.Y, "y without final state");
@@ -98,24 +101,37 @@ public class CausalConv1dForwardTests
         }
     }
 
-    [Theory]
-    [InlineData(2, float.NaN), InlineData(3, float.NaN), InlineData(4, float.NaN)]
-    [InlineData(2, float.PositiveInfinity), InlineData(3, float.PositiveInfinity), InlineData(4, float.PositiveInfinity)]
-    public void Not_a_number_reaches_just_the_tokens_that_see_it(int width, float poison)
+    public static TheoryData<string, int, float> Poisons
+    {
+        get
+        {
+            TheoryData<string, int, float> data = [];
+            foreach (string backend in TestBackends.Names)
+            {
+                foreach (int width in new[] { 2, 3, 4 })
+                {
+                    data.Add(backend, width, float.NaN);
+                    data.Add(backend, width, float.PositiveInfinity);
+                }
+            }
+
+            return data;
+        }
+    }
+
+    [Theory, MemberData(nameof(Poisons))]
+    public void Not_a_number_reaches_just_the_tokens_that_see_it(string backendName, int width, float poison)
     {
         const int Channels = 19, Row = 20, Channel = 7;
-        foreach (string backendName in TestBackends.Names)
+        using Backend backend = TestBackends.Open(backendName);
+        CausalConv1dInputs inputs = new CausalConv1dCase(2, 40, Channels, width) { Bias = true, Silu = true }.Inputs();
+        inputs.X[(Row * Channels) + Channel] = poison;
+        CausalConv1dResult<float> actual = CausalConv1dRunner.Run(backend, inputs, new ConvPlacement());
+        for (int i = 0; i < actual.Y.Length; i++)
         {
-            using Backend backend = TestBackends.Open(backendName);
-            CausalConv1dInputs inputs = new CausalConv1dCase(2, 40, Channels, width) { Bias = true, Silu = true }.Inputs();
-            inputs.X[(Row * Channels) + Channel] = poison;
-            CausalConv1dResult<float> actual = CausalConv1dRunner.Run(backend, inputs, new ConvPlacement());
-            for (int i = 0; i < actual.Y.Length; i++)
-            {
-                bool sees = i % Channels == Channel && i / Channels is >= Row && i / Channels < Row + width;
-                Assert.True(sees || float.IsFinite(actual.Y[i]), $"{poison} reached row {i / Channels}, channel {i % Channels}.");
-                Assert.True(!sees || !float.IsNaN(poison) || float.IsNaN(actual.Y[i]), $"NaN is lost in row {i / Channels}.");
-            }
+            bool sees = i % Channels == Channel && i / Channels is >= Row && i / Channels < Row + width;
+            Assert.True(sees || float.IsFinite(actual.Y[i]), $"{poison} reached row {i / Channels}, channel {i % Channels}.");
+            Assert.True(!sees || !float.IsNaN(poison) || float.IsNaN(actual.Y[i]), $"NaN is lost in row {i / Channels}.");
         }
     }
 

@@ -3,7 +3,7 @@ namespace MambaCuda.Kernels.Tests;
 /// <summary>One token at a time is the convolution.</summary>
 public class CausalConv1dUpdateTests
 {
-    public static TheoryData<string, string> Cases => TestBackends.With(CausalConv1dCase.Names);
+    public static TheoryData<string, string> Cases => TestBackends.With(nameof(Backend.CausalConv1dUpdate), CausalConv1dCase.Names);
 
     [Theory, MemberData(nameof(Cases))]
     public void Steps_of_one_token_are_the_convolution(string backendName, string name)
@@ -21,7 +21,7 @@ public class CausalConv1dUpdateTests
             (int, int) Step(int sequence) => (t, Math.Min(t + 1, inputs.Lengths[sequence]));
             CausalConv1dInputs step = inputs.Parts(Step) with { InitialState = state };
             CausalConv1dResult<float> updated = CausalConv1dRunner.Run(
-                backend, step, new ConvPlacement { StateInPlace = true, OneTokenUpdate = true });
+                backend, step, new ConvPlacement { StateInPlace = true, OneTokenUpdate = true, Gap = t % 2 == 0 ? GuardedMatrix.UsualGap : GuardedMatrix.AlignedGap });
             Bits.AssertSame(new PackedParts(inputs.Lengths, Step).Rows(whole.Y, inputs.Channels), updated.Y, $"y of step {t}");
             foreach (int slot in step.Slots)
             {

@@ -1,47 +1,99 @@
-using System.Text;
+using System.Reflection;
 using MambaCuda.Driver;
+using MambaCuda.Driver.Tests;
+using MambaCuda.Testing;
 
 namespace MambaCuda.Kernels.Tests;
 
-/// <summary>The device code that the assembly carries, compiled for every architecture by whatever NVRTC is here.</summary>
+/// <summary>
+/// The device code that the assembly carries, compiled for every architecture by the real NVRTC that is here: in processes of their own, since
+/// in this one NVRTC may be the host device's.
+/// </summary>
 public sealed class KernelSourceTests
 {
-    private static readonly ComputeCapability Oldest = new(7, 5);
+    // The app's own folder, where there is no library: NVRTC is then looked for where it is installed.
+    private static readonly Dictionary<string, string?> RealNvrtc = new() { [HostDevice.PathVariable] = AppContext.BaseDirectory };
 
     private static string[] Names =>
         [.. typeof(Backend).Assembly.GetManifestResourceNames().Where(name => name.StartsWith("native/", StringComparison.Ordinal))];
+
+    /// <summary>The families of kernels that operations ask for.</summary>
+    private static IKernelFamily[] Families =>
+    [
+        .. typeof(CudaBackend).GetFields(BindingFlags.NonPublic | BindingFlags.Static)
+            .Where(field => typeof(IKernelFamily).IsAssignableFrom(field.FieldType))
+            .Select(field => (IKernelFamily)field.GetValue(null)!),
+    ];
 
     [Fact]
     public void The_assembly_carries_the_headers() => Assert.Contains("native/include/mamba/types.cuh", Names);
 
     [Fact]
-    public void Every_header_compiles_for_every_architecture_by_itself()
+    public void Every_kernel_file_has_a_family_and_every_family_its_variants()
     {
-        Assert.SkipUnless(RuntimeCompiler.Search.IsFound, "There is no NVRTC here.");
-        RuntimeCompiler compiler = RuntimeCompiler.Load();
-        const string Root = "native/include/";
-        string[] headers = [.. Names.Where(name => name.StartsWith(Root, StringComparison.Ordinal)).Select(name => name[Root.Length..])];
-        Dictionary<string, string> texts = headers.ToDictionary(name => name, name => Text(Root + name));
-        ComputeCapability[] architectures = [.. compiler.SupportedArchitectures.Where(architecture => architecture.CompareTo(Oldest) >= 0)];
-        Assert.NotEmpty(headers);
-        Assert.NotEmpty(architectures);
-        foreach (string header in headers)
+        Assert.Equal(KernelSources.Kernels.Order(), Families.Select(family => family.File).Distinct().Order());
+        Assert.All(Families, family => Assert.Equal(family.Expressions.Count(), family.Expressions.Distinct().Count()));
+        Assert.All(Families, family => Assert.NotEmpty(family.Expressions));
+
+        // A family of an instance would be outside of all that goes through them.
+        Assert.DoesNotContain(
+            typeof(CudaBackend).GetFields(BindingFlags.NonPublic | BindingFlags.Instance),
+            field => typeof(IKernelFamily).IsAssignableFrom(field.FieldType));
+    }
+
+    [Fact]
+    public async Task Every_header_and_kernel_compiles_for_every_architecture()
+    {
+        string found = await ChildProcess.Run(ListArchitectures, RealNvrtc);
+        string[] architectures = found.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        Assert.SkipWhen(architectures.Length == 0, "There is no NVRTC here.");
+
+        // Many processes at once: NVRTC 11.8 compiles one program of a process at a time.
+        ParallelOptions options = new() { MaxDegreeOfParallelism = Environment.ProcessorCount };
+        string[] files = [.. Families.Select(family => family.File).Distinct()];
+        IEnumerable<(string Architecture, string File)> work =
+            from file in files.Prepend("") from architecture in architectures select (architecture, file);
+        await Parallel.ForEachAsync(work, options, async (item, _) =>
         {
-            KernelProgram program = new($"{header}.cu", $"#include \"{header}\"\nextern \"C\" __global__ void empty() {{}}\n")
+            string output = await ChildProcess.Run(Compile, RealNvrtc, item.Architecture, item.File);
+            Assert.True(output.Contains("compiled", StringComparison.Ordinal), $"{item} said nothing: {output}");
+        });
+    }
+
+    private static void ListArchitectures()
+    {
+        if (RuntimeCompiler.Search.IsFound)
+        {
+            foreach (ComputeCapability architecture in RuntimeCompiler.Load().SupportedArchitectures.Where(each => each >= CudaBackend.OldestCapability))
             {
-                Headers = texts,
-                Options = ["--std=c++17"],
-            };
-            foreach (ComputeCapability architecture in architectures)
-            {
-                Assert.NotEmpty(compiler.Compile(program, new GpuArchitecture(architecture)).Image.ToArray());
+                Console.WriteLine(architecture);
             }
         }
     }
 
-    private static string Text(string name)
+    /// <summary>Compiles all instances of a kernel file, or where its name is empty each header by itself.</summary>
+    private static void Compile(string architecture, string file)
     {
-        using StreamReader reader = new(typeof(Backend).Assembly.GetManifestResourceStream(name)!, Encoding.UTF8);
-        return reader.ReadToEnd();
+        GpuArchitecture target = new(ComputeCapability.FromNumber(int.Parse(architecture.Replace(".", "", StringComparison.Ordinal), null)));
+        int count = 0;
+        foreach (KernelProgram program in file.Length == 0 ? KernelSources.Headers.Keys.Select(Only) : [AllOf(file)])
+        {
+            Assert.NotEmpty(RuntimeCompiler.Load().Compile(program, target).Image.ToArray());
+            count++;
+        }
+
+        Console.WriteLine($"compiled {count}");
     }
+
+    private static KernelProgram AllOf(string file)
+    {
+        string[] expressions = [.. Families.Where(family => family.File == file).SelectMany(family => family.Expressions)];
+        return KernelLibrary.Program(file, expressions[0]) with { NameExpressions = expressions };
+    }
+
+    private static KernelProgram Only(string header) => new($"{header}.cu", $"#include \"{header}\"\nextern \"C\" __global__ void empty() {{}}\n")
+    {
+        Headers = KernelSources.Headers,
+        Options = KernelLibrary.Options,
+    };
 }

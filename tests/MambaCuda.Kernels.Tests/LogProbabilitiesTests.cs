@@ -3,26 +3,43 @@ namespace MambaCuda.Kernels.Tests;
 /// <summary>log softmax of one token a row, on every backend.</summary>
 public class LogProbabilitiesTests
 {
-    [Theory]
-    [InlineData(1, 1, 1f), InlineData(3, 7, 1f), InlineData(5, 8, 10f)]
-    [InlineData(40, 33, 50f), InlineData(2, 50280, 5f), InlineData(4, 257, 1e4f)]
-    public void Is_as_close_to_float64_as_a_plain_evaluation(int rows, int vocabulary, float scale)
-    {
-        foreach (string name in TestBackends.Names)
-        {
-            using Backend backend = TestBackends.Open(name);
-            RandomValues random = new($"{rows} {vocabulary}");
-            float[] logits = random.Normal(rows * vocabulary, 0, scale);
-            int[] ids = random.Integers(rows, vocabulary);
-            float[] actual = Run(backend, logits, ids);
-            double[] exact = LogProbabilitiesOracle.Run<double>(logits, ids);
+    public static TheoryData<string> Backends => TestBackends.Rows;
 
-            // What is subtracted: the logit and the logarithm of a sum that lies a little above the largest logit.
-            double[] size = [.. ids.Select((id, row) => Math.Abs(logits[(row * vocabulary) + id]) + Math.Abs(exact[row]) + 1)];
-            PlainBound bound = new(exact, LogProbabilitiesOracle.Run<float>(logits, ids), size, 1);
-            double quotient = bound.WorstQuotient(actual, Enumerable.Repeat(1, rows));
-            Assert.True(quotient <= 1, $"The result is off by {quotient:F2} times the bound.");
+    public static TheoryData<string, int, int, float> Cases
+    {
+        get
+        {
+            TheoryData<string, int, int, float> data = [];
+            foreach (string backend in TestBackends.Names)
+            {
+                data.Add(backend, 1, 1, 1);
+                data.Add(backend, 3, 7, 1);
+                data.Add(backend, 5, 8, 10);
+                data.Add(backend, 40, 33, 50);
+                data.Add(backend, 2, 50280, 5);
+                data.Add(backend, 4, 257, 1e4f);
+            }
+
+            return data;
         }
+    }
+
+    [Theory, MemberData(nameof(Cases))]
+    public void Is_as_close_to_float64_as_a_plain_evaluation(string name, int rows, int vocabulary, float scale)
+    {
+        using Backend backend = TestBackends.Open(name);
+        RandomValues random = new($"{rows} {vocabulary}");
+        float[] logits = random.Normal(rows * vocabulary, 0, scale);
+        int[] ids = random.Integers(rows, vocabulary);
+        float[] actual = Run(backend, logits, ids);
+        double[] exact = LogProbabilitiesOracle.Run<double>(logits, ids);
+
+        // What is subtracted: the logit and the logarithm of a sum that lies a little above the largest logit.
+        double[] size = [.. ids.Select((id, row) => Math.Abs(logits[(row * vocabulary) + id]) + Math.Abs(exact[row]) + 1)];
+        PlainBound bound = new(exact, LogProbabilitiesOracle.Run<float>(logits, ids), size, 1);
+        double quotient = bound.WorstQuotient(actual, Enumerable.Repeat(1, rows));
+        Assert.True(quotient <= 1, $"The result is off by {quotient:F2} times the bound.");
+        Bits.AssertSame(actual, Run(backend, logits, ids, GuardedMatrix.AlignedGap), "aligned");
     }
 
     [Fact]
@@ -36,8 +53,8 @@ public class LogProbabilitiesTests
         Assert.Equal(1, all.Sum(value => Math.Exp(value)), 5);
     }
 
-    [Fact]
-    public void Excluded_tokens_and_not_a_number_keep_to_their_rows()
+    [Theory, MemberData(nameof(Backends))]
+    public void Excluded_tokens_and_not_a_number_keep_to_their_rows(string name)
     {
         const float Excluded = float.NegativeInfinity;
         float[] logits =
@@ -47,14 +64,18 @@ public class LogProbabilitiesTests
             0, 1, 2, float.NaN, 4, 5, 6, 7, 1000,
             0, 1, 2, 3, 4, 5, 6, 7, float.NaN,
             0, 1, 2, 3, 4, 5, 6, 7, 1000,
+            0, 1, 2, 3, 4, 5, 6, 7, float.PositiveInfinity,
+            .. Enumerable.Repeat(Excluded, 9),
         ];
-        using CpuBackend backend = new(threads: 2);
-        float[] actual = Run(backend, logits, [0, 1, 0, 0, 8]);
+        using Backend backend = TestBackends.Open(name);
+        float[] actual = Run(backend, logits, [0, 1, 0, 0, 8, 0, 4]);
         Assert.Equal(-MathF.Log(2), actual[0], 6);
         Assert.Equal(float.NegativeInfinity, actual[1]);
         Assert.True(float.IsNaN(actual[2]));
         Assert.True(float.IsNaN(actual[3]));
         Assert.Equal(0, actual[4]);
+        Assert.True(float.IsNaN(actual[5]));
+        Assert.True(float.IsNaN(actual[6]));
     }
 
     [Fact]
@@ -90,15 +111,24 @@ public class LogProbabilitiesTests
         Assert.All([actual[0], actual[Rows / 2], actual[^1]], value => Assert.Equal(-MathF.Log(2), value, 6));
     }
 
-    [Theory, InlineData(-1), InlineData(5), InlineData(int.MaxValue)]
-    public void A_token_outside_the_vocabulary_is_named(int id)
+    [Theory, MemberData(nameof(Backends))]
+    public void A_token_outside_the_vocabulary_is_named(string name)
     {
-        using CpuBackend backend = new(threads: 1);
-        using OperandArena arena = new(backend);
-        LogProbabilitiesArgs args = new() { Logits = arena.Float32(2, 5), TokenIds = arena.Integers(4, id), Output = arena.Float32(2, 1) };
-        ArgumentOutOfRangeException exception = Assert.Throws<ArgumentOutOfRangeException>(() => backend.LogProbabilities(args));
-        Assert.Equal(id, exception.ActualValue);
-        Assert.Contains("Row 1 asks for a token outside the vocabulary of 5", exception.Message, StringComparison.Ordinal);
+        foreach (int id in new[] { -1, 5, int.MaxValue })
+        {
+            using Backend backend = TestBackends.Open(name);
+            using OperandArena arena = new(backend);
+            LogProbabilitiesArgs args = new() { Logits = arena.Float32(2, 5), TokenIds = arena.Integers(4, id), Output = arena.Float32(2, 1) };
+
+            // A card tells when it is next waited for.
+            ArgumentOutOfRangeException exception = Assert.Throws<ArgumentOutOfRangeException>(() =>
+            {
+                backend.LogProbabilities(args);
+                backend.Synchronize();
+            });
+            Assert.Equal(id, exception.ActualValue);
+            Assert.Matches("(Row|Token) 1 .*the vocabulary", exception.Message);
+        }
     }
 
     [Theory, MemberData(nameof(WrongOperands))]
@@ -140,10 +170,10 @@ public class LogProbabilitiesTests
         { "output type", "output is (3 x 1) Float64, but must be Float32." },
     };
 
-    private static float[] Run(Backend backend, float[] logits, int[] ids)
+    private static float[] Run(Backend backend, float[] logits, int[] ids, int gap = GuardedMatrix.UsualGap)
     {
         int vocabulary = logits.Length / ids.Length;
-        using GuardedMatrix rows = GuardedMatrix.Input(backend, DataType.Float32, ids.Length, vocabulary, logits);
+        using GuardedMatrix rows = GuardedMatrix.Input(backend, DataType.Float32, ids.Length, vocabulary, logits, gap);
         using GuardedMatrix tokens = GuardedMatrix.Input(backend, ids.Length, 1, ids);
         using GuardedMatrix output = GuardedMatrix.Output(backend, DataType.Float32, ids.Length, 1);
         backend.LogProbabilities(new LogProbabilitiesArgs { Logits = rows.View, TokenIds = tokens.View, Output = output.View });

@@ -6,11 +6,13 @@ namespace MambaCuda.Kernels.Tests;
 /// <summary>An operation is found by its name everywhere.</summary>
 public class OperationFilesTests
 {
-    /// <summary>Where the parts of an operation lie, {0} being its name.</summary>
+    /// <summary>Where the parts of an operation lie, {0} being its name and {1} its name as native/ writes it.</summary>
     private static readonly string[] Places =
     [
         "src/MambaCuda.Kernels/Operations/{0}.cs",
         "src/MambaCuda.Kernels/Operations/{0}.Cpu.cs",
+        "src/MambaCuda.Kernels/Operations/{0}.Cuda.cs",
+        "native/kernels/{1}.cu",
         "tests/MambaCuda.Kernels.Tests/{0}Tests.cs",
     ];
 
@@ -26,9 +28,11 @@ public class OperationFilesTests
     [Theory, MemberData(nameof(Operations))]
     public void An_operation_has_all_its_files(string operation) => Assert.All(
         Places,
-        place => Assert.True(
-            File.Exists(Path.Combine(Fixtures.RepositoryRoot, string.Format(null, place, operation))),
-            $"{string.Format(null, place, operation)} is missing."));
+        place =>
+        {
+            string path = string.Format(null, place, operation, SnakeCase.Of(operation));
+            Assert.True(File.Exists(Path.Combine(Fixtures.RepositoryRoot, path)), $"{path} is missing.");
+        });
 
     [Fact]
     public void Every_file_of_an_operation_has_its_operation()

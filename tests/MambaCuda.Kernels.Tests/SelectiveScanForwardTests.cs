@@ -5,21 +5,26 @@ namespace MambaCuda.Kernels.Tests;
 /// <summary>The selective scan over its table of cases, on every backend.</summary>
 public class SelectiveScanForwardTests
 {
-    public static TheoryData<string, string> Cases => TestBackends.With(SelectiveScanCase.Names);
+    public static TheoryData<string, string> Cases => TestBackends.With(nameof(Backend.SelectiveScanForward), SelectiveScanCase.Names);
 
-    public static TheoryData<string, string> GoldenCases => TestBackends.With(Fixtures.ScanCases());
+    public static TheoryData<string, string> GoldenCases => TestBackends.With(nameof(Backend.SelectiveScanForward), Fixtures.ScanCases());
+
+    public static TheoryData<string> Backends => [.. TestBackends.NamesWith(nameof(Backend.SelectiveScanForward))];
 
     /// <summary>What gets a NaN or an infinity, in each sequence of a packed batch.</summary>
-    public static TheoryData<string, int> PoisonedOperands
+    public static TheoryData<string, string, int> PoisonedOperands
     {
         get
         {
-            TheoryData<string, int> data = [];
-            foreach (string operand in new[] { "u", "delta", "z", "B", "C", "initial state" })
+            TheoryData<string, string, int> data = [];
+            foreach (string backend in TestBackends.NamesWith(nameof(Backend.SelectiveScanForward)))
             {
-                foreach (int sequence in new[] { 0, 1, 2 })
+                foreach (string operand in new[] { "u", "delta", "z", "B", "C", "initial state" })
                 {
-                    data.Add(operand, sequence);
+                    foreach (int sequence in new[] { 0, 1, 2 })
+                    {
+                        data.Add(backend, operand, sequence);
+                    }
                 }
             }
 
@@ -42,6 +47,7 @@ public class SelectiveScanForwardTests
         SelectiveScanInputs inputs = Inputs(backend, name);
         SelectiveScanResult<float> expected = SelectiveScanRunner.Run(backend, inputs, new ScanPlacement());
         AssertSame(expected, SelectiveScanRunner.Run(backend, inputs, new ScanPlacement { Gap = 0 }), "without gaps");
+        AssertSame(expected, SelectiveScanRunner.Run(backend, inputs, new ScanPlacement { Gap = GuardedMatrix.AlignedGap }), "aligned");
         AssertSame(expected, SelectiveScanRunner.Run(backend, inputs, new ScanPlacement { Output = ScanOutput.OverU }), "y over u");
         AssertSame(expected, SelectiveScanRunner.Run(backend, inputs, new ScanPlacement { StateInPlace = true }), "state in place");
         if (inputs.Z is not null)
@@ -129,36 +135,30 @@ public class SelectiveScanForwardTests
     }
 
     [Theory, MemberData(nameof(PoisonedOperands))]
-    public void Not_a_number_stays_in_its_channel_and_sequence(string operand, int sequence)
+    public void Not_a_number_stays_in_its_channel_and_sequence(string backendName, string operand, int sequence)
     {
-        foreach (string backendName in TestBackends.Names)
+        using Backend backend = TestBackends.Open(backendName);
+        foreach (float poison in new[] { float.NaN, float.PositiveInfinity, float.NegativeInfinity })
         {
-            using Backend backend = TestBackends.Open(backendName);
-            foreach (float poison in new[] { float.NaN, float.PositiveInfinity, float.NegativeInfinity })
-            {
-                AssertContained(backend, operand, sequence, poison);
-            }
+            AssertContained(backend, operand, sequence, poison);
         }
     }
 
-    [Fact]
-    public void A_state_that_overflows_does_not_touch_its_neighbours()
+    [Theory, MemberData(nameof(Backends))]
+    public void A_state_that_overflows_does_not_touch_its_neighbours(string backendName)
     {
-        foreach (string backendName in TestBackends.Names)
+        using Backend backend = TestBackends.Open(backendName);
+        SelectiveScanInputs inputs = Rounded(backend, new SelectiveScanCase(2, 40, 19, 4).Inputs());
+        SelectiveScanResult<float> expected = SelectiveScanRunner.Run(backend, inputs, new ScanPlacement());
+        float[] a = [.. inputs.A];
+        a[5] = 1000;
+        SelectiveScanResult<float> actual = SelectiveScanRunner.Run(backend, inputs with { A = a }, new ScanPlacement());
+        for (int i = 0; i < actual.Y.Length; i++)
         {
-            using Backend backend = TestBackends.Open(backendName);
-            SelectiveScanInputs inputs = Rounded(backend, new SelectiveScanCase(2, 40, 19, 4).Inputs());
-            SelectiveScanResult<float> expected = SelectiveScanRunner.Run(backend, inputs, new ScanPlacement());
-            float[] a = [.. inputs.A];
-            a[5] = 1000;
-            SelectiveScanResult<float> actual = SelectiveScanRunner.Run(backend, inputs with { A = a }, new ScanPlacement());
-            for (int i = 0; i < actual.Y.Length; i++)
-            {
-                Assert.True(i % 19 == 5 || actual.Y[i] == expected.Y[i], $"Element {i} of y changed.");
-            }
-
-            Assert.False(float.IsFinite(actual.Y[(39 * 19) + 5]));
+            Assert.True(i % 19 == 5 || actual.Y[i] == expected.Y[i], $"Element {i} of y changed.");
         }
+
+        Assert.False(float.IsFinite(actual.Y[(39 * 19) + 5]));
     }
 
     private static void AssertContained(Backend backend, string operand, int sequence, float poison)

@@ -3,7 +3,7 @@ namespace MambaCuda.Kernels.Tests;
 /// <summary>One token at a time is the scan.</summary>
 public class SelectiveStateUpdateTests
 {
-    public static TheoryData<string, string> Cases => TestBackends.With(SelectiveScanCase.Names);
+    public static TheoryData<string, string> Cases => TestBackends.With(nameof(Backend.SelectiveStateUpdate), SelectiveScanCase.Names);
 
     [Theory, MemberData(nameof(Cases))]
     public void Steps_of_one_token_are_the_scan(string backendName, string name)

@@ -1,30 +1,83 @@
+using System.Runtime.CompilerServices;
+using MambaCuda.Driver;
+using MambaCuda.Testing;
+
 namespace MambaCuda.Kernels.Tests;
 
-/// <summary>The backends that run every table of cases.</summary>
+/// <summary>
+/// The backends that run every table of cases: the CPU, and CUDA with each type of activations. CUDA is the first GPU, or the host device
+/// (native/host) where there is none; where neither can be, its rows are skipped.
+/// </summary>
 internal static class TestBackends
 {
+    private static readonly string[] CudaNames = ["cuda-float32", "cuda-bfloat16", "cuda-float16"];
+    private static readonly Lazy<CudaContext> Context = new(() => CudaDevice.Get(0).RetainPrimaryContext());
+
     /// <summary>Their names.</summary>
-    public static IEnumerable<string> Names => ["cpu"];
+    public static IReadOnlyList<string> Names { get; } = ["cpu", .. CudaNames];
 
-    /// <summary>Opens one.</summary>
-    public static Backend Open(string name) => name switch
+    /// <summary>The names as the rows of a theory.</summary>
+    public static TheoryData<string> Rows => [.. Names];
+
+    /// <summary>Whether CUDA is the host device: each instance of a kernel takes a second to compile there, and runs are slow.</summary>
+    public static bool IsHostDevice { get; private set; }
+
+    /// <summary>Opens one; skips the test where it cannot be here.</summary>
+    public static Backend Open(string name)
     {
-        "cpu" => new CpuBackend(threads: 2),
-        _ => throw new ArgumentOutOfRangeException(nameof(name), name, "Not a backend under test."),
-    };
+        if (name == "cpu")
+        {
+            return new CpuBackend(threads: 2);
+        }
 
-    /// <summary>Every backend with every case.</summary>
-    public static TheoryData<string, string> With(IEnumerable<string> cases)
+        Assert.SkipWhen(!IsHostDevice && CudaDevice.Count == 0, HostDevice.Problem ?? "There is no CUDA device.");
+
+        // A context is slow to make; this one lasts from the first backend on.
+        _ = Context.Value;
+        return new CudaBackend(new CudaBackendOptions { ActivationType = TypeOf(name) });
+    }
+
+    /// <summary>The names of the backends that have an operation.</summary>
+    public static IReadOnlyList<string> NamesWith(string operation) =>
+        KernelSources.Kernels.Contains(SnakeCase.Of(operation) + ".cu") ? Names : ["cpu"];
+
+    /// <summary>
+    /// Every backend with every case. On the host device each case runs on one type of activations, the types taking turns: they share all
+    /// code but loading and storing, and between them the whole table is run.
+    /// </summary>
+    public static TheoryData<string, string> With(string operation, IEnumerable<string> cases)
     {
         TheoryData<string, string> data = [];
-        foreach (string name in Names)
+        string[] rows = [.. cases];
+        foreach (string name in NamesWith(operation))
         {
-            foreach (string row in cases)
+            for (int i = 0; i < rows.Length; i++)
             {
-                data.Add(name, row);
+                if (Runs(name, i))
+                {
+                    data.Add(name, rows[i]);
+                }
             }
         }
 
         return data;
     }
+
+    /// <summary>Whether a backend runs the case of a number; see <see cref="With"/>.</summary>
+    public static bool Runs(string name, int number) => name == "cpu" || !IsHostDevice || CudaNames[number % CudaNames.Length] == name;
+
+    [ModuleInitializer]
+    internal static void ChooseDevice()
+    {
+        HostDevice.UseWhereThereIsNoGpu();
+        IsHostDevice = HostDevice.Folder is string folder && Environment.GetEnvironmentVariable(HostDevice.PathVariable) == folder;
+    }
+
+    private static DataType TypeOf(string name) => name switch
+    {
+        "cuda-float32" => DataType.Float32,
+        "cuda-bfloat16" => DataType.BFloat16,
+        "cuda-float16" => DataType.Float16,
+        _ => throw new ArgumentOutOfRangeException(nameof(name), name, "Not a backend under test."),
+    };
 }

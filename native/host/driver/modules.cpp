@@ -8,6 +8,7 @@
 #include "errors.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -22,6 +23,18 @@
 namespace mamba_host {
 namespace {
 
+// A path to an open file that was never used before: dlopen knows libraries by their path, and a number of a file comes again. "/." changes
+// nothing but the path; the bits of a counter say where one stands.
+std::string new_path_of(int file)
+{
+    static std::atomic<unsigned int> used{0};
+    std::string path = "/proc/self/fd";
+    for (unsigned int bits = used++; bits != 0; bits /= 2) {
+        path += bits % 2 != 0 ? "/." : "/";
+    }
+    return path + "/" + std::to_string(file);
+}
+
 // Loads from a file that exists in memory alone, so that nothing is left behind whatever happens.
 void* load(const void* image, std::size_t bytes)
 {
@@ -31,8 +44,7 @@ void* load(const void* image, std::size_t bytes)
     }
     void* handle = nullptr;
     if (write(file, image, bytes) == static_cast<ssize_t>(bytes)) {
-        std::string path = "/proc/self/fd/" + std::to_string(file);
-        handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+        handle = dlopen(new_path_of(file).c_str(), RTLD_NOW | RTLD_LOCAL);
     }
     close(file);
     return handle;

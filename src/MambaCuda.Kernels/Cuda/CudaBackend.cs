@@ -8,6 +8,8 @@ namespace MambaCuda.Kernels;
 /// </summary>
 public sealed unsafe partial class CudaBackend : Backend
 {
+    private const int WarpThreads = 32;
+
     private readonly CudaBackendOptions _options;
     private readonly KernelLibrary _library;
     private readonly SequenceTables _sequenceTables;
@@ -115,6 +117,11 @@ public sealed unsafe partial class CudaBackend : Backend
     /// <inheritdoc/>
     public override void Clear(MatrixView destination)
     {
+        if (destination.IsNone)
+        {
+            return;
+        }
+
         if (destination.IsContiguous)
         {
             Stream.Clear(Bytes(destination));
@@ -224,6 +231,10 @@ public sealed unsafe partial class CudaBackend : Backend
         DataType.Float16 => "mamba::fp16",
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Kernels compute on no such type."),
     };
+
+    private static int DivideUp(int value, int divisor) => ((value - 1) / divisor) + 1;
+
+    private static int RoundUp(int value, int multiple) => DivideUp(value, multiple) * multiple;
 
     private static string Word(bool value) => value ? "true" : "false";
 }

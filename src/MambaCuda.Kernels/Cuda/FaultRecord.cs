@@ -42,7 +42,8 @@ internal sealed class FaultReport : IDisposable
             FaultRecord fault = record;
             record = default;
             throw new ArgumentOutOfRangeException(
-                nameof(fault),
+                "args",
+                (int)fault.Value,
                 fault.Kind == RowNumber
                     ? $"Index {fault.Position} is {fault.Value}, which is not a row of the source."
                     : $"Token {fault.Position} is {fault.Value}, which is not in the vocabulary.");

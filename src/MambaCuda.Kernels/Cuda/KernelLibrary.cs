@@ -9,6 +9,7 @@ namespace MambaCuda.Kernels;
 internal sealed class KernelLibrary(CudaContext context, KernelCompiler compiler) : IDisposable
 {
     private readonly Dictionary<string, CudaModule> _modules = [];
+    private readonly Dictionary<IKernelFamily, object> _kernels = [];
 
     /// <summary>The options that every kernel is compiled with. No fast-math: a kernel names the approximations that it takes.</summary>
     public static IReadOnlyList<string> Options { get; } = ["--std=c++17"];
@@ -28,6 +29,19 @@ internal sealed class KernelLibrary(CudaContext context, KernelCompiler compiler
         NameExpressions = [expression],
         Options = Options,
     };
+
+    /// <summary>What was loaded of a family.</summary>
+    public Dictionary<TVariant, CudaKernel> KernelsOf<TVariant>(KernelFamily<TVariant> family) where TVariant : struct, IEquatable<TVariant>
+    {
+        if (_kernels.TryGetValue(family, out object? kernels))
+        {
+            return (Dictionary<TVariant, CudaKernel>)kernels;
+        }
+
+        Dictionary<TVariant, CudaKernel> none = [];
+        _kernels.Add(family, none);
+        return none;
+    }
 
     /// <summary>Compiles where need be, loads, and gives the kernel.</summary>
     /// <exception cref="KernelCompilationException">It does not compile on this device; the message has file, line and log.</exception>

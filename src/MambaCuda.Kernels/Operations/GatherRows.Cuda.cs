@@ -8,13 +8,16 @@ public sealed partial class CudaBackend
     private const int GatherThreads = 256;
 
     // Types of CUDA that are 1, 2, 4 and 16 bytes large.
-    private readonly KernelFamily<int> _gatherRows = new("gather_rows.cu", bytes => bytes switch
-    {
-        16 => "mamba::gather_rows<uint4>",
-        4 => "mamba::gather_rows<unsigned int>",
-        2 => "mamba::gather_rows<unsigned short>",
-        _ => "mamba::gather_rows<unsigned char>",
-    });
+    private static readonly KernelFamily<int> GatherRowsKernels = new(
+        "gather_rows.cu",
+        bytes => bytes switch
+        {
+            16 => "mamba::gather_rows<uint4>",
+            4 => "mamba::gather_rows<unsigned int>",
+            2 => "mamba::gather_rows<unsigned short>",
+            _ => "mamba::gather_rows<unsigned char>",
+        },
+        [16, 4, 2, 1]);
 
     /// <inheritdoc/>
     protected override void GatherRowsCore(in GatherRowsArgs args)
@@ -28,7 +31,7 @@ public sealed partial class CudaBackend
         long rowBytes = (long)args.Source.Columns * size, sourceStride = args.Source.RowStride * size, destinationStride = args.Destination.RowStride * size;
         int zeros = BitOperations.TrailingZeroCount(rowBytes | sourceStride | destinationStride | Address(args.Source) | Address(args.Destination));
         int unit = zeros switch { >= 4 => 16, >= 2 => 4, 1 => 2, _ => 1 };
-        Launch(_gatherRows.Get(_library, unit), checked((int)args.Indices.Rows), GatherThreads, new GatherRowsParams
+        Launch(GatherRowsKernels.Get(_library, unit), checked((int)args.Indices.Rows), GatherThreads, new GatherRowsParams
         {
             Source = Address(args.Source),
             Indices = Address(args.Indices),

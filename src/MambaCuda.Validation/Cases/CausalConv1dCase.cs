@@ -5,7 +5,7 @@ public sealed record CausalConv1dCase(int Batch, int Length, int Channels, int W
 {
     private static readonly int[] Batches = [1, 2, 7];
     private static readonly int[] Lengths = [1, 2, 3, 31, 64, 65, 300];
-    private static readonly int[] ChannelCounts = [1, 3, 96, 130, 530];
+    private static readonly int[] ChannelCounts = [1, 3, 130, 320, 530];
     private static readonly int[] Widths = [2, 3, 4];
 
     /// <summary>Whether a bias is added.</summary>

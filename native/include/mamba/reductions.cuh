@@ -1,0 +1,62 @@
+// reductions.cuh: sums and largest values over a warp and over a block, the terms always met in the same order.
+//
+// Every thread of the block takes part and gets the result. The order depends on the number of threads alone, so that results repeat bit for
+// bit. A block has a whole number of warps.
+#pragma once
+
+namespace mamba {
+
+constexpr int kWarp = 32;
+constexpr unsigned int kAllLanes = 0xffffffffu;
+
+struct Sum {
+    __device__ __forceinline__ float operator()(float a, float b) const { return a + b; }
+};
+
+// NaN is lost against a number, as fmaxf has it.
+struct Largest {
+    __device__ __forceinline__ float operator()(float a, float b) const { return fmaxf(a, b); }
+};
+
+template <typename T, typename Operation>
+__device__ __forceinline__ T warp_reduce(T value, Operation operation)
+{
+    // Each lane meets its partner's value with its own; for an operation that commutes, all lanes end with the same bits.
+#pragma unroll
+    for (int distance = kWarp / 2; distance > 0; distance /= 2) {
+        value = operation(value, __shfl_xor_sync(kAllLanes, value, distance));
+    }
+    return value;
+}
+
+// `scratch` holds one T a warp. It may be used again after the next barrier of the block.
+template <typename T, typename Operation>
+__device__ __forceinline__ T block_reduce(T value, T* scratch, Operation operation)
+{
+    int warps = static_cast<int>(blockDim.x) / kWarp;
+    value = warp_reduce(value, operation);
+    if (warps == 1) {
+        return value;
+    }
+    int lane = static_cast<int>(threadIdx.x) % kWarp;
+    if (lane == 0) {
+        scratch[static_cast<int>(threadIdx.x) / kWarp] = value;
+    }
+    __syncthreads();
+    // Every thread walks the partial results itself: broadcasts from shared memory, and no second barrier.
+    T result = scratch[0];
+    for (int warp = 1; warp < warps; ++warp) {
+        result = operation(result, scratch[warp]);
+    }
+    return result;
+}
+
+__device__ __forceinline__ float warp_sum(float value) { return warp_reduce(value, Sum()); }
+
+__device__ __forceinline__ float warp_max(float value) { return warp_reduce(value, Largest()); }
+
+__device__ __forceinline__ float block_sum(float value, float* scratch) { return block_reduce(value, scratch, Sum()); }
+
+__device__ __forceinline__ float block_max(float value, float* scratch) { return block_reduce(value, scratch, Largest()); }
+
+}  // namespace mamba
