@@ -21,8 +21,8 @@ public sealed class KernelSourceTests
     private static IKernelFamily[] Families =>
     [
         .. typeof(CudaBackend).GetFields(BindingFlags.NonPublic | BindingFlags.Static)
-            .Where(field => typeof(IKernelFamily).IsAssignableFrom(field.FieldType))
-            .Select(field => (IKernelFamily)field.GetValue(null)!),
+            .Where(member => typeof(IKernelFamily).IsAssignableFrom(member.FieldType))
+            .Select(member => (IKernelFamily)member.GetValue(null)!),
     ];
 
     [Fact]
@@ -38,7 +38,7 @@ public sealed class KernelSourceTests
         // A family of an instance would be outside of all that goes through them.
         Assert.DoesNotContain(
             typeof(CudaBackend).GetFields(BindingFlags.NonPublic | BindingFlags.Instance),
-            field => typeof(IKernelFamily).IsAssignableFrom(field.FieldType));
+            member => typeof(IKernelFamily).IsAssignableFrom(member.FieldType));
     }
 
     [Fact]
@@ -85,11 +85,13 @@ public sealed class KernelSourceTests
         Console.WriteLine($"compiled {count}");
     }
 
-    private static KernelProgram AllOf(string file)
+    // Kernels for instructions of one generation alone are not among them: NVRTC 11.8 has none of those instructions.
+    private static KernelProgram AllOf(string file) => new(file, KernelSources.Kernel(file))
     {
-        string[] expressions = [.. Families.Where(family => family.File == file).SelectMany(family => family.Expressions)];
-        return KernelLibrary.Program(file, expressions[0]) with { NameExpressions = expressions };
-    }
+        Headers = KernelSources.Headers,
+        NameExpressions = [.. Families.Where(family => family.File == file && family.Suffix.Length == 0).SelectMany(family => family.Expressions)],
+        Options = KernelLibrary.Options,
+    };
 
     private static KernelProgram Only(string header) => new($"{header}.cu", $"#include \"{header}\"\nextern \"C\" __global__ void empty() {{}}\n")
     {

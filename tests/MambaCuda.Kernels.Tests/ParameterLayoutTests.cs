@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using System.Diagnostics;
+using System.Globalization;
 using System.Reflection;
 using System.Runtime.InteropServices;
 using System.Text;
@@ -25,7 +26,7 @@ public class ParameterLayoutTests
         StringBuilder source = new("#include \"cuda_language.h\"\n");
         foreach (string header in KernelSources.Headers.Keys)
         {
-            source.Append($"#include \"{header}\"\n");
+            source.Append(CultureInfo.InvariantCulture, $"#include \"{header}\"\n");
         }
 
         foreach ((Type type, string name) in Shared)
@@ -42,7 +43,7 @@ public class ParameterLayoutTests
             Type[] types = [.. Parameters.Where(type => text.Contains($"struct {type.Name} {{", StringComparison.Ordinal))];
             Assert.True(types.Length > 0, $"No parameters of {kernel} are known in C#.");
             StringBuilder checks = new(source.ToString());
-            checks.Append($"#include \"kernels/{kernel}\"\n");
+            checks.Append(CultureInfo.InvariantCulture, $"#include \"kernels/{kernel}\"\n");
             foreach (Type type in types)
             {
                 AppendChecks(checks, type, type.Name);
@@ -59,12 +60,12 @@ public class ParameterLayoutTests
     private static void AppendChecks(StringBuilder source, Type type, string name)
     {
         FieldInfo[] fields = type.GetFields(BindingFlags.Public | BindingFlags.Instance);
-        source.Append($"static_assert(sizeof(mamba::{name}) == {Marshal.SizeOf(type)}, \"size of {name}\");\n");
+        source.Append(CultureInfo.InvariantCulture, $"static_assert(sizeof(mamba::{name}) == {Marshal.SizeOf(type)}, \"size of {name}\");\n");
         foreach (FieldInfo field in fields)
         {
             string member = SnakeCase.Of(field.Name);
-            source.Append($"static_assert(__builtin_offsetof(mamba::{name}, {member}) == {Marshal.OffsetOf(type, field.Name)}, \"offset of {name}.{member}\");\n");
-            source.Append($"static_assert(sizeof(mamba::{name}::{member}) == {Marshal.SizeOf(field.FieldType)}, \"size of {name}.{member}\");\n");
+            source.Append(CultureInfo.InvariantCulture, $"static_assert(__builtin_offsetof(mamba::{name}, {member}) == {Marshal.OffsetOf(type, field.Name)}, \"offset of {name}.{member}\");\n");
+            source.Append(CultureInfo.InvariantCulture, $"static_assert(sizeof(mamba::{name}::{member}) == {Marshal.SizeOf(field.FieldType)}, \"size of {name}.{member}\");\n");
         }
     }
 

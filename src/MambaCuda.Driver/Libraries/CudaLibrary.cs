@@ -23,6 +23,15 @@ public sealed class CudaLibrary
             + $"or with your distribution's libnvrtc package; then, if need be, set {LibraryFinder.PathVariable} to its folder.",
     };
 
+    /// <summary>cuBLASLt, NVIDIA's matrix products.</summary>
+    public static CudaLibrary CublasLt { get; } = new("cuBLASLt")
+    {
+        LinuxNames = ["libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11", "libcublasLt.so"],
+        WindowsNames = ["cublasLt64_13.dll", "cublasLt64_12.dll", "cublasLt64_11.dll"],
+        Remedy = "Get it with the CUDA Toolkit, with 'pip install nvidia-cublas' (CUDA 13) or 'pip install nvidia-cublas-cu12', "
+            + $"or with your distribution's libcublas package; then, if need be, set {LibraryFinder.PathVariable} to its folder.",
+    };
+
     /// <summary>Describes a library.</summary>
     /// <param name="title">Its name for people, as in "NVRTC".</param>
     public CudaLibrary(string title)

@@ -14,6 +14,7 @@ internal static class NativeImports
 {
     public const string Cuda = "cuda";
     public const string Nvrtc = "nvrtc";
+    public const string CublasLt = "cublasLt";
 
     private static readonly Lock Gate = new();
     private static readonly Dictionary<string, nint> Handles = [];

@@ -169,6 +169,7 @@ public sealed unsafe partial class CudaBackend : Backend
 
         _disposed = true;
         _faults.Dispose();
+        DisposeLinear();
         _scratch.Dispose();
         _sequenceTables.Dispose();
         _library.Dispose();

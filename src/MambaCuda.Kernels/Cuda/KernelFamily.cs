@@ -8,6 +8,9 @@ internal interface IKernelFamily
     /// <summary>The file that the template stands in.</summary>
     string File { get; }
 
+    /// <summary>"a" where the template uses instructions of one generation alone (sm_90a), else empty.</summary>
+    string Suffix { get; }
+
     /// <summary>The C++ names of all instances that can be asked for.</summary>
     IEnumerable<string> Expressions { get; }
 }
@@ -19,11 +22,15 @@ internal interface IKernelFamily
 /// <param name="file">The file that the template stands in.</param>
 /// <param name="expression">The C++ name of the instance for a variant.</param>
 /// <param name="variants">All variants that launches can ask for; tests compile each.</param>
-internal sealed class KernelFamily<TVariant>(string file, Func<TVariant, string> expression, IEnumerable<TVariant> variants) : IKernelFamily
+/// <param name="suffix">"a" where the template uses instructions of one generation alone (sm_90a).</param>
+internal sealed class KernelFamily<TVariant>(string file, Func<TVariant, string> expression, IEnumerable<TVariant> variants, string suffix = "") : IKernelFamily
     where TVariant : struct, IEquatable<TVariant>
 {
     /// <inheritdoc/>
     public string File { get; } = file;
+
+    /// <inheritdoc/>
+    public string Suffix { get; } = suffix;
 
     /// <summary>All variants that launches can ask for.</summary>
     public IReadOnlyList<TVariant> Variants { get; } = [.. variants];
@@ -40,7 +47,7 @@ internal sealed class KernelFamily<TVariant>(string file, Func<TVariant, string>
         Dictionary<TVariant, CudaKernel> kernels = library.KernelsOf(this);
         if (!kernels.TryGetValue(variant, out CudaKernel? kernel))
         {
-            kernel = library.Load(File, Expression(variant));
+            kernel = library.Load(File, Expression(variant), Suffix);
             kernels.Add(variant, kernel);
         }
 

@@ -44,10 +44,16 @@ internal sealed class KernelLibrary(CudaContext context, KernelCompiler compiler
     }
 
     /// <summary>Compiles where need be, loads, and gives the kernel.</summary>
+    /// <param name="file">The file that it stands in.</param>
+    /// <param name="expression">The instance.</param>
+    /// <param name="suffix">"a" for a kernel that uses instructions of the device's generation alone; see <see cref="GpuArchitecture"/>.</param>
     /// <exception cref="KernelCompilationException">It does not compile on this device; the message has file, line and log.</exception>
-    public CudaKernel Load(string file, string expression)
+    public CudaKernel Load(string file, string expression, string suffix = "")
     {
-        CompiledProgram compiled = compiler.Compile(Program(file, expression), Device.ComputeCapability);
+        KernelProgram program = Program(file, expression);
+        CompiledProgram compiled = suffix.Length == 0
+            ? compiler.Compile(program, Device.ComputeCapability)
+            : compiler.Compile(program, new GpuArchitecture(Device.ComputeCapability, Suffix: suffix));
         if (!_modules.TryGetValue(expression, out CudaModule? module))
         {
             module = context.LoadModule(compiled.Image.Span);

@@ -11,6 +11,9 @@ internal readonly record struct VectorVariant(DataType Type, int Elements)
     /// <summary>The types that activations can have.</summary>
     public static IReadOnlyList<DataType> ActivationTypes { get; } = [DataType.Float32, DataType.BFloat16, DataType.Float16];
 
+    /// <summary>Both values of a switch.</summary>
+    public static IReadOnlyList<bool> Either { get; } = [true, false];
+
     /// <summary>Both forms for every type.</summary>
     /// <param name="bytes">How many bytes a thread accesses at once.</param>
     public static IEnumerable<VectorVariant> All(int bytes) =>

@@ -8,9 +8,14 @@ public sealed partial class CudaBackend
     private const int AnyScanThreads = 128;
     private const int ChunkThreads = 128;
 
-    private readonly KernelFamily<ScanVariant> _scan = new("selective_scan_forward.cu", variant => variant.Expression);
-    private readonly KernelFamily<AnyScanVariant> _scanAny = new("selective_scan_forward.cu", variant => variant.Expression);
-    private readonly KernelFamily<int> _scanChunks = new("selective_scan_forward.cu", threads => $"mamba::selective_scan_chunks<{threads}>");
+    private static readonly KernelFamily<ScanVariant> SelectiveScanForwardKernels = new(
+        "selective_scan_forward.cu", variant => variant.Expression, ScanVariant.All);
+
+    private static readonly KernelFamily<AnyScanVariant> SelectiveScanForwardAnyKernels = new(
+        "selective_scan_forward.cu", variant => variant.Expression, AnyScanVariant.All);
+
+    private static readonly KernelFamily<int> SelectiveScanChunksKernels = new(
+        "selective_scan_forward.cu", threads => $"mamba::selective_scan_chunks<{threads}>", [ChunkThreads]);
 
     /// <inheritdoc/>
     protected override void SelectiveScanForwardCore(in SelectiveScanForwardArgs args)
@@ -22,10 +27,13 @@ public sealed partial class CudaBackend
         }
 
         int groups = args.ConstantB && args.ConstantC ? 1 : (args.ConstantB ? args.C : args.B).Columns / states;
-        ScanPlan? plan = args.ConstantB || args.ConstantC
-            ? null
-            : ScanPlan.For(
-                states, args.Sequences, channels / groups, groups, Context.Device.MultiprocessorCount, _library.MaxSharedBytes, _options.BatchInvariant);
+        ScanPlan? plan = args.ConstantB || args.ConstantC ? null : new ScanPlanner
+        {
+            Multiprocessors = Context.Device.MultiprocessorCount,
+            SharedBytes = _library.MaxSharedBytes,
+            Aligned = AreAligned(16, args.U, args.Delta, args.B, args.C, args.Z, args.Y),
+            BatchInvariant = _options.BatchInvariant,
+        }.Plan(states, args.Sequences, channels / groups, groups);
         SelectiveScanForwardParams parameters = new()
         {
             U = Address(args.U),
@@ -63,14 +71,13 @@ public sealed partial class CudaBackend
 
         parameters.BlocksOfSequence = DivideUp(channels, AnyScanThreads / 32);
         AnyScanVariant variant = AnyScanVariant.For(ActivationType, states, args.ConstantB, args.ConstantC);
-        Launch(_scanAny.Get(_library, variant), checked(parameters.BlocksOfSequence * args.Sequences.Count), AnyScanThreads, parameters);
+        Launch(SelectiveScanForwardAnyKernels.Get(_library, variant), checked(parameters.BlocksOfSequence * args.Sequences.Count), AnyScanThreads, parameters);
     }
 
     private void ScanInTiles(in SelectiveScanForwardArgs args, in ScanPlan plan, int groups, SelectiveScanForwardParams parameters)
     {
         ScanShape shape = plan.Shape;
-        bool aligned = parameters.GroupChannels % shape.Piece == 0 && AreAligned(16, args.U, args.Delta, args.B, args.C, args.Z, args.Y);
-        CudaKernel whole = _scan.Get(_library, new ScanVariant(ActivationType, shape, EndState: false, aligned));
+        CudaKernel whole = SelectiveScanForwardKernels.Get(_library, new ScanVariant(ActivationType, shape, EndState: false, plan.Aligned));
         parameters.BlocksOfGroup = DivideUp(parameters.GroupChannels, shape.Channels);
         parameters.BlocksOfSequence = groups * parameters.BlocksOfGroup;
         int blocks = checked(parameters.BlocksOfSequence * args.Sequences.Count);
@@ -106,16 +113,14 @@ public sealed partial class CudaBackend
         parameters.FinalState = chunkStates;
         parameters.InitialStride = parameters.FinalStride = parameters.Channels;
         Dim3 grid = new(blocks, plan.Chunks);
-        CudaKernel ends = _scan.Get(_library, new ScanVariant(ActivationType, shape, EndState: true, aligned));
+        CudaKernel ends = SelectiveScanForwardKernels.Get(_library, new ScanVariant(ActivationType, shape, EndState: true, plan.Aligned));
         Launch(ends, grid, shape.Threads, parameters, shape.SharedBytes);
         Dim3 states = new(DivideUp(parameters.Channels, ChunkThreads), parameters.States, args.Sequences.Count);
-        Launch(_scanChunks.Get(_library, ChunkThreads), states, ChunkThreads, chunks);
+        Launch(SelectiveScanChunksKernels.Get(_library, ChunkThreads), states, ChunkThreads, chunks);
         parameters.InitialState = chunkStates;
         parameters.FinalState = 0;
         Launch(whole, grid, shape.Threads, parameters, shape.SharedBytes);
     }
-
-    private static int DivideUp(long dividend, long divisor) => checked((int)((dividend + divisor - 1) / divisor));
 
     [StructLayout(LayoutKind.Sequential)]
     private struct SelectiveScanForwardParams
@@ -172,6 +177,14 @@ public sealed partial class CudaBackend
     /// <summary>An instance of the kernel that scans in tiles.</summary>
     private readonly record struct ScanVariant(DataType Type, ScanShape Shape, bool EndState, bool Aligned)
     {
+        public static IEnumerable<ScanVariant> All =>
+            from type in VectorVariant.ActivationTypes
+            from shape in ScanPlanner.Shapes
+            from aligned in VectorVariant.Either
+            from endState in VectorVariant.Either
+            where (aligned && !endState) || ScanPlanner.IsForMany(shape)
+            select new ScanVariant(type, shape, endState, aligned);
+
         public string Expression =>
             $"mamba::selective_scan_forward<{TypeName(Type)}, {Shape.Expression}, mamba::ScanPart::{(EndState ? "end_state" : "whole")}, {Word(Aligned)}>";
     }
@@ -179,6 +192,13 @@ public sealed partial class CudaBackend
     /// <summary>An instance of the kernel for every state size; each lane of a warp has <paramref name="LaneStates"/> of them.</summary>
     private readonly record struct AnyScanVariant(DataType Type, int LaneStates, bool ConstantB, bool ConstantC)
     {
+        public static IEnumerable<AnyScanVariant> All =>
+            from type in VectorVariant.ActivationTypes
+            from power in Enumerable.Range(0, 4)
+            from constantB in VectorVariant.Either
+            from constantC in VectorVariant.Either
+            select new AnyScanVariant(type, 1 << power, constantB, constantC);
+
         public string Expression =>
             $"mamba::selective_scan_forward_any<{TypeName(Type)}, {LaneStates}, {Word(ConstantB)}, {Word(ConstantC)}>";
 

@@ -9,7 +9,8 @@ public sealed partial class CudaBackend
     private const int UpdateChannels = 32;
     private const int UpdateParts = 4;
 
-    private readonly KernelFamily<UpdateVariant> _update = new("selective_state_update.cu", variant => variant.Expression);
+    private static readonly KernelFamily<UpdateVariant> SelectiveStateUpdateKernels = new(
+        "selective_state_update.cu", variant => variant.Expression, UpdateVariant.All);
 
     /// <inheritdoc/>
     protected override void SelectiveStateUpdateCore(in SelectiveScanForwardArgs args)
@@ -23,7 +24,7 @@ public sealed partial class CudaBackend
         int groups = args.ConstantB && args.ConstantC ? 1 : (args.ConstantB ? args.C : args.B).Columns / states;
         int blocks = DivideUp(channels, UpdateChannels);
         Dim3 block = new(UpdateChannels, UpdateParts);
-        CudaKernel kernel = _update.Get(_library, new UpdateVariant(ActivationType, args.ConstantB, args.ConstantC));
+        CudaKernel kernel = SelectiveStateUpdateKernels.Get(_library, new UpdateVariant(ActivationType, args.ConstantB, args.ConstantC));
         Launch(kernel, checked(blocks * args.Sequences.Count), block, new SelectiveStateUpdateParams
         {
             U = Address(args.U),
@@ -84,6 +85,12 @@ public sealed partial class CudaBackend
 
     private readonly record struct UpdateVariant(DataType Type, bool ConstantB, bool ConstantC)
     {
+        public static IEnumerable<UpdateVariant> All =>
+            from type in VectorVariant.ActivationTypes
+            from constantB in VectorVariant.Either
+            from constantC in VectorVariant.Either
+            select new UpdateVariant(type, constantB, constantC);
+
         public string Expression => $"mamba::selective_state_update<{TypeName(Type)}, {Word(ConstantB)}, {Word(ConstantC)}>";
     }
 }

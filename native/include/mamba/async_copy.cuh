@@ -1,0 +1,49 @@
+// async_copy.cuh: 16 bytes at a time from global to shared memory, in the background.
+//
+//   async_copy_16(shared, global, bytes)   the first `bytes` (0 to 16) are copied, the rest of the 16 is zero; both addresses are
+//                                          multiples of 16, and what lies behind `bytes` is not read
+//   async_commit()                         what this thread started so far, and since the last commit, is one group
+//   async_wait<n>()                        until all groups of this thread but the latest n are there; a barrier makes them visible to others
+//
+// cp.async does it from sm_80 on and passes the registers by; before that, and on the host, the copy is done at once.
+#pragma once
+
+#include "mamba/shared_address.cuh"
+
+namespace mamba {
+
+__device__ __forceinline__ void async_copy_16(void* shared, const void* global, int bytes)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(bytes) : "memory");
+#else
+    uint4 value = make_uint4(0, 0, 0, 0);
+    if (bytes >= 16) {
+        value = *static_cast<const uint4*>(global);
+    } else {
+        unsigned int words[4] = {0, 0, 0, 0};
+        for (int i = 0; i < bytes; ++i) {
+            words[i / 4] |= static_cast<unsigned int>(static_cast<const unsigned char*>(global)[i]) << (i % 4 * 8);
+        }
+        value = make_uint4(words[0], words[1], words[2], words[3]);
+    }
+    *static_cast<uint4*>(shared) = value;
+#endif
+}
+
+__device__ __forceinline__ void async_commit()
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+template <int kPending>
+__device__ __forceinline__ void async_wait()
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+#endif
+}
+
+}  // namespace mamba

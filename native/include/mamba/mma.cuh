@@ -1,0 +1,111 @@
+// mma.cuh: products of small matrices by a warp's tensor cores, D += A B, with bf16 or fp16 operands and float sums.
+//
+//   A 16 x 16, B 16 x 8, D 16 x 8; with g = lane / 4 and t = lane % 4, a lane holds, two neighbours of a row (of a column in B) in a word:
+//
+//     a[0]: A[g,   2t..2t+1]      a[2]: A[g,   2t+8..2t+9]        b[0]: B[2t..2t+1, g]          d[0..1]: D[g,   2t..2t+1]
+//     a[1]: A[g+8, 2t..2t+1]      a[3]: A[g+8, 2t+8..2t+9]        b[1]: B[2t+8..2t+9, g]        d[2..3]: D[g+8, 2t..2t+1]
+//
+//   load_matrices(r, row)   r[i] of a lane is the word lane % 4 of row lane / 4 of matrix i; a matrix is 8 rows of 16 bytes in shared memory,
+//                           and lane l names the address of row l % 8 of matrix l / 8. So a[0..3] are the quarters of A at (0,0), (8,0), (0,8)
+//                           and (8,8), and b[0..1] come from rows of the transpose of B.
+//
+// ldmatrix and mma.m16n8k16 from sm_80 on; sm_75 has ldmatrix, and mma.m16n8k8 for fp16 only. What is missing there, and all of it on the
+// host, goes by shuffles: right, and slow. All lanes of the warp take part; blocks are one-dimensional.
+#pragma once
+
+#include "mamba/shared_address.cuh"
+#include "mamba/types.cuh"
+
+namespace mamba {
+
+__device__ __forceinline__ void load_matrices(unsigned int (&r)[4], const void* row)
+{
+#if defined(__CUDA_ARCH__)
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+#else
+    int lane = static_cast<int>(threadIdx.x % 32);
+    for (int i = 0; i < 4; ++i) {
+        unsigned long long address = __shfl_sync(0xffffffffu, reinterpret_cast<unsigned long long>(row), i * 8 + lane / 4);
+        r[i] = reinterpret_cast<const unsigned int*>(address)[lane % 4];
+    }
+#endif
+}
+
+// The two elements of a word, the lower first.
+template <typename T>
+__device__ __forceinline__ float lower(unsigned int word)
+{
+    return to_float(T{static_cast<unsigned short>(word)});
+}
+
+template <typename T>
+__device__ __forceinline__ float upper(unsigned int word)
+{
+    return to_float(T{static_cast<unsigned short>(word >> 16)});
+}
+
+// Each lane gathers the two rows of A and the two columns of B that meet in its elements of D.
+template <typename T>
+__device__ __forceinline__ void multiply_accumulate_by_shuffles(float (&d)[4], const unsigned int (&a)[4], const unsigned int (&b)[2])
+{
+    int lane = static_cast<int>(threadIdx.x % 32);
+    int row = lane & ~3;
+    int column = lane % 4 * 8;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+#pragma unroll 1
+        for (int word = 0; word < 4; ++word) {
+            unsigned int top = __shfl_sync(0xffffffffu, a[2 * half], row + word);
+            unsigned int bottom = __shfl_sync(0xffffffffu, a[2 * half + 1], row + word);
+            unsigned int left = __shfl_sync(0xffffffffu, b[half], column + word);
+            unsigned int right = __shfl_sync(0xffffffffu, b[half], column + 4 + word);
+            d[0] += lower<T>(top) * lower<T>(left);
+            d[0] += upper<T>(top) * upper<T>(left);
+            d[1] += lower<T>(top) * lower<T>(right);
+            d[1] += upper<T>(top) * upper<T>(right);
+            d[2] += lower<T>(bottom) * lower<T>(left);
+            d[2] += upper<T>(bottom) * upper<T>(left);
+            d[3] += lower<T>(bottom) * lower<T>(right);
+            d[3] += upper<T>(bottom) * upper<T>(right);
+        }
+    }
+}
+
+template <typename T>
+__device__ __forceinline__ void multiply_accumulate(float (&d)[4], const unsigned int (&a)[4], const unsigned int (&b)[2]);
+
+template <>
+__device__ __forceinline__ void multiply_accumulate<bf16>(float (&d)[4], const unsigned int (&a)[4], const unsigned int (&b)[2])
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    multiply_accumulate_by_shuffles<bf16>(d, a, b);
+#endif
+}
+
+template <>
+__device__ __forceinline__ void multiply_accumulate<fp16>(float (&d)[4], const unsigned int (&a)[4], const unsigned int (&b)[2])
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#elif defined(__CUDA_ARCH__)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+            : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+            : "r"(a[2 * half]), "r"(a[2 * half + 1]), "r"(b[half]));
+    }
+#else
+    multiply_accumulate_by_shuffles<fp16>(d, a, b);
+#endif
+}
+
+}  // namespace mamba

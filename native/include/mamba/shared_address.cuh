@@ -1,0 +1,15 @@
+// shared_address.cuh: a pointer to shared memory as the 32-bit address that PTX instructions take. On the device only.
+#pragma once
+
+namespace mamba {
+
+#if defined(__CUDA_ARCH__)
+__device__ __forceinline__ unsigned int shared_address(const void* pointer)
+{
+    unsigned long long address;
+    asm("cvta.to.shared.u64 %0, %1;" : "=l"(address) : "l"(pointer));
+    return static_cast<unsigned int>(address);
+}
+#endif
+
+}  // namespace mamba
