@@ -37,6 +37,12 @@ public static class StoredValues
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Not a weight type."),
     };
 
+    /// <summary>
+    /// What the recurrent state of a scan, float32 throughout, is computed to where activations have this type: with 16 bits the softplus
+    /// of delta is right to 2^-16 (softplus_16 in mamba/fast_math.cuh), which is 128 times finer than delta itself is known.
+    /// </summary>
+    public static double StateRoundoff(DataType type) => type == DataType.Float32 ? Math.Pow(2, -24) : Math.Pow(2, -17);
+
     private static ushort BFloat16Bits(float value)
     {
         uint bits = BitConverter.SingleToUInt32Bits(value);

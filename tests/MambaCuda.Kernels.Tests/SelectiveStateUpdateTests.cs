@@ -14,7 +14,8 @@ public class SelectiveStateUpdateTests
         SelectiveScanInputs inputs = all.Parts(sequence => (0, Math.Min(Steps, all.Lengths[sequence])))
             .RoundActivations(values => StoredValues.Round(values, backend.ActivationType));
         SelectiveScanResult<float> scan = SelectiveScanRunner.Run(backend, inputs, new ScanPlacement { StateInPlace = true });
-        float[]? state = inputs.InitialState;
+        float[] y = new float[scan.Y.Length];
+        float[]? state = inputs.InitialState?.ToArray();
         for (int t = 0; t < inputs.Lengths.Max(); t++)
         {
             (int, int) Step(int sequence) => (t, Math.Min(t + 1, inputs.Lengths[sequence]));
@@ -22,7 +23,7 @@ public class SelectiveStateUpdateTests
             ScanOutput output = (ScanOutput)(inputs.Z is null ? t % 2 : t % 3);
             SelectiveScanResult<float> updated = SelectiveScanRunner.Run(
                 backend, step, new ScanPlacement { StateInPlace = true, OneTokenUpdate = true, Output = output });
-            Bits.AssertSame(new PackedParts(inputs.Lengths, Step).Rows(scan.Y, inputs.Channels), updated.Y, $"y of step {t}");
+            Gather(updated.Y, inputs, t, y);
 
             // The runner gives zeros for slots without a sequence; sequences that have ended keep what they had.
             state ??= new float[inputs.SlotCount * inputs.StateSize * inputs.Channels];
@@ -33,6 +34,20 @@ public class SelectiveStateUpdateTests
             }
         }
 
+        if (backend.Name != "cpu")
+        {
+            // CUDA's update adds a sum over states in another order than its scan does. Slots without a sequence count as zero.
+            int slotSize = inputs.StateSize * inputs.Channels;
+            foreach (int slot in Enumerable.Range(0, inputs.SlotCount).Except(inputs.Slots))
+            {
+                state.AsSpan(slot * slotSize, slotSize).Clear();
+            }
+
+            SelectiveScanForwardTests.AssertClose(backend, inputs, new SelectiveScanResult<float>(y, state!));
+            return;
+        }
+
+        Bits.AssertSame(scan.Y, y, "y");
         foreach (int slot in inputs.Slots)
         {
             int size = inputs.StateSize * inputs.Channels;
@@ -61,5 +76,21 @@ public class SelectiveStateUpdateTests
             backend, inputs, new ScanPlacement { OneTokenUpdate = true, WithoutFinalState = withoutFinalState }));
         Assert.Contains("SelectiveStateUpdate", exception.Message, StringComparison.Ordinal);
         Assert.Contains("one and the same view", exception.Message, StringComparison.Ordinal);
+    }
+
+    // Puts the rows of a step, one for each sequence that has it, where they lie in the whole.
+    private static void Gather(float[] step, SelectiveScanInputs inputs, int number, float[] whole)
+    {
+        int from = 0, start = 0;
+        foreach (int length in inputs.Lengths)
+        {
+            if (number < length)
+            {
+                step.AsSpan(from, inputs.Channels).CopyTo(whole.AsSpan((start + number) * inputs.Channels));
+                from += inputs.Channels;
+            }
+
+            start += length;
+        }
     }
 }

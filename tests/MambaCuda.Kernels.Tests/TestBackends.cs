@@ -23,7 +23,9 @@ internal static class TestBackends
     public static bool IsHostDevice { get; private set; }
 
     /// <summary>Opens one; skips the test where it cannot be here.</summary>
-    public static Backend Open(string name)
+    /// <param name="name">Its name.</param>
+    /// <param name="batchInvariant">Whether a result is to be the same whatever stands beside it; on the CPU it always is.</param>
+    public static Backend Open(string name, bool batchInvariant = false)
     {
         if (name == "cpu")
         {
@@ -34,7 +36,7 @@ internal static class TestBackends
 
         // A context is slow to make; this one lasts from the first backend on.
         _ = Context.Value;
-        return new CudaBackend(new CudaBackendOptions { ActivationType = TypeOf(name) });
+        return new CudaBackend(new CudaBackendOptions { ActivationType = TypeOf(name), BatchInvariant = batchInvariant });
     }
 
     /// <summary>The names of the backends that have an operation.</summary>

@@ -54,10 +54,6 @@ public sealed partial class CudaBackend
     private const int VectorOutputs = 4;
     private const int VectorMmaOutputs = 16;
 
-    /// <summary>Rows that a block of each vector kernel takes.</summary>
-    private static readonly int[] VectorRowCounts = [1, 4, 8];
-    private static readonly int[] VectorMmaRows = [8, 16];
-
     /// <summary>The ways in which a linear layer can be computed here, each of which gives the same result up to rounding.</summary>
     public IReadOnlyList<LinearVariant> LinearVariants(in LinearForwardArgs args)
     {
@@ -383,12 +379,16 @@ public sealed partial class CudaBackend
 
     private readonly record struct LinearVectorVariant(DataType X, DataType Weight, DataType Y, int Rows, bool Aligned)
     {
+        // Rows that a block takes.
+        private static readonly int[] PlainRows = [1, 4, 8];
+        private static readonly int[] MmaRows = [8, 16];
+
         public static IEnumerable<LinearVectorVariant> Of(bool mma) =>
             from x in VectorVariant.ActivationTypes
             from weight in VectorVariant.ActivationTypes
             where !mma || (x == weight && x != DataType.Float32)
             from y in ResultTypes(x)
-            from rows in mma ? VectorMmaRows : VectorRowCounts
+            from rows in mma ? MmaRows : PlainRows
             from aligned in VectorVariant.Either
             select new LinearVectorVariant(x, weight, y, rows, aligned);
     }
