@@ -122,7 +122,10 @@ __device__ __forceinline__ bool combine_splits(const LinearForwardParams& p, con
     return true;
 }
 
-__device__ __forceinline__ void store_pair(float* y, float first, float second) { *reinterpret_cast<float2*>(y) = make_float2(first, second); }
+__device__ __forceinline__ void store_pair(float* y, float first, float second)
+{
+    *reinterpret_cast<float2*>(y) = make_float2(first, second);
+}
 
 template <typename T>
 __device__ __forceinline__ void store_pair(T* y, float first, float second)
@@ -130,8 +133,8 @@ __device__ __forceinline__ void store_pair(T* y, float first, float second)
     *reinterpret_cast<unsigned int*>(y) = narrow_pair<T>(first, second);
 }
 
-// What four lanes hold of four neighbouring matrices of one row, a word each, becomes a matrix's four words in each lane: lane t of the four
-// goes from the t-th word of every matrix to every word of the t-th matrix.
+// What four lanes hold of four neighbouring matrices of one row, a word each, becomes a matrix's four words in each lane: lane t of the
+// four goes from the t-th word of every matrix to every word of the t-th matrix.
 __device__ __forceinline__ void transpose_words(unsigned int (&words)[4])
 {
     int lane = static_cast<int>(threadIdx.x);
@@ -224,7 +227,8 @@ constexpr int kStagedInputs = 64;
 
 // Brings kRows rows of 64 elements, from row `first` and element `input` of the matrix on; what is outside it is zero.
 template <typename T, int kRows, int kThreads, bool kAligned>
-__device__ __forceinline__ void stage_rows(char* shared, const void* matrix, long long stride, long long first, long long rows, int input, int inputs)
+__device__ __forceinline__ void stage_rows(
+    char* shared, const void* matrix, long long stride, long long first, long long rows, int input, int inputs)
 {
     static_assert(kRows * 8 % kThreads == 0, "every thread brings as many pieces");
     int thread = static_cast<int>(threadIdx.x);
@@ -473,9 +477,10 @@ __global__ void __launch_bounds__(256) linear_forward_simt(const __grid_constant
             for (int i = 0; i < kPieces; ++i) {
                 long long row = tile.row + staged_row + i * 64;
                 int output = tile.output + staged_row + i * 64;
-                load_four(x_next[i], static_cast<const TX*>(p.x) + row * p.x_stride + input, row < p.rows ? p.inputs - input : 0, x_aligned);
-                load_four(weight_next[i], static_cast<const TWeight*>(p.weight) + output * p.weight_stride + input,
-                    output < p.outputs ? p.inputs - input : 0, weight_aligned);
+                const TX* x = static_cast<const TX*>(p.x) + row * p.x_stride + input;
+                const TWeight* weight = static_cast<const TWeight*>(p.weight) + output * p.weight_stride + input;
+                load_four(x_next[i], x, row < p.rows ? p.inputs - input : 0, x_aligned);
+                load_four(weight_next[i], weight, output < p.outputs ? p.inputs - input : 0, weight_aligned);
             }
         };
         auto leave = [&](int slot) {
@@ -503,8 +508,10 @@ __global__ void __launch_bounds__(256) linear_forward_simt(const __grid_constant
                 float weight[kSide];
 #pragma unroll
                 for (int i = 0; i < kSide / 4; ++i) {
-                    *reinterpret_cast<float4*>(x + 4 * i) = *reinterpret_cast<const float4*>(&x_stage[step % 2][input][down + 64 * i]);
-                    *reinterpret_cast<float4*>(weight + 4 * i) = *reinterpret_cast<const float4*>(&weight_stage[step % 2][input][right + 64 * i]);
+                    const float* x_from = &x_stage[step % 2][input][down + 64 * i];
+                    const float* weight_from = &weight_stage[step % 2][input][right + 64 * i];
+                    *reinterpret_cast<float4*>(x + 4 * i) = *reinterpret_cast<const float4*>(x_from);
+                    *reinterpret_cast<float4*>(weight + 4 * i) = *reinterpret_cast<const float4*>(weight_from);
                 }
 #pragma unroll
                 for (int i = 0; i < kSide; ++i) {

@@ -1,6 +1,6 @@
 namespace MambaCuda.Driver.Tests;
 
-/// <summary>The driver of StubDriver/libcuda.c, built where there is a C compiler.</summary>
+/// <summary>The driver of StubDriver/libcuda.c and the cuBLASLt beside it, built where there is a C compiler.</summary>
 internal static class StubDriver
 {
     private static readonly Lock Gate = new();
@@ -9,7 +9,7 @@ internal static class StubDriver
     /// <summary>The folder of its source, where the library goes too.</summary>
     public static string Folder { get; } = Path.Combine(AppContext.BaseDirectory, "StubDriver");
 
-    /// <summary>The source.</summary>
+    /// <summary>The driver's source.</summary>
     public static string Source { get; } = Path.Combine(Folder, "libcuda.c");
 
     /// <summary>Runs a method in a process whose CUDA driver is the stub; the test is skipped where that cannot be built.</summary>
@@ -28,7 +28,9 @@ internal static class StubDriver
         {
             if (!_isBuilt)
             {
+                string multiplier = Path.Combine(Folder, "libcublasLt.c");
                 Assert.Equal("", CCompiler.Run("-shared", "-fPIC", "-o", Path.Combine(Folder, "libcuda.so.1"), Source));
+                Assert.Equal("", CCompiler.Run("-shared", "-fPIC", "-o", Path.Combine(Folder, "libcublasLt.so.13"), multiplier));
                 _isBuilt = true;
             }
         }

@@ -72,6 +72,70 @@ public class LinearForwardTests
         }
     }
 
+    /// <summary>
+    /// Backends on CUDA with sizes whose last tile, in every direction, is a part of one of every kind; few rows for the kernels that are
+    /// for those, and inputs for which splits have unequal parts. With the aligned gap, rows are aligned.
+    /// </summary>
+    public static TheoryData<string, int, int, int, int> VariantCases
+    {
+        get
+        {
+            TheoryData<string, int, int, int, int> data = [];
+            foreach (string backend in TestBackends.NamesWith(nameof(Backend.LinearForward)).Where(name => name != "cpu"))
+            {
+                foreach ((int gap, int more) in new[] { (GuardedMatrix.UsualGap, 0), (GuardedMatrix.AlignedGap, 3) })
+                {
+                    data.Add(backend, 1, 21, 301 + more, gap);
+                    data.Add(backend, 7, 21, 301 + more, gap);
+                    data.Add(backend, 13, 37, 77 + more, gap);
+                    data.Add(backend, 135, 265, 205 + more, gap);
+                }
+            }
+
+            return data;
+        }
+    }
+
+    [Theory, MemberData(nameof(VariantCases))]
+    public void Every_variant_is_as_close_to_float64_as_a_plain_evaluation(string name, int rows, int outputs, int inputs, int gap)
+    {
+        using CudaBackend backend = (CudaBackend)TestBackends.Open(name);
+        Operands operands = new(backend, rows, outputs, inputs, backend.ActivationType, withBias: rows % 2 == 1);
+        PlainBound bound = operands.Bound(backend.ActivationType);
+        Dictionary<LinearVariant, float[]> results = [];
+        foreach (LinearVariant variant in Variants(backend, operands, gap))
+        {
+            float[] y = Run(backend, operands, gap, variant);
+            double quotient = bound.WorstQuotient(y, [rows]);
+            Assert.True(quotient <= 1, $"y of {variant} is off by {quotient:F2} times the bound.");
+            Bits.AssertSame(y, Run(backend, operands, gap, variant), $"{variant} again");
+            results.Add(variant, y);
+        }
+
+        Assert.True(results.Count >= 3, $"{results.Count} variants are few.");
+        foreach (LinearAlgorithm algorithm in new[] { LinearAlgorithm.TensorCore, LinearAlgorithm.Simt })
+        {
+            // That a row does not depend on its batch rests on this: the number of rows decides between tiles.
+            float[][] same = [.. results.Where(result => result.Key.Algorithm == algorithm && result.Key.Splits == 1).Select(result => result.Value)];
+            Assert.All(same, y => Bits.AssertSame(same[0], y, $"tiles of {algorithm}"));
+        }
+    }
+
+    [Theory, MemberData(nameof(VariantCases))]
+    public void A_row_of_a_variant_for_few_rows_does_not_depend_on_its_batch(string name, int rows, int outputs, int inputs, int gap)
+    {
+        using CudaBackend backend = (CudaBackend)TestBackends.Open(name);
+        Operands operands = new(backend, rows, outputs, inputs, backend.ActivationType, withBias: true);
+        foreach (LinearVariant variant in Variants(backend, operands, gap).Where(each => each.Algorithm == LinearAlgorithm.Vector))
+        {
+            float[] all = Run(backend, operands, gap, variant);
+            for (int row = 0; row < rows; row += 3)
+            {
+                Bits.AssertSame(all[(row * outputs)..((row + 1) * outputs)], Run(backend, operands.Rows(row, 1), gap, variant), $"{variant}, row {row}");
+            }
+        }
+    }
+
     [Theory]
     [InlineData(1, 3000, 768), InlineData(5, 700, 100), InlineData(200, 300, 33)]
     public void Does_not_depend_on_the_number_of_threads(int rows, int outputs, int inputs)
@@ -145,19 +209,64 @@ public class LinearForwardTests
         { "y type", "y is (6 x 8) Float16, but must be Float32." },
     };
 
-    private static float[] Run(Backend backend, Operands operands, int gap = GuardedMatrix.UsualGap)
+    private static float[] Run(
+        Backend backend, Operands operands, int gap = GuardedMatrix.UsualGap, LinearVariant? variant = null)
     {
-        (float[] x, float[] weight, float[]? bias, int rows, int outputs, int inputs, DataType type) = operands;
-        using GuardedMatrix xs = GuardedMatrix.Input(backend, backend.ActivationType, rows, inputs, x, gap);
-        using GuardedMatrix weights = GuardedMatrix.Input(backend, type, outputs, inputs, weight, gap);
-        using GuardedMatrix? biases = bias is null ? null : GuardedMatrix.Input(backend, DataType.Float32, 1, outputs, bias, gap);
-        using GuardedMatrix y = GuardedMatrix.Output(backend, backend.ActivationType, rows, outputs, gap: gap);
-        backend.LinearForward(new LinearForwardArgs { X = xs.View, Weight = weights.View, Bias = biases?.View ?? default, Y = y.View });
-        xs.AssertUnchanged("x");
-        weights.AssertUnchanged("weight");
-        biases?.AssertUnchanged("bias");
-        y.AssertGuardsIntact("y");
-        return y.Values();
+        using Placed placed = new(backend, operands, gap);
+        if (variant is { } chosen)
+        {
+            ((CudaBackend)backend).LinearForward(placed.Args, chosen);
+        }
+        else
+        {
+            backend.LinearForward(placed.Args);
+        }
+
+        return placed.Result();
+    }
+
+    private static IReadOnlyList<LinearVariant> Variants(CudaBackend backend, Operands operands, int gap)
+    {
+        using Placed placed = new(backend, operands, gap);
+        return backend.LinearVariants(placed.Args);
+    }
+
+    /// <summary>Operands on a backend, between guard words.</summary>
+    private sealed class Placed : IDisposable
+    {
+        private readonly GuardedMatrix _x;
+        private readonly GuardedMatrix _weight;
+        private readonly GuardedMatrix? _bias;
+        private readonly GuardedMatrix _y;
+
+        public Placed(Backend backend, Operands operands, int gap)
+        {
+            (float[] x, float[] weight, float[]? bias, int rows, int outputs, int inputs, DataType type) = operands;
+            _x = GuardedMatrix.Input(backend, backend.ActivationType, rows, inputs, x, gap);
+            _weight = GuardedMatrix.Input(backend, type, outputs, inputs, weight, gap);
+            _bias = bias is null ? null : GuardedMatrix.Input(backend, DataType.Float32, 1, outputs, bias, gap);
+            _y = GuardedMatrix.Output(backend, backend.ActivationType, rows, outputs, gap: gap);
+        }
+
+        public LinearForwardArgs Args => new() { X = _x.View, Weight = _weight.View, Bias = _bias?.View ?? default, Y = _y.View };
+
+        /// <summary>The result; fails where anything else changed.</summary>
+        public float[] Result()
+        {
+            _x.AssertUnchanged("x");
+            _weight.AssertUnchanged("weight");
+            _bias?.AssertUnchanged("bias");
+            _y.AssertGuardsIntact("y");
+            return _y.Values();
+        }
+
+        public void Dispose()
+        {
+            _x.Dispose();
+            _weight.Dispose();
+            _bias?.Dispose();
+            _y.Dispose();
+        }
     }
 
     /// <summary>Random operands, as the backend and the weight type round them.</summary>

@@ -3,7 +3,8 @@
 //   async_copy_16(shared, global, bytes)   the first `bytes` (0 to 16) are copied, the rest of the 16 is zero; both addresses are
 //                                          multiples of 16, and what lies behind `bytes` is not read
 //   async_commit()                         what this thread started so far, and since the last commit, is one group
-//   async_wait<n>()                        until all groups of this thread but the latest n are there; a barrier makes them visible to others
+//   async_wait<n>()                        until all groups of this thread but the latest n are there; a barrier makes them visible to
+//                                          others
 //
 // cp.async does it from sm_80 on and passes the registers by; before that, and on the host, the copy is done at once.
 #pragma once

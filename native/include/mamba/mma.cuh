@@ -5,9 +5,9 @@
 //     a[0]: A[g,   2t..2t+1]      a[2]: A[g,   2t+8..2t+9]        b[0]: B[2t..2t+1, g]          d[0..1]: D[g,   2t..2t+1]
 //     a[1]: A[g+8, 2t..2t+1]      a[3]: A[g+8, 2t+8..2t+9]        b[1]: B[2t+8..2t+9, g]        d[2..3]: D[g+8, 2t..2t+1]
 //
-//   load_matrices(r, row)   r[i] of a lane is the word lane % 4 of row lane / 4 of matrix i; a matrix is 8 rows of 16 bytes in shared memory,
-//                           and lane l names the address of row l % 8 of matrix l / 8. So a[0..3] are the quarters of A at (0,0), (8,0), (0,8)
-//                           and (8,8), and b[0..1] come from rows of the transpose of B.
+//   load_matrices(r, row)   r[i] of a lane is the word lane % 4 of row lane / 4 of matrix i; a matrix is 8 rows of 16 bytes in shared
+//                           memory, and lane l names the address of row l % 8 of matrix l / 8. So a[0..3] are the quarters of A at
+//                           (0,0), (8,0), (0,8) and (8,8), and b[0..1] come from rows of the transpose of B.
 //
 // ldmatrix and mma.m16n8k16 from sm_80 on; sm_75 has ldmatrix, and mma.m16n8k8 for fp16 only. What is missing there, and all of it on the
 // host, goes by shuffles: right, and slow. All lanes of the warp take part; blocks are one-dimensional.
@@ -47,9 +47,10 @@ __device__ __forceinline__ float upper(unsigned int word)
     return to_float(T{static_cast<unsigned short>(word >> 16)});
 }
 
-// Each lane gathers the two rows of A and the two columns of B that meet in its elements of D.
+// Each lane gathers the two rows of A and the two columns of B that meet in its elements of D. A call, not code in place: a tile has
+// hundreds of them, which took minutes to compile.
 template <typename T>
-__device__ __forceinline__ void multiply_accumulate_by_shuffles(float (&d)[4], const unsigned int (&a)[4], const unsigned int (&b)[2])
+__device__ __noinline__ void multiply_accumulate_by_shuffles(float (&d)[4], const unsigned int (&a)[4], const unsigned int (&b)[2])
 {
     int lane = static_cast<int>(threadIdx.x % 32);
     int row = lane & ~3;

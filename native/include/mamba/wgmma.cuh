@@ -1,7 +1,7 @@
 // wgmma.cuh: products of matrices in shared memory by four warps' tensor cores, D += A B, with bf16 or fp16 operands and float sums.
 //
-//   A 64 x 16, B 16 x kColumns (256 or 128), D 64 x kColumns. Warp w of the four holds rows 16 w to 16 w + 15 of D, in the layout of mma.cuh:
-//   d[4 j .. 4 j + 3] of a lane belong to columns 8 j to 8 j + 7.
+//   A 64 x 16, B 16 x kColumns (256 or 128), D 64 x kColumns. Warp w of the four holds rows 16 w to 16 w + 15 of D, in the layout of
+//   mma.cuh: d[j] of a lane belongs to columns 8 j to 8 j + 7.
 //
 //   A and the transpose of B lie in shared memory in rows of 128 bytes (64 elements), whose 16-byte pieces are at piece ^ (row % 8); their
 //   first rows lie at multiples of 1024 bytes. matrix_descriptor(row) names such a matrix; adding 2 to it goes 16 elements along the rows.

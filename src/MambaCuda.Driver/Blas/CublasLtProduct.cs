@@ -28,8 +28,10 @@ public sealed unsafe class CublasLtProduct : IDisposable
     /// <param name="x">x's first element.</param>
     /// <param name="weight">The weight's first element.</param>
     /// <param name="y">y's first element.</param>
-    /// <param name="workspace">Memory of <see cref="WorkspaceBytes"/> or more, at a multiple of 256 bytes, that no other stream uses meanwhile.</param>
-    /// <exception cref="CublasException">The library refuses. Errors of its kernels come out later, when the stream is waited for.</exception>
+    /// <param name="workspace">Memory of <see cref="WorkspaceBytes"/> or more, at a multiple of 256 bytes, that no other stream uses
+    /// meanwhile.</param>
+    /// <exception cref="CublasException">The library refuses. Errors of its kernels come out later, when the stream is waited
+    /// for.</exception>
     public void Run(CudaStream stream, nint x, nint weight, nint y, nint workspace)
     {
         ArgumentNullException.ThrowIfNull(stream);
@@ -84,8 +86,8 @@ public sealed unsafe class CublasLtProduct : IDisposable
         }
     }
 
-    // The library thinks in columns: stored by rows, x is its (inputs x rows), the weight its (inputs x outputs), to be transposed, and y its
-    // (outputs x rows) = weight^T x.
+    // The library thinks in columns: stored by rows, x is its (inputs x rows), the weight its (inputs x outputs), to be transposed, and y
+    // its (outputs x rows) = weight^T x.
     private void Describe()
     {
         RowProduct p = Product;
@@ -113,8 +115,8 @@ public sealed unsafe class CublasLtProduct : IDisposable
         CublasException.ThrowIfFailed(CublasLtApi.cublasLtMatmulPreferenceCreate(out nint preference), action);
         try
         {
-            // CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE: parts go to the workspace in float32 and are added in a step of their own. In place they
-            // would be rounded to y's type.
+            // CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE: parts go to the workspace in float32 and are added in a step of their own. In place
+            // they would be rounded to y's type.
             const uint InFloat32 = 2;
             ulong workspace = (ulong)workspaceBytes;
             uint schemes = InFloat32;

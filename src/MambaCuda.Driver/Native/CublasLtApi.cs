@@ -25,7 +25,8 @@ internal static unsafe partial class CublasLtApi
     public static partial int cublasLtMatmulDescSetAttribute(nint description, CublasLtMatmulAttribute attribute, void* value, nuint bytes);
 
     [LibraryImport(NativeImports.CublasLt)]
-    public static partial int cublasLtMatrixLayoutCreate(out nint layout, CublasDataType type, ulong rows, ulong columns, long leadingDimension);
+    public static partial int cublasLtMatrixLayoutCreate(
+        out nint layout, CublasDataType type, ulong rows, ulong columns, long leadingDimension);
 
     [LibraryImport(NativeImports.CublasLt)]
     public static partial int cublasLtMatrixLayoutDestroy(nint layout);
@@ -42,11 +43,13 @@ internal static unsafe partial class CublasLtApi
 
     [LibraryImport(NativeImports.CublasLt)]
     public static partial int cublasLtMatmulAlgoGetHeuristic(
-        nint handle, nint description, nint a, nint b, nint c, nint d, nint preference, int wanted, CublasLtHeuristic* results, out int found);
+        nint handle, nint description, nint a, nint b, nint c, nint d, nint preference,
+        int wanted, CublasLtHeuristic* results, out int found);
 
     [LibraryImport(NativeImports.CublasLt)]
     public static partial int cublasLtMatmul(
-        nint handle, nint description, void* alpha, nint a, nint aLayout, nint b, nint bLayout, void* beta, nint c, nint cLayout, nint d, nint dLayout,
+        nint handle, nint description, void* alpha, nint a, nint aLayout, nint b, nint bLayout,
+        void* beta, nint c, nint cLayout, nint d, nint dLayout,
         CublasLtAlgorithm* algorithm, nint workspace, nuint workspaceBytes, nint stream);
 }
 

@@ -15,8 +15,8 @@ public sealed record CudaBackendOptions
     public DataType? ActivationType { get; init; }
 
     /// <summary>
-    /// Whether linear layers of more than a few rows go to cuBLASLt where it is found; else, and where it is not, to this library's own kernel.
-    /// cuBLASLt takes other kernels for other numbers of rows, so a row's last bits may depend on how many others there are; see
+    /// Whether linear layers of more than a few rows go to cuBLASLt where it is found; else, and where it is not, to this library's own
+    /// kernel. cuBLASLt takes other kernels for other numbers of rows, so a row's last bits may depend on how many others there are; see
     /// <see cref="BatchInvariant"/>.
     /// </summary>
     public bool UseCublasLt { get; init; } = true;
@@ -29,8 +29,8 @@ public sealed record CudaBackendOptions
 
     /// <summary>
     /// Whether a sequence's result is the same, bit for bit, whatever else is in the batch. It always repeats from run to run; but which
-    /// way of computing is fastest depends on how much there is to do, and two ways round differently. Linear layers then take one kernel, that
-    /// for many rows without splits, for one row too, and cuBLASLt is not used. Costs speed, in generation most.
+    /// way of computing is fastest depends on how much there is to do, and two ways round differently. Linear layers then take one kernel,
+    /// that for many rows without splits, for one row too, and cuBLASLt is not used. Costs speed, in generation most.
     /// </summary>
     public bool BatchInvariant { get; init; }
 

@@ -40,8 +40,8 @@ internal readonly record struct LinearTile(LinearTileKind Kind, int Rows, int Ou
 }
 
 /// <summary>
-/// What a tile costs, in microseconds on an H200 (2026-11-25, bf16, 16384 x 768 x 3072 to 64 x 2560 x 10240, medians). Other cards differ in
-/// all of these by about the same factor, which the choice between tiles does not see.
+/// What a tile costs, in microseconds on an H200 (2026-11-25, bf16, 16384 x 768 x 3072 to 64 x 2560 x 10240, medians). Other cards differ
+/// in all of these by about the same factor, which the choice between tiles does not see.
 /// </summary>
 /// <param name="Tile">The tile.</param>
 /// <param name="Throughput">A step, where a multiprocessor has all the blocks that it holds.</param>

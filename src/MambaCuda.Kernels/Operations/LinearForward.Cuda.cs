@@ -26,19 +26,21 @@ public sealed partial class CudaBackend
 
     private static readonly KernelFamily<LinearTileVariant> LinearWgmmaKernels = new(
         "linear_forward.cu",
-        variant => $"mamba::linear_forward_wgmma<{TypeName(variant.X)}, {TypeName(variant.Y)}, {variant.Tile.Outputs}, {variant.Tile.Stages}>",
+        variant => $"mamba::linear_forward_wgmma<{TypeName(variant.X)}, {TypeName(variant.Y)}, "
+            + $"{variant.Tile.Outputs}, {variant.Tile.Stages}>",
         LinearTileVariant.Of(LinearTileKind.Wgmma),
         suffix: "a");
 
     private static readonly KernelFamily<LinearTileVariant> LinearSimtKernels = new(
         "linear_forward.cu",
-        variant => $"mamba::linear_forward_simt<{TypeName(variant.X)}, {TypeName(variant.Weight)}, {TypeName(variant.Y)}, {variant.Tile.Rows}>",
+        variant => $"mamba::linear_forward_simt<{TypeName(variant.X)}, {TypeName(variant.Weight)}, {TypeName(variant.Y)}, "
+            + $"{variant.Tile.Rows}>",
         LinearTileVariant.Of(LinearTileKind.Simt));
 
     private static readonly KernelFamily<LinearVectorVariant> LinearVectorKernels = new(
         "linear_vector.cu",
-        variant => $"mamba::linear_vector<{TypeName(variant.X)}, {TypeName(variant.Weight)}, {TypeName(variant.Y)}, {variant.Rows}, {VectorOutputs}, "
-            + $"{Word(variant.Aligned)}>",
+        variant => $"mamba::linear_vector<{TypeName(variant.X)}, {TypeName(variant.Weight)}, {TypeName(variant.Y)}, "
+            + $"{variant.Rows}, {VectorOutputs}, {Word(variant.Aligned)}>",
         LinearVectorVariant.Of(mma: false));
 
     private static readonly KernelFamily<LinearVectorVariant> LinearVectorMmaKernels = new(
@@ -97,7 +99,8 @@ public sealed partial class CudaBackend
         switch (variant.Algorithm)
         {
             case LinearAlgorithm.CublasLt:
-                RunProduct(args, ProductFor(args) ?? throw new NotSupportedException($"cuBLASLt has no way to compute {args.X} by {args.Weight}."));
+                RunProduct(
+                    args, ProductFor(args) ?? throw new NotSupportedException($"cuBLASLt has no way to compute {args.X} by {args.Weight}."));
                 break;
             case LinearAlgorithm.Vector:
                 RunVector(args, variant.Tile.Kind == LinearTileKind.Mma);
@@ -194,7 +197,8 @@ public sealed partial class CudaBackend
 
         long tiles = tile.Count(args.X.Rows, args.Weight.Rows);
         return splits == 1
-            || (splits <= tile.Steps(args.X.Columns) && tiles <= MaxSplitTiles && tiles * splits * tile.Sums * sizeof(float) <= LinearWorkspaceBytes);
+            || (splits <= tile.Steps(args.X.Columns) && tiles <= MaxSplitTiles
+                && tiles * splits * tile.Sums * sizeof(float) <= LinearWorkspaceBytes);
     }
 
     /// <summary>Whether tensor cores multiply these operands: Turing's know fp16 alone.</summary>
@@ -203,7 +207,8 @@ public sealed partial class CudaBackend
         && (args.X.Type == DataType.Float16 || (args.X.Type == DataType.BFloat16 && Context.Device.ComputeCapability.Major >= 8));
 
     /// <summary>Hopper's own instructions: no other generation has them, nor has NVRTC before 12.</summary>
-    private bool HaveWgmma => Context.Device.ComputeCapability is { Major: 9, Minor: 0 } && RuntimeCompiler.Load().Version >= new CudaVersion(12, 0);
+    private bool HaveWgmma =>
+        Context.Device.ComputeCapability is { Major: 9, Minor: 0 } && RuntimeCompiler.Load().Version >= new CudaVersion(12, 0);
 
     private void RunTiles(in LinearForwardArgs args, LinearTile tile, int splits)
     {
@@ -273,14 +278,18 @@ public sealed partial class CudaBackend
         });
     }
 
-    private void RunProduct(in LinearForwardArgs args, CublasLtProduct product) => product.Run(
-        Stream, Address(args.X), Address(args.Weight), Address(args.Y), product.WorkspaceBytes == 0 ? 0 : _scratch.Reserve(product.WorkspaceBytes));
+    private void RunProduct(in LinearForwardArgs args, CublasLtProduct product)
+    {
+        nint workspace = product.WorkspaceBytes == 0 ? 0 : _scratch.Reserve(product.WorkspaceBytes);
+        product.Run(Stream, Address(args.X), Address(args.Weight), Address(args.Y), workspace);
+    }
 
     /// <summary>How cuBLASLt computes it, chosen once for each shape; null where it is not to, cannot or is not there.</summary>
     private CublasLtProduct? ProductFor(in LinearForwardArgs args)
     {
         // It adds a bias of y's type only, and ours is float32.
-        if (!_options.UseCublasLt || !args.Bias.IsNone || args.X.Type != args.Weight.Type || args.X.Columns == 0 || OpenCublasLt() is not { } library)
+        bool isIts = _options.UseCublasLt && args.Bias.IsNone && args.X.Type == args.Weight.Type && args.X.Columns > 0;
+        if (!isIts || OpenCublasLt() is not { } library)
         {
             return null;
         }
