@@ -151,13 +151,20 @@ public abstract class StepEqualsSequenceTests : IDisposable
             _model.Forward([i % 7], one, state, logits);
         }
 
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < 100; i++)
+        // What the runtime itself allocates now and then, when it compiles a method again, is not in every round.
+        long least = long.MaxValue;
+        for (int round = 0; round < 5 && least > 0; round++)
         {
-            _model.Forward([i % 7], one, state, logits);
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            for (int i = 0; i < 100; i++)
+            {
+                _model.Forward([i % 7], one, state, logits);
+            }
+
+            least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - before);
         }
 
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Assert.Equal(0, least);
     }
 
     [Fact]
