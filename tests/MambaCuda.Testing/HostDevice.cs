@@ -66,6 +66,11 @@ public static class HostDevice
         }
 
         string sources = Path.Combine(Fixtures.RepositoryRoot, "native", "host");
+        if (!Directory.Exists(sources))
+        {
+            return (null, $"The host device's sources are not at {sources}.");
+        }
+
         string folder = Path.Combine(Path.GetTempPath(), $"mambacuda-host-device-{Environment.UserName}-{HashOf(sources)}");
         if (!File.Exists(Path.Combine(folder, "libnvrtc.so.13")))
         {
