@@ -443,7 +443,7 @@ __device__ __forceinline__ float transposing_sum<0>(float* values, int lane)
     return values[0];
 }
 
-template <typename Shape, ScanPart kPart, bool kPacked>
+template <typename T, typename Shape, ScanPart kPart, bool kPacked>
 struct Scanner {
     static constexpr int kLaneStates = Shape::kLaneStates;
     static constexpr int kGroup = Shape::kGroup;
@@ -538,7 +538,7 @@ struct Scanner {
         float y = 0.0f;
 #pragma unroll
         for (int n = 0; n < kLaneStates; ++n) {
-            h[n] = fmaf(exp2_approx(delta * a[n]), h[n], delta_u * bc[n]);
+            h[n] = fmaf(exp2_for<T>(delta * a[n]), h[n], delta_u * bc[n]);
             if constexpr (kPart == ScanPart::whole) {
                 y = n == 0 ? h[n] * bc[kLaneStates] : fmaf(h[n], bc[kLaneStates + n], y);
             }
@@ -584,7 +584,7 @@ __global__ void __launch_bounds__(Shape::kThreads) selective_scan_forward(const 
 
     // Read from one lane, so that the compiler knows that whole warps take one branch.
     if (__shfl_sync(0xffffffffu, thread / 32, 0) < Shape::kScanners / 32) {
-        Scanner<Shape, kPart, MatrixLayout<T, Shape, kPart>::kPacked> scanner(p, thread, state_row, first_channel, channels);
+        Scanner<T, Shape, kPart, MatrixLayout<T, Shape, kPart>::kPacked> scanner(p, thread, state_row, first_channel, channels);
         for (long long tile = 0; tile < tiles; ++tile) {
             barrier_sync(ready(tile), Shape::kThreads);
             scanner.tile(stage(tile));
@@ -654,7 +654,7 @@ __global__ void __launch_bounds__(kThreads) selective_scan_chunks(const __grid_c
         float* at = p.chunk_states + (chunk * p.states + state) * p.channels + channel;
         float end = *at;
         *at = h;
-        h = fmaf(exp2_approx(p.delta_sums[chunk * p.channels + channel] * a), h, end);
+        h = fmaf(exp2_precise(p.delta_sums[chunk * p.channels + channel] * a), h, end);
     }
     if (p.final_state != nullptr) {
         p.final_state[slot_row * p.final_stride + channel] = h;
@@ -726,7 +726,7 @@ __global__ void __launch_bounds__(128) selective_scan_forward_any(const __grid_c
                     if (!kConstantC) {
                         c[k] = n < states ? to_float(static_cast<const T*>(p.c)[row * p.c_stride + group_state + n]) : 0.0f;
                     }
-                    h[k] = fmaf(exp2_approx(step_delta * a[k]), h[k], step_delta_u * b[k]);
+                    h[k] = fmaf(exp2_for<T>(step_delta * a[k]), h[k], step_delta_u * b[k]);
                     sums[step] = fmaf(h[k], c[k], sums[step]);
                 }
             }

@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(kUpdateChannels * kUpdateParts) selective_stat
         for (int n = part; n < p.states; n += kUpdateParts) {
             float b = kConstantB ? static_cast<const float*>(p.b)[n * p.b_stride + channel] : to_float(token_b[n]);
             float c = kConstantC ? static_cast<const float*>(p.c)[n * p.c_stride + channel] : to_float(token_c[n]);
-            float decay = exp2_approx(delta * (p.a[n * p.a_stride + channel] * kLog2E));
+            float decay = exp2_for<T>(delta * (p.a[n * p.a_stride + channel] * kLog2E));
             float h = fmaf(decay, state[n * p.state_stride], delta_u * b);
             state[n * p.state_stride] = h;
             sum = fmaf(h, c, sum);

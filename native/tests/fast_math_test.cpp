@@ -71,12 +71,15 @@ int main()
 {
     {
         Check exp2("exp2_approx"), log2("log2_approx"), reciprocal("reciprocal_approx"), tanh("tanh_approx"), polynomial("exp2_polynomial");
+        Check precise("exp2_precise");
         for_floats([&](float x) {
             double wide = std::fabs(x) < kSmallestNormal ? std::copysign(0.0, x) : static_cast<double>(x);
             double power = std::exp2(static_cast<double>(x));
             // What float32 rounds to infinity is as right as the largest number; what is below the normal numbers is 0.
             double largest = std::numeric_limits<float>::max();
             exp2.expect(x, mamba::exp2_approx(x), power > largest ? HUGE_VAL : power, power < kSmallestNormal ? kSmallestNormal : 4 * kUnit * power);
+            // Subnormal results are rounded twice.
+            precise.expect(x, mamba::exp2_precise(x), power > largest ? HUGE_VAL : power, power < kSmallestNormal ? 0x1p-148 : 2 * kUnit * power);
             double logarithm = std::log2(wide);
             log2.expect(x, mamba::log2_approx(x), logarithm, x >= 0.5f && x <= 2.0f ? 0x1p-21 : 0x1p-21 * std::fabs(logarithm));
             double quotient = 1.0 / wide;
@@ -90,7 +93,7 @@ int main()
     }
     {
         Check sigmoid("sigmoid"), silu("silu"), sigmoid16("sigmoid_16"), silu16("silu_16"), sigmoid_fast("sigmoid_fast"), silu_fast("silu_fast");
-        Check softplus("softplus");
+        Check softplus("softplus"), softplus16("softplus_16");
         for_floats([&](float x) {
             double wide = x;
             double s = 1.0 / (1.0 + std::exp(-wide));
@@ -110,6 +113,8 @@ int main()
             }
             double sum = (wide > 0 ? wide : 0) + std::log1p(std::exp(-std::fabs(wide)));
             softplus.expect(x, mamba::softplus(x), sum, 6 * kUnit * sum + 0x1p-149);
+            // Below -80 only that the result is as small.
+            softplus16.expect(x, mamba::softplus_16(x), sum, x < -80.0f ? sum + 0x1p-126 : 0x1p-16 * sum);
         });
         const float infinity = std::numeric_limits<float>::infinity();
         silu.expect(infinity, mamba::silu(infinity), infinity, 0);

@@ -35,10 +35,24 @@ public class LinearForwardTests
         using Backend backend = TestBackends.Open(backendName);
         Operands operands = new(backend, rows, outputs, inputs, type, withBias);
         float[] actual = Run(backend, operands);
+        AssertClose(backend, operands, actual, rows);
+        float[] withoutGaps = Run(backend, operands, gap: 0), aligned = Run(backend, operands, GuardedMatrix.AlignedGap);
+        if (backend.Name == "cpu")
+        {
+            Bits.AssertSame(actual, withoutGaps, "without gaps");
+            Bits.AssertSame(actual, aligned, "aligned");
+            return;
+        }
+
+        // Where rows lie decides between kernels that add in other orders.
+        AssertClose(backend, operands, withoutGaps, rows);
+        AssertClose(backend, operands, aligned, rows);
+    }
+
+    private static void AssertClose(Backend backend, Operands operands, float[] actual, int rows)
+    {
         double quotient = operands.Bound(backend.ActivationType).WorstQuotient(actual, [rows]);
         Assert.True(quotient <= 1, $"y is off by {quotient:F2} times the bound.");
-        Bits.AssertSame(actual, Run(backend, operands, gap: 0), "without gaps");
-        Bits.AssertSame(actual, Run(backend, operands, GuardedMatrix.AlignedGap), "aligned");
     }
 
     public static TheoryData<string, DataType> BackendsAndTypes

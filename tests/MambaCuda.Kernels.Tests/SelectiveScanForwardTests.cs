@@ -36,6 +36,8 @@ public class SelectiveScanForwardTests
     public void Is_as_close_to_float64_as_a_plain_evaluation(string backendName, string name)
     {
         using Backend backend = TestBackends.Open(backendName);
+        Assert.SkipWhen(
+            SelectiveScanCase.Named(name).Large && backend.ActivationType == DataType.Float16, "Large results are beyond float16, in a plain evaluation too.");
         SelectiveScanInputs inputs = Inputs(backend, name);
         AssertClose(backend, inputs, SelectiveScanRunner.Run(backend, inputs, new ScanPlacement()));
     }

@@ -10,6 +10,8 @@ public class SelectiveStateUpdateTests
     {
         const int Steps = 12;
         using Backend backend = TestBackends.Open(backendName);
+        Assert.SkipWhen(
+            SelectiveScanCase.Named(name).Large && backend.ActivationType == DataType.Float16, "Large results are beyond float16, in a plain evaluation too.");
         SelectiveScanInputs all = SelectiveScanCase.Named(name).Inputs();
         SelectiveScanInputs inputs = all.Parts(sequence => (0, Math.Min(Steps, all.Lengths[sequence])))
             .RoundActivations(values => StoredValues.Round(values, backend.ActivationType));

@@ -10,6 +10,7 @@
 //   log2_approx           1      2^-21.9 absolute for x in [0.5, 2], else 2^-21.9 of the result; x below 2^-126 counts as 0
 //   reciprocal_approx     1      2 units (1 ulp); results and x below 2^-126 are 0
 //   tanh_approx           1      2^-10.9 of the result as documented, 2^-16.4 as measured on sm_90
+//   exp2_precise          0      2 units; subnormal results are kept
 //   exp2_polynomial       0      4 units for x in [-126, 127]; 0 below, 2^127 above
 //   sigmoid, silu         2      8 units down to x = -87, then 0
 //   sigmoid_16, silu_16   2      as those, but 2 + |x| units more: less than 2^-16 of the result, for outputs of 16 bits
@@ -68,6 +69,29 @@ __device__ __forceinline__ float tanh_approx(float x)
 #else
     return tanhf(x);
 #endif
+}
+
+// 2^x by the series of e^(f ln 2) to the seventh power (2^-27), for float32 results that are to be as good as a library's. The power is put
+// on in two steps, so that subnormal results and infinity come out as they should.
+__device__ __forceinline__ float exp2_precise(float x)
+{
+    // The comparisons keep NaN, which fmaxf and fminf would lose.
+    float clamped = x < -160.0f ? -160.0f : x;
+    clamped = clamped > 130.0f ? 130.0f : clamped;
+    float whole = rintf(clamped);
+    float fraction = clamped - whole;
+    float p = fmaf(1.52527338e-5f, fraction, 1.54035304e-4f);
+    p = fmaf(p, fraction, 1.33335581e-3f);
+    p = fmaf(p, fraction, 9.61812911e-3f);
+    p = fmaf(p, fraction, 0.0555041087f);
+    p = fmaf(p, fraction, 0.240226507f);
+    p = fmaf(p, fraction, 0.693147181f);
+    p = fmaf(p, fraction, 1.0f);
+    // A NaN has become p already; its power must only be a number.
+    int power = x == x ? static_cast<int>(whole) : 0;
+    int half = power / 2;
+    p *= __uint_as_float(static_cast<unsigned int>(half + 127) << 23);
+    return p * __uint_as_float(static_cast<unsigned int>(power - half + 127) << 23);
 }
 
 // 2^x on the multiply-add pipe, for kernels that keep the special-function unit busy: adding 1.5 * 2^23 leaves round(x) in the low bits of
@@ -136,6 +160,13 @@ __device__ __forceinline__ float softplus_16(float x)
     p = fmaf(p, t, -0.499361366f);
     p = fmaf(p, t, 0.999991596f);
     return fmaf(p, t, fmaxf(x, 0.0f));
+}
+
+// 2^x as accurate as an output of type T can show.
+template <typename T>
+__device__ __forceinline__ float exp2_for(float x)
+{
+    return sizeof(T) == sizeof(float) ? exp2_precise(x) : exp2_approx(x);
 }
 
 // softplus as accurate as an output of type T can show.
