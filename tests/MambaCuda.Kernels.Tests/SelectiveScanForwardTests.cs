@@ -42,6 +42,17 @@ public class SelectiveScanForwardTests
         AssertClose(backend, inputs, SelectiveScanRunner.Run(backend, inputs, new ScanPlacement()));
     }
 
+    /// <summary>Long enough, and of few enough channels, that CUDA cuts the sequences into chunks; one is shorter than a chunk.</summary>
+    [Theory, MemberData(nameof(TestBackends.Rows), MemberType = typeof(TestBackends))]
+    public void Long_sequences_of_few_channels_are_as_close(string backendName)
+    {
+        using Backend backend = TestBackends.Open(backendName);
+        SelectiveScanInputs whole = new SelectiveScanCase(2, 4501, 12, 16) { InitialState = true }.Inputs();
+        SelectiveScanInputs inputs = Rounded(backend, whole.Parts(sequence => (0, sequence == 0 ? 4501 : 37)));
+        AssertClose(backend, inputs, SelectiveScanRunner.Run(backend, inputs, new ScanPlacement()));
+        AssertClose(backend, inputs, SelectiveScanRunner.Run(backend, inputs, new ScanPlacement { StateInPlace = true, Gap = GuardedMatrix.AlignedGap }));
+    }
+
     [Theory, MemberData(nameof(Cases))]
     public void Does_not_depend_on_where_operands_lie(string backendName, string name)
     {

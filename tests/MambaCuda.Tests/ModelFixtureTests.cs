@@ -63,7 +63,7 @@ public sealed class ModelFixtureTests
     public void Greedy_text_is_that_of_the_golden_file(string backendName, string container)
     {
         Assert.SkipWhen(Fixtures.Root is null, Fixtures.Absent);
-                GoldenFile expected = new(Path.Combine(Fixtures.PathOf(container), "..", "expected.safetensors"));
+        GoldenFile expected = new(Path.Combine(Fixtures.PathOf(container), "..", "expected.safetensors"));
         using Backend backend = ModelBackends.Open(backendName);
         Assert.SkipUnless(IsFloat32(backend, container), "The golden text was made in float32.");
         using MambaModel model = MambaModel.Load(Fixtures.PathOf(container), backend, cancellation: TestContext.Current.CancellationToken);
