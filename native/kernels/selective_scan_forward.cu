@@ -4,25 +4,27 @@
 //   h[n]   = exp(delta' A[n]) h[n] + delta' u B[n]
 //   y      = (sum over n of C[n] h[n] + D u) silu(z)
 //
-//   u, delta, z, y (tokens, channels)   A (states, channels)   B, C (tokens, groups * states)   D, bias (channels)   h (slots * states, channels)
+//   u, delta, z, y (tokens, channels)   A (states, channels)   B, C (tokens, groups * states)   D, bias (channels)
+//   h (slots * states, channels)
 //
-// A block owns kChannels channels of one sequence and walks it in tiles of kSteps steps. Its warps have two trades, so that neither waits for the
-// other's latencies; they meet at two barriers a tile, over two stages of shared memory:
+// A block owns kChannels channels of one sequence and walks it in tiles of kSteps steps. Its warps have two trades, so that neither waits
+// for the other's latencies; they meet at two barriers a tile, over two stages of shared memory:
 //
-//   scanners   kLanes lanes hold the states of a channel in registers, kStates / kLanes each, and do nothing but the recurrence. A sum over states is
-//              a sum over lanes: a transposing butterfly after kLanes steps leaves each lane the sum of one, kLanes - 1 shuffles for kLanes steps
-//   workers    before: load kPiece channels of u and delta at once, a tile ahead; leave (delta', delta' u) and B, C as float in shared memory;
+//   scanners   kLanes lanes hold the states of a channel in registers, kStates / kLanes each, and do nothing but the recurrence. A sum
+//              over states is a sum over lanes: a transposing butterfly after kLanes steps leaves each lane the sum of one, by
+//              kLanes - 1 shuffles for kLanes steps
+//   workers    before: load kPiece channels of u and delta at once, a tile ahead; leave (delta', delta' u) and B, C in shared memory;
 //              after: take the sums out of it, add D u, gate, and store kPiece channels of y at once
 //
-// Nothing of the states reaches memory but the first and the last. The decay is exp2 with log2(e) folded into A. Steps past the end get delta' = 0,
-// which keeps a state as it is, so that scanners know no tails.
+// Nothing of the states reaches memory but the first and the last. The decay is exp2 with log2(e) folded into A. Steps past the end get
+// delta' = 0, which keeps a state as it is, so that scanners know no tails.
 //
-// Where batch x channels is too small to fill the card, a sequence is cut into chunks: this kernel makes each chunk's end state from zero and the sum
-// of its delta' (ScanPart::end_state), selective_scan_chunks each chunk's first state (its whole decay is exp(A * sum): one exp a state and chunk),
-// and this kernel again the results.
+// Where batch x channels is too small to fill the card, a sequence is cut into chunks: this kernel makes each chunk's end state from zero
+// and the sum of its delta' (ScanPart::end_state), selective_scan_chunks each chunk's first state (its whole decay is exp(A * sum): one
+// exp a state and chunk), and this kernel again the results.
 //
-// Walls: the special-function unit with kStates + 3 operations an element where many channels run; shared memory's 128 bytes a cycle where kLanes is
-// large, since every lane takes 16 bytes a step and state. Measured: bench/results/README.md, rows scan.
+// Walls: the special-function unit with kStates + 3 operations an element where many channels run; shared memory's 128 bytes a cycle
+// where kLanes is large, since every lane takes 16 bytes a step and state. Measured: bench/results/README.md, rows scan.
 #include "mamba/fast_math.cuh"
 #include "mamba/named_barrier.cuh"
 #include "mamba/sequences.cuh"
@@ -84,8 +86,9 @@ struct ScanShape {
     // Steps that a scanner takes between two butterflies; more than kLanes where there are few lanes, for independent work.
     static constexpr int kGroup = kLanes < 4 ? 4 : kLanes;
 
-    // What a worker takes at once: channels of one step; and states of B or C of one step. Consecutive workers take the pieces of a row, then the
-    // next row, so that what a warp loads or stores lies together; a worker's pieces are of the same channels, and kRoundSteps steps apart.
+    // What a worker takes at once: channels of one step; and states of B or C of one step. Consecutive workers take the pieces of a row,
+    // then the next row, so that what a warp loads or stores lies together; a worker's pieces are of the same channels, and kRoundSteps
+    // steps apart.
     static constexpr int kPiece = kPiece_;
     static constexpr int kRowPieces = kChannels / kPiece;
     static constexpr int kRoundSteps = kWorkers / kRowPieces;
@@ -97,7 +100,7 @@ struct ScanShape {
 
     // Shared memory of one stage in floats. Pitches are padded so that lanes of a warp meet few banks twice.
     static constexpr int kInputPitch = 2 * kSteps + 4;    // (delta', delta' u) of the steps of one channel
-    static constexpr int kInputPad = 8;                   // more between the channels of two pieces, whose pitches would be whole rounds of banks
+    static constexpr int kInputPad = 8;                   // more between two pieces, whose pitches would be whole rounds of banks
     static constexpr int kMatrixPitch = 2 * kStates + 4;  // B and C of one step
     static constexpr int kPackedPitch = 4 * kStates + 4;  // the same of four steps, packed: see MatrixLayout
     static constexpr int kSumPitch = kChannels + 4;       // sums of the channels of one step
@@ -111,9 +114,9 @@ struct ScanShape {
     static_assert(kWorkers % kRowPieces == 0 && kSteps % kRoundSteps == 0 && kWorkers % kRowStatePieces == 0, "");
 };
 
-// How B and C of a tile lie in shared memory. As floats, each lane's states of B, then of C; but where a lane has one state and they come as bf16, as
-// they come, B in the lower half of a word and C in the upper, four steps side by side: shared memory gives 128 bytes a cycle to all lanes together,
-// which bounds scans with many lanes, and taking the two apart costs two operations of a pipe that is idle.
+// How B and C of a tile lie in shared memory. As floats, each lane's states of B, then of C; but where a lane has one state and they come
+// as bf16, as they come, B in the lower half of a word and C in the upper, four steps side by side: shared memory gives 128 bytes a cycle
+// to all lanes together, which bounds scans with many lanes, and taking the two apart costs two operations of a pipe that is idle.
 template <typename T, typename Shape, ScanPart kPart>
 struct MatrixLayout {
     static constexpr bool kPacked = false;
@@ -131,8 +134,9 @@ __device__ __forceinline__ int packed_at(int step, int state)
     return step / 4 * Shape::kPackedPitch + 4 * state + step % 4;
 }
 
-// Two barriers for each of the two stages; all threads of the block take part in each. At the first a scanner waits until the workers have filled the
-// stage's inputs (and emptied its sums before); at the second the workers wait until the scanners are done with the stage.
+// Two barriers for each of the two stages; all threads of the block take part in each. At the first a scanner waits until the workers
+// have filled the stage's inputs (and emptied its sums before); at the second the workers wait until the scanners are done with the
+// stage.
 constexpr int kReadyBarrier = 1;
 constexpr int kDoneBarrier = 3;
 
@@ -248,7 +252,8 @@ struct ScanLoader {
 
     __device__ __forceinline__ TileCursor<const T> matrix_cursor(const void* matrix, long long row, long long stride, int group) const
     {
-        return {static_cast<const T*>(matrix), row + first_state_step, stride, group * Shape::kStates + first_state, Shape::kStateRoundSteps, Shape::kSteps};
+        int column = group * Shape::kStates + first_state;
+        return {static_cast<const T*>(matrix), row + first_state_step, stride, column, Shape::kStateRoundSteps, Shape::kSteps};
     }
 
     // Starts the loads of the next tile, whose first `steps` steps exist; their values are needed only a tile later.
@@ -423,7 +428,8 @@ struct ScanStorer {
     }
 };
 
-// Adds the values of 2 * kWidth lanes; lane l is left with the sum of values[l]. In every round a lane gives away the half that it does not keep.
+// Adds the values of 2 * kWidth lanes; lane l is left with the sum of values[l]. In every round a lane gives away the half that it does
+// not keep.
 template <int kWidth>
 __device__ __forceinline__ float transposing_sum(float* values, int lane)
 {
@@ -447,7 +453,8 @@ template <typename T, typename Shape, ScanPart kPart, bool kPacked>
 struct Scanner {
     static constexpr int kLaneStates = Shape::kLaneStates;
     static constexpr int kGroup = Shape::kGroup;
-    static constexpr int kMatrixValues = kPart == ScanPart::whole ? 2 * kLaneStates : kLaneStates;  // of a lane and step: B, and C where it is needed
+    // Of a lane and step: B, and C where it is needed.
+    static constexpr int kMatrixValues = kPart == ScanPart::whole ? 2 * kLaneStates : kLaneStates;
 
     float a[kLaneStates];
     float h[kLaneStates];
@@ -455,7 +462,8 @@ struct Scanner {
     int channel;  // in the block
     int lane;     // of the channel
 
-    __device__ __forceinline__ Scanner(const SelectiveScanForwardParams& p, int thread, long long state_row, int block_channel, int channels)
+    __device__ __forceinline__ Scanner(
+        const SelectiveScanForwardParams& p, int thread, long long state_row, int block_channel, int channels)
         : delta_sum(0.0f), channel(thread / Shape::kLanes), lane(thread % Shape::kLanes)
     {
         bool exists = channel < channels;
@@ -661,9 +669,9 @@ __global__ void __launch_bounds__(kThreads) selective_scan_chunks(const __grid_c
     }
 }
 
-// Every state size up to 32 * kLaneStates, and B or C that belong to the channel and not to the token (the ablations of table 6): a warp a channel,
-// its lanes the states. Lane t of the warp loads and ends step t of every 32; the steps' values go around by shuffles. For what the kernel above does
-// not take; slower.
+// Every state size up to 32 * kLaneStates, and B or C that belong to the channel and not to the token (the ablations of table 6): a warp
+// a channel, its lanes the states. Lane t of the warp loads and ends step t of every 32; the steps' values go around by shuffles. For
+// what the kernel above does not take; slower.
 template <typename T, int kLaneStates, bool kConstantB, bool kConstantC>
 __global__ void __launch_bounds__(128) selective_scan_forward_any(const __grid_constant__ SelectiveScanForwardParams p)
 {
