@@ -130,9 +130,52 @@ public class LinearForwardTests
         foreach (LinearAlgorithm algorithm in new[] { LinearAlgorithm.TensorCore, LinearAlgorithm.Simt })
         {
             // That a row does not depend on its batch rests on this: the number of rows decides between tiles.
-            float[][] same = [.. results.Where(result => result.Key.Algorithm == algorithm && result.Key.Splits == 1).Select(result => result.Value)];
+            float[][] same =
+                [.. results.Where(result => result.Key.Algorithm == algorithm && result.Key.Splits == 1).Select(result => result.Value)];
             Assert.All(same, y => Bits.AssertSame(same[0], y, $"tiles of {algorithm}"));
         }
+    }
+
+    public static TheoryData<string, int> CutCases
+    {
+        get
+        {
+            TheoryData<string, int> data = [];
+            foreach (string backend in TestBackends.NamesWith(nameof(Backend.LinearForward)).Where(name => name != "cpu"))
+            {
+                data.Add(backend, 5);
+                data.Add(backend, 70);
+            }
+
+            return data;
+        }
+    }
+
+    /// <summary>
+    /// Aligned rows that end inside 16 bytes, the rest of which is NaN: a part of a piece is read, and nothing of what follows.
+    /// </summary>
+    [Theory, MemberData(nameof(CutCases))]
+    public void Aligned_rows_may_end_inside_a_vector(string name, int rows)
+    {
+        const int Outputs = 67, Stored = 208, Inputs = 203;
+        using CudaBackend backend = (CudaBackend)TestBackends.Open(name);
+        Operands inside = new(backend, rows, Outputs, Inputs, backend.ActivationType, withBias: true);
+        Operands stored = inside with { X = Widened(inside.X), Weight = Widened(inside.Weight), Inputs = Stored };
+        PlainBound bound = inside.Bound(backend.ActivationType);
+        using Placed listed = new(backend, stored, GuardedMatrix.AlignedGap);
+        foreach (LinearVariant variant in backend.LinearVariants(Cut(listed.Args)))
+        {
+            using Placed placed = new(backend, stored, GuardedMatrix.AlignedGap);
+            backend.LinearForward(Cut(placed.Args), variant);
+            double quotient = bound.WorstQuotient(placed.Result(), [rows]);
+            Assert.True(quotient <= 1, $"y of {variant} is off by {quotient:F2} times the bound.");
+        }
+
+        static float[] Widened(float[] rows) =>
+            [.. rows.Chunk(Inputs).SelectMany(row => row.Concat(Enumerable.Repeat(float.NaN, Stored - Inputs)))];
+
+        static LinearForwardArgs Cut(in LinearForwardArgs args) =>
+            args with { X = args.X.ColumnRange(0, Inputs), Weight = args.Weight.ColumnRange(0, Inputs) };
     }
 
     [Theory, MemberData(nameof(VariantCases))]
@@ -145,7 +188,8 @@ public class LinearForwardTests
             float[] all = Run(backend, operands, gap, variant);
             for (int row = 0; row < rows; row += 3)
             {
-                Bits.AssertSame(all[(row * outputs)..((row + 1) * outputs)], Run(backend, operands.Rows(row, 1), gap, variant), $"{variant}, row {row}");
+                float[] alone = Run(backend, operands.Rows(row, 1), gap, variant);
+                Bits.AssertSame(all[(row * outputs)..((row + 1) * outputs)], alone, $"{variant}, row {row}");
             }
         }
     }
