@@ -28,7 +28,6 @@
 #include "mamba/fast_math.cuh"
 #include "mamba/named_barrier.cuh"
 #include "mamba/sequences.cuh"
-#include "mamba/state_numbers.cuh"
 #include "mamba/types.cuh"
 #include "mamba/vectors.cuh"
 
@@ -46,7 +45,6 @@ struct SelectiveScanForwardParams {
     const float* initial_state;  // or null
     float* final_state;          // or null
     void* y;
-    const float* a_imaginary;    // (states, channels); or null for real A
     long long u_stride;
     long long delta_stride;
     long long a_stride;
@@ -56,7 +54,6 @@ struct SelectiveScanForwardParams {
     long long initial_stride;
     long long final_stride;
     long long y_stride;
-    long long a_imaginary_stride;
     SequenceTable sequences;
     float* delta_sums;        // of every chunk, (chunks of all sequences, channels); for the first pass alone
     long long chunk_length;   // steps
@@ -674,8 +671,8 @@ __global__ void __launch_bounds__(kThreads) selective_scan_chunks(const __grid_c
 
 // Every state size up to 32 * kLaneStates, and B or C that belong to the channel and not to the token (the ablations of table 6): a warp
 // a channel, its lanes the states. Lane t of the warp loads and ends step t of every 32; the steps' values go around by shuffles. For
-// what the kernel above does not take; slower. It alone takes complex A (the audio variant).
-template <typename T, typename Number, int kLaneStates, bool kConstantB, bool kConstantC>
+// what the kernel above does not take; slower.
+template <typename T, int kLaneStates, bool kConstantB, bool kConstantC>
 __global__ void __launch_bounds__(128) selective_scan_forward_any(const __grid_constant__ SelectiveScanForwardParams p)
 {
     constexpr unsigned int kAllLanes = 0xffffffffu;
@@ -693,26 +690,22 @@ __global__ void __launch_bounds__(128) selective_scan_forward_any(const __grid_c
     const T* delta = static_cast<const T*>(p.delta) + channel;
     const T* z = static_cast<const T*>(p.z) + channel;
     T* y = static_cast<T*>(p.y) + channel;
-    int group_column = channel / p.group_channels * states * kParts<Number>;
-    const T* token_b = static_cast<const T*>(p.b) + group_column;
-    const T* token_c = static_cast<const T*>(p.c) + group_column;
+    int group_state = channel / p.group_channels * states;
     float bias = p.delta_bias != nullptr ? p.delta_bias[channel] : 0.0f;
     float skip = p.d != nullptr ? p.d[channel] : 0.0f;
 
-    Number a[kLaneStates];
-    Number h[kLaneStates];
-    Number b[kLaneStates];
-    Number c[kLaneStates];
+    float a[kLaneStates];
+    float h[kLaneStates];
+    float b[kLaneStates];
+    float c[kLaneStates];
 #pragma unroll
     for (int k = 0; k < kLaneStates; ++k) {
         int n = 32 * k + lane;
         bool exists = n < states;
-        a[k] = exists ? rate<Number>(p, n, channel) : Number{};
-        h[k] = exists && p.initial_state != nullptr
-            ? number_in_column<Number>(p.initial_state + channel, state_row + n, p.initial_stride)
-            : Number{};
-        b[k] = exists && kConstantB ? number_in_column<Number>(static_cast<const float*>(p.b) + channel, n, p.b_stride) : Number{};
-        c[k] = exists && kConstantC ? number_in_column<Number>(static_cast<const float*>(p.c) + channel, n, p.c_stride) : Number{};
+        a[k] = exists ? p.a[n * p.a_stride + channel] * kLog2E : 0.0f;
+        h[k] = exists && p.initial_state != nullptr ? p.initial_state[(state_row + n) * p.initial_stride + channel] : 0.0f;
+        b[k] = exists && kConstantB ? static_cast<const float*>(p.b)[n * p.b_stride + channel] : 0.0f;
+        c[k] = exists && kConstantC ? static_cast<const float*>(p.c)[n * p.c_stride + channel] : 0.0f;
     }
 
     for (long long start = first_row; start < last_row; start += 32) {
@@ -724,9 +717,8 @@ __global__ void __launch_bounds__(128) selective_scan_forward_any(const __grid_c
         own_delta = own && p.delta_softplus ? softplus_for<T>(own_delta) : own_delta;
         float own_delta_u = own_delta * own_u;
 
-        // Sines are long code: with them steps are a loop, and sums lie in local memory.
         float sums[32];
-#pragma unroll(kParts<Number> == 1 ? 32 : 1)
+#pragma unroll
         for (int step = 0; step < 32; ++step) {
             sums[step] = 0.0f;
             if (step < steps) {
@@ -737,13 +729,13 @@ __global__ void __launch_bounds__(128) selective_scan_forward_any(const __grid_c
                 for (int k = 0; k < kLaneStates; ++k) {
                     int n = 32 * k + lane;
                     if (!kConstantB) {
-                        b[k] = n < states ? number_in_row<Number>(token_b + row * p.b_stride, n) : Number{};
+                        b[k] = n < states ? to_float(static_cast<const T*>(p.b)[row * p.b_stride + group_state + n]) : 0.0f;
                     }
                     if (!kConstantC) {
-                        c[k] = n < states ? number_in_row<Number>(token_c + row * p.c_stride, n) : Number{};
+                        c[k] = n < states ? to_float(static_cast<const T*>(p.c)[row * p.c_stride + group_state + n]) : 0.0f;
                     }
-                    h[k] = advance(decay_for<T>(step_delta, a[k]), h[k], step_delta_u, b[k]);
-                    sums[step] = add_output(h[k], c[k], sums[step]);
+                    h[k] = fmaf(exp2_for<T>(step_delta * a[k]), h[k], step_delta_u * b[k]);
+                    sums[step] = fmaf(h[k], c[k], sums[step]);
                 }
             }
         }
@@ -762,7 +754,7 @@ __global__ void __launch_bounds__(128) selective_scan_forward_any(const __grid_c
         for (int k = 0; k < kLaneStates; ++k) {
             int n = 32 * k + lane;
             if (n < states) {
-                store_in_column(p.final_state + channel, state_row + n, p.final_stride, h[k]);
+                p.final_state[(state_row + n) * p.final_stride + channel] = h[k];
             }
         }
     }

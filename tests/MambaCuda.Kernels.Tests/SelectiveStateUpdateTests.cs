@@ -28,10 +28,10 @@ public class SelectiveStateUpdateTests
             Gather(updated.Y, inputs, t, y);
 
             // The runner gives zeros for slots without a sequence; sequences that have ended keep what they had.
-            state ??= new float[inputs.SlotCount * inputs.StateRows * inputs.Channels];
+            state ??= new float[inputs.SlotCount * inputs.StateSize * inputs.Channels];
             foreach (int slot in step.Slots)
             {
-                int size = inputs.StateRows * inputs.Channels;
+                int size = inputs.StateSize * inputs.Channels;
                 updated.FinalState.AsSpan(slot * size, size).CopyTo(state.AsSpan(slot * size));
             }
         }
@@ -39,7 +39,7 @@ public class SelectiveStateUpdateTests
         if (backend.Name != "cpu")
         {
             // CUDA's update adds a sum over states in another order than its scan does. Slots without a sequence count as zero.
-            int slotSize = inputs.StateRows * inputs.Channels;
+            int slotSize = inputs.StateSize * inputs.Channels;
             foreach (int slot in Enumerable.Range(0, inputs.SlotCount).Except(inputs.Slots))
             {
                 state.AsSpan(slot * slotSize, slotSize).Clear();
@@ -52,7 +52,7 @@ public class SelectiveStateUpdateTests
         Bits.AssertSame(scan.Y, y, "y");
         foreach (int slot in inputs.Slots)
         {
-            int size = inputs.StateRows * inputs.Channels;
+            int size = inputs.StateSize * inputs.Channels;
             Range range = (slot * size)..((slot + 1) * size);
             Bits.AssertSame(scan.FinalState[range], state![range], $"state in slot {slot}");
         }

@@ -26,8 +26,8 @@ public sealed partial class CudaBackend
             return;
         }
 
-        int groups = args.Groups;
-        ScanPlan? plan = args.ConstantB || args.ConstantC || args.IsComplex ? null : new ScanPlanner
+        int groups = args.ConstantB && args.ConstantC ? 1 : (args.ConstantB ? args.C : args.B).Columns / states;
+        ScanPlan? plan = args.ConstantB || args.ConstantC ? null : new ScanPlanner
         {
             Multiprocessors = Context.Device.MultiprocessorCount,
             SharedBytes = _library.MaxSharedBytes,
@@ -47,7 +47,6 @@ public sealed partial class CudaBackend
             InitialState = Address(args.InitialState),
             FinalState = Address(args.FinalState),
             Y = Address(args.Y),
-            AImaginary = Address(args.AImaginary),
             UStride = args.U.RowStride,
             DeltaStride = args.Delta.RowStride,
             AStride = args.A.RowStride,
@@ -57,7 +56,6 @@ public sealed partial class CudaBackend
             InitialStride = args.InitialState.RowStride,
             FinalStride = args.FinalState.RowStride,
             YStride = args.Y.RowStride,
-            AImaginaryStride = args.AImaginary.RowStride,
             Sequences = _sequenceTables.For(args.Sequences),
             Chunks = 1,
             Channels = channels,
@@ -72,12 +70,9 @@ public sealed partial class CudaBackend
         }
 
         parameters.BlocksOfSequence = DivideUp(channels, AnyScanThreads / 32);
-        AnyScanVariant variant = AnyScanVariant.For(ActivationType, args.IsComplex, states, args.ConstantB, args.ConstantC);
+        AnyScanVariant variant = AnyScanVariant.For(ActivationType, states, args.ConstantB, args.ConstantC);
         Launch(SelectiveScanForwardAnyKernels.Get(_library, variant), checked(parameters.BlocksOfSequence * args.Sequences.Count), AnyScanThreads, parameters);
     }
-
-    /// <summary>What states are made of, as state_numbers.cuh names it.</summary>
-    private static string NumberName(bool isComplex) => isComplex ? "mamba::Complex" : "float";
 
     private void ScanInTiles(in SelectiveScanForwardArgs args, in ScanPlan plan, int groups, SelectiveScanForwardParams parameters)
     {
@@ -141,7 +136,6 @@ public sealed partial class CudaBackend
         public nint InitialState;
         public nint FinalState;
         public nint Y;
-        public nint AImaginary;
         public long UStride;
         public long DeltaStride;
         public long AStride;
@@ -151,7 +145,6 @@ public sealed partial class CudaBackend
         public long InitialStride;
         public long FinalStride;
         public long YStride;
-        public long AImaginaryStride;
         public SequenceTable Sequences;
         public nint DeltaSums;
         public long ChunkLength;
@@ -197,20 +190,19 @@ public sealed partial class CudaBackend
     }
 
     /// <summary>An instance of the kernel for every state size; each lane of a warp has <paramref name="LaneStates"/> of them.</summary>
-    private readonly record struct AnyScanVariant(DataType Type, bool IsComplex, int LaneStates, bool ConstantB, bool ConstantC)
+    private readonly record struct AnyScanVariant(DataType Type, int LaneStates, bool ConstantB, bool ConstantC)
     {
         public static IEnumerable<AnyScanVariant> All =>
             from type in VectorVariant.ActivationTypes
-            from isComplex in VectorVariant.Either
             from power in Enumerable.Range(0, 4)
             from constantB in VectorVariant.Either
             from constantC in VectorVariant.Either
-            select new AnyScanVariant(type, isComplex, 1 << power, constantB, constantC);
+            select new AnyScanVariant(type, 1 << power, constantB, constantC);
 
         public string Expression =>
-            $"mamba::selective_scan_forward_any<{TypeName(Type)}, {NumberName(IsComplex)}, {LaneStates}, {Word(ConstantB)}, {Word(ConstantC)}>";
+            $"mamba::selective_scan_forward_any<{TypeName(Type)}, {LaneStates}, {Word(ConstantB)}, {Word(ConstantC)}>";
 
-        public static AnyScanVariant For(DataType type, bool isComplex, int states, bool constantB, bool constantC) =>
-            new(type, isComplex, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)DivideUp(states, 32)), constantB, constantC);
+        public static AnyScanVariant For(DataType type, int states, bool constantB, bool constantC) =>
+            new(type, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)DivideUp(states, 32)), constantB, constantC);
     }
 }

@@ -21,10 +21,10 @@ public sealed partial class CudaBackend
             return;
         }
 
+        int groups = args.ConstantB && args.ConstantC ? 1 : (args.ConstantB ? args.C : args.B).Columns / states;
         int blocks = DivideUp(channels, UpdateChannels);
         Dim3 block = new(UpdateChannels, UpdateParts);
-        UpdateVariant variant = new(ActivationType, args.IsComplex, args.ConstantB, args.ConstantC);
-        CudaKernel kernel = SelectiveStateUpdateKernels.Get(_library, variant);
+        CudaKernel kernel = SelectiveStateUpdateKernels.Get(_library, new UpdateVariant(ActivationType, args.ConstantB, args.ConstantC));
         Launch(kernel, checked(blocks * args.Sequences.Count), block, new SelectiveStateUpdateParams
         {
             U = Address(args.U),
@@ -37,7 +37,6 @@ public sealed partial class CudaBackend
             DeltaBias = Address(args.DeltaBias),
             State = Address(args.FinalState),
             Y = Address(args.Y),
-            AImaginary = Address(args.AImaginary),
             UStride = args.U.RowStride,
             DeltaStride = args.Delta.RowStride,
             AStride = args.A.RowStride,
@@ -46,10 +45,9 @@ public sealed partial class CudaBackend
             ZStride = args.Z.RowStride,
             StateStride = args.FinalState.RowStride,
             YStride = args.Y.RowStride,
-            AImaginaryStride = args.AImaginary.RowStride,
             Sequences = _sequenceTables.For(args.Sequences),
             Channels = channels,
-            GroupChannels = channels / args.Groups,
+            GroupChannels = channels / groups,
             BlocksOfSequence = blocks,
             States = states,
             DeltaSoftplus = args.DeltaSoftplus ? 1 : 0,
@@ -69,7 +67,6 @@ public sealed partial class CudaBackend
         public nint DeltaBias;
         public nint State;
         public nint Y;
-        public nint AImaginary;
         public long UStride;
         public long DeltaStride;
         public long AStride;
@@ -78,7 +75,6 @@ public sealed partial class CudaBackend
         public long ZStride;
         public long StateStride;
         public long YStride;
-        public long AImaginaryStride;
         public SequenceTable Sequences;
         public int Channels;
         public int GroupChannels;
@@ -87,16 +83,14 @@ public sealed partial class CudaBackend
         public int DeltaSoftplus;
     }
 
-    private readonly record struct UpdateVariant(DataType Type, bool IsComplex, bool ConstantB, bool ConstantC)
+    private readonly record struct UpdateVariant(DataType Type, bool ConstantB, bool ConstantC)
     {
         public static IEnumerable<UpdateVariant> All =>
             from type in VectorVariant.ActivationTypes
-            from isComplex in VectorVariant.Either
             from constantB in VectorVariant.Either
             from constantC in VectorVariant.Either
-            select new UpdateVariant(type, isComplex, constantB, constantC);
+            select new UpdateVariant(type, constantB, constantC);
 
-        public string Expression =>
-            $"mamba::selective_state_update<{TypeName(Type)}, {NumberName(IsComplex)}, {Word(ConstantB)}, {Word(ConstantC)}>";
+        public string Expression => $"mamba::selective_state_update<{TypeName(Type)}, {Word(ConstantB)}, {Word(ConstantC)}>";
     }
 }

@@ -1,5 +1,3 @@
-using MambaCuda.Kernels;
-
 namespace MambaCuda.Validation;
 
 /// <summary>
@@ -8,14 +6,11 @@ namespace MambaCuda.Validation;
 /// </summary>
 public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int StateSize)
 {
-    private const int MaxStateSize = Backend.MaxStateSize;
-
     private static readonly int[] Batches = [1, 2, 7];
     private static readonly int[] Lengths = [1, 2, 31, 64, 65, 1000];
     private static readonly int[] ChannelCounts = [1, 3, 96, 130];
     private static readonly int[] StateSizes = [1, 16, 33];
-    private static readonly int[] OtherStateSizes = [4, 8, 64, MaxStateSize];
-    private static readonly int[] ComplexLengths = [1, 33, 70];
+    private static readonly int[] OtherStateSizes = [4, 8, 64, 256];
 
     /// <summary>Groups of channels that share B and C.</summary>
     public int Groups { get; init; } = 1;
@@ -44,9 +39,6 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
     /// <summary>Whether C does not depend on the input.</summary>
     public bool ConstantC { get; init; }
 
-    /// <summary>Whether A is complex.</summary>
-    public bool IsComplex { get; init; }
-
     /// <summary>Steps up to 50, A down to -1e4, inputs up to 1e4, softplus over -100 to 100.</summary>
     public bool Large { get; init; }
 
@@ -55,11 +47,11 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
     {
         $"b{Batch}", $"l{Length}", $"c{Channels}", $"n{StateSize}", $"g{Groups}", Skip ? "D" : "", Gate ? "z" : "", DeltaBias ? "bias" : "",
         Softplus ? "softplus" : "", InitialState ? "h0" : "", Packed ? "packed" : "", ConstantB ? "constB" : "",
-        ConstantC ? "constC" : "", IsComplex ? "complex" : "", Large ? "large" : "",
+        ConstantC ? "constC" : "", Large ? "large" : "",
     }.Where(word => word.Length > 0));
 
-    /// <summary>All pairs of sizes and options, the other state sizes singly, large values, and complex A.</summary>
-    public static IReadOnlyList<SelectiveScanCase> All { get; } = [.. Pairs(), .. Single(), .. LargeValues(), .. Complex()];
+    /// <summary>All pairs of sizes and options, the other state sizes singly, and large values.</summary>
+    public static IReadOnlyList<SelectiveScanCase> All { get; } = [.. Pairs(), .. Single(), .. LargeValues()];
 
     /// <summary>The names of all cases.</summary>
     public static IEnumerable<string> Names => All.Select(row => row.Name);
@@ -76,9 +68,8 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
         RandomValues random = new(Name);
         PackedSequences sequences = Sequences;
         int tokens = sequences.Lengths.Sum();
-        int stateRows = IsComplex ? 2 * StateSize : StateSize;
-        int states = (sequences.Slots.Max() + 1) * stateRows;
-        float[] InputMatrix(bool constant) => random.Normal(constant ? stateRows * Channels : tokens * Groups * stateRows);
+        int states = (sequences.Slots.Max() + 1) * StateSize;
+        float[] InputMatrix(bool constant) => random.Normal(constant ? StateSize * Channels : tokens * Groups * StateSize);
         return new SelectiveScanInputs
         {
             Lengths = sequences.Lengths,
@@ -103,9 +94,6 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
             Z = Gate ? random.Normal(tokens * Channels, 0, Large ? 30 : 2) : null,
             DeltaBias = !DeltaBias ? null : Softplus ? random.Uniform(Channels, -2, 1) : random.Uniform(Channels, 0, 0.1f),
             InitialState = InitialState ? random.Normal(states * Channels) : null,
-            AImaginary = IsComplex
-                ? [.. random.Uniform(StateSize * Channels, 0.5f, 1.5f).Select((factor, i) => factor * MathF.PI * (i / Channels))]
-                : null,
             DeltaSoftplus = Softplus,
             ConstantB = ConstantB,
             ConstantC = ConstantC,
@@ -132,22 +120,6 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
 
     private static IEnumerable<SelectiveScanCase> Single() =>
         from stateSize in OtherStateSizes select new SelectiveScanCase(2, 33, 70, stateSize) { InitialState = true, Packed = true };
-
-    // Phases as S4D-Lin starts them, pi n, which the audio variant of the paper has.
-    private static IEnumerable<SelectiveScanCase> Complex() =>
-        from row in AllPairs.Rows(StateSizes.Length + 1, 4, 2, 2, 2, ComplexLengths.Length)
-        let constantB = row[1] is 1 or 3
-        let constantC = row[1] is 2 or 3
-        let stateSize = row[0] < StateSizes.Length ? StateSizes[row[0]] : MaxStateSize
-        select new SelectiveScanCase(2, ComplexLengths[row[5]], 38, stateSize)
-        {
-            IsComplex = true,
-            ConstantB = constantB,
-            ConstantC = constantC,
-            Groups = row[2] == 0 || (constantB && constantC) ? 1 : 2,
-            Packed = row[3] == 1,
-            InitialState = row[4] == 1,
-        };
 
     private static IEnumerable<SelectiveScanCase> LargeValues() =>
     [

@@ -40,15 +40,15 @@ public static class SelectiveScanRunner
     /// <summary>Runs one; slots that no sequence has are checked to be untouched, and are zero in the result.</summary>
     public static SelectiveScanResult<float> Run(Backend backend, SelectiveScanInputs inputs, ScanPlacement placement)
     {
-        int tokens = inputs.Tokens, channels = inputs.Channels, slotRows = inputs.StateRows, gap = placement.Gap;
-        int stateRows = inputs.SlotCount * slotRows;
+        int tokens = inputs.Tokens, channels = inputs.Channels, stateSize = inputs.StateSize, gap = placement.Gap;
+        int stateRows = inputs.SlotCount * stateSize;
         DataType activation = backend.ActivationType;
         GuardedMatrix Activation(float[] values, bool written) => written
             ? GuardedMatrix.Output(backend, activation, tokens, channels, values, gap)
             : GuardedMatrix.Input(backend, activation, tokens, channels, values, gap);
         GuardedMatrix InputMatrix(float[] values, bool constant) => constant
-            ? GuardedMatrix.Input(backend, DataType.Float32, slotRows, channels, values, gap)
-            : GuardedMatrix.Input(backend, activation, tokens, inputs.Groups * slotRows, values, gap);
+            ? GuardedMatrix.Input(backend, DataType.Float32, stateSize, channels, values, gap)
+            : GuardedMatrix.Input(backend, activation, tokens, inputs.Groups * stateSize, values, gap);
         GuardedMatrix? PerChannel(float[]? values) => values is null
             ? null : GuardedMatrix.Input(backend, DataType.Float32, 1, channels, values, gap);
 
@@ -58,9 +58,7 @@ public static class SelectiveScanRunner
         using GuardedMatrix? ownY = placement.Output == ScanOutput.OwnMemory
             ? GuardedMatrix.Output(backend, activation, tokens, channels, gap: gap) : null;
         GuardedMatrix y = ownY ?? (placement.Output == ScanOutput.OverU ? u : z!);
-        using GuardedMatrix a = GuardedMatrix.Input(backend, DataType.Float32, inputs.StateSize, channels, inputs.A, gap);
-        using GuardedMatrix? aImaginary = inputs.AImaginary is null
-            ? null : GuardedMatrix.Input(backend, DataType.Float32, inputs.StateSize, channels, inputs.AImaginary, gap);
+        using GuardedMatrix a = GuardedMatrix.Input(backend, DataType.Float32, stateSize, channels, inputs.A, gap);
         using GuardedMatrix b = InputMatrix(inputs.B, inputs.ConstantB);
         using GuardedMatrix c = InputMatrix(inputs.C, inputs.ConstantC);
         using GuardedMatrix? d = PerChannel(inputs.D);
@@ -76,7 +74,6 @@ public static class SelectiveScanRunner
             U = u.View,
             Delta = delta.View,
             A = a.View,
-            AImaginary = aImaginary?.View ?? default,
             B = b.View,
             C = c.View,
             D = d?.View ?? default,
@@ -101,10 +98,10 @@ public static class SelectiveScanRunner
 
         y.AssertGuardsIntact("y");
         final?.AssertGuardsIntact("final state");
-        final?.AssertRowsUnchanged("final state", row => !inputs.Slots.Contains(row / slotRows));
+        final?.AssertRowsUnchanged("final state", row => !inputs.Slots.Contains(row / stateSize));
         foreach ((string name, GuardedMatrix? operand) in new[]
         {
-            ("u", u), ("delta", delta), ("z", z), ("A", a), ("imaginary part of A", aImaginary), ("B", b), ("C", c),
+            ("u", u), ("delta", delta), ("z", z), ("A", a), ("B", b), ("C", c),
             ("D", d), ("delta bias", bias), ("initial state", ownInitial),
         })
         {
@@ -119,7 +116,7 @@ public static class SelectiveScanRunner
 
     private static float[] OfTakenSlots(SelectiveScanInputs inputs, float[] state)
     {
-        int slotSize = inputs.StateRows * inputs.Channels;
+        int slotSize = inputs.StateSize * inputs.Channels;
         foreach (int slot in Enumerable.Range(0, inputs.SlotCount).Except(inputs.Slots))
         {
             state.AsSpan(slot * slotSize, slotSize).Clear();
