@@ -145,6 +145,12 @@ public sealed class Sampler
             count = KeepAtLeast(_options.MinP, count);
         }
 
+        // The draw walks ids in their order: filters have moved what they kept.
+        if (_options.TopP < 1 || (_options.TopK > 0 && _options.TopK < _values.Length))
+        {
+            Array.Sort(_ids, _values, 0, count);
+        }
+
         double sum = 0;
         for (int i = 0; i < count; i++)
         {
