@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using MambaCuda.Kernels;
 
 namespace MambaCuda;
 
@@ -145,7 +146,7 @@ public sealed class Sampler
             count = KeepAtLeast(_options.MinP, count);
         }
 
-        // The draw walks ids in their order: filters have moved what they kept.
+        // The draw walks ids in their order, as Backend.SampleTokens does: filters have moved what they kept.
         if (_options.TopP < 1 || (_options.TopK > 0 && _options.TopK < _values.Length))
         {
             Array.Sort(_ids, _values, 0, count);
