@@ -6,8 +6,8 @@ namespace MambaCuda.Validation;
 /// <summary>
 /// A matrix inside a larger buffer: guard words before it, after it and, where its rows have gaps, between them. What is read beside an
 /// input is NaN and shows in the result; what is written beside an output is found by <see cref="AssertGuardsIntact"/>. An output starts as
-/// NaN, so an element that nobody wrote shows too. Where it lies decides which form of a kernel runs: with a gap that is a multiple of 8,
-/// and columns that are, every row starts at a multiple of 16 bytes; with another gap none needs to, and the first does not.
+/// NaN, so an element that nobody wrote shows too. Where it lies decides which form of a kernel runs: with a gap that is a multiple of 8, and
+/// columns that are, every row starts at a multiple of 16 bytes; with another gap none needs to, and the first does not.
 /// </summary>
 public sealed class GuardedMatrix : IDisposable
 {
@@ -76,16 +76,18 @@ public sealed class GuardedMatrix : IDisposable
     public static GuardedMatrix Output(Backend backend, DataType type, int rows, int columns, float[]? values = null, int gap = UsualGap) =>
         new(backend, type, rows, columns, gap, Guard, values is null ? null : StoredValues.Encode(values, type));
 
-    /// <summary>An operand of whole numbers that is written; with values, one that is read and written.</summary>
-    public static GuardedMatrix Output<T>(Backend backend, DataType type, int rows, int columns, T[]? values, int gap = UsualGap)
-        where T : unmanaged =>
-        new(backend, type, rows, columns, gap, Guard, values is null ? null : MemoryMarshal.AsBytes(values.AsSpan()).ToArray());
+    /// <summary>What the matrix holds now.</summary>
+    public float[] Values()
+    {
+        byte[] now = Download();
+        byte[] content = new byte[View.Rows * _rowBytes];
+        for (int row = 0; row < View.Rows; row++)
+        {
+            now.AsSpan(RowStart(row), _rowBytes).CopyTo(content.AsSpan(row * _rowBytes));
+        }
 
-    /// <summary>What the matrix holds now, as numbers.</summary>
-    public float[] Values() => StoredValues.Decode(Content(), View.Type);
-
-    /// <summary>What the matrix holds now, as it is stored.</summary>
-    public T[] Values<T>() where T : unmanaged => MemoryMarshal.Cast<byte, T>(Content()).ToArray();
+        return StoredValues.Decode(content, View.Type);
+    }
 
     /// <summary>Fails where a byte outside the matrix changed.</summary>
     public void AssertGuardsIntact(string name)
@@ -115,18 +117,6 @@ public sealed class GuardedMatrix : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _buffer.Dispose();
-
-    private byte[] Content()
-    {
-        byte[] now = Download();
-        byte[] content = new byte[View.Rows * _rowBytes];
-        for (int row = 0; row < View.Rows; row++)
-        {
-            now.AsSpan(RowStart(row), _rowBytes).CopyTo(content.AsSpan(row * _rowBytes));
-        }
-
-        return content;
-    }
 
     private int RowStart(int row) => _firstByte + (row * _strideBytes);
 

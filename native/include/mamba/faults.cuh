@@ -9,8 +9,6 @@ enum class FaultKind : int {
     none = 0,
     row_number = 1,  // GatherRows: an index is not a row of the source
     token_id = 2,    // EmbeddingForward, LogProbabilities: a token is not in the vocabulary
-    logit = 3,       // SampleTokens: the logit of a token (the value) is NaN or plus infinity
-    no_token = 4,    // SampleTokens: all logits of a row are minus infinity
 };
 
 // The layout of MambaCuda.Kernels.FaultRecord.

@@ -19,10 +19,7 @@ internal struct FaultRecord
 /// </summary>
 internal sealed class FaultReport : IDisposable
 {
-    // FaultKind of mamba/faults.cuh; what is none of these is a token id.
     private const int RowNumber = 1;
-    private const int Logit = 3;
-    private const int NoToken = 4;
 
     private readonly PinnedMemory _memory;
 
@@ -37,7 +34,6 @@ internal sealed class FaultReport : IDisposable
 
     /// <summary>Throws what was reported since it was last called. The stream must have been waited for.</summary>
     /// <exception cref="ArgumentOutOfRangeException">An index or a token id was out of range.</exception>
-    /// <exception cref="ArithmeticException">No token could be chosen from a row's logits.</exception>
     public void ThrowIfAny()
     {
         ref FaultRecord record = ref _memory.Elements<FaultRecord>()[0];
@@ -45,15 +41,12 @@ internal sealed class FaultReport : IDisposable
         {
             FaultRecord fault = record;
             record = default;
-            throw fault.Kind switch
-            {
-                Logit => new ArithmeticException(LogitFault.NotFinite(fault.Position, fault.Value)),
-                NoToken => new ArithmeticException(LogitFault.NoToken(fault.Position)),
-                RowNumber => new ArgumentOutOfRangeException(
-                    "args", (int)fault.Value, $"Index {fault.Position} is {fault.Value}, which is not a row of the source."),
-                _ => new ArgumentOutOfRangeException(
-                    "args", (int)fault.Value, $"Token {fault.Position} is {fault.Value}, which is not in the vocabulary."),
-            };
+            throw new ArgumentOutOfRangeException(
+                "args",
+                (int)fault.Value,
+                fault.Kind == RowNumber
+                    ? $"Index {fault.Position} is {fault.Value}, which is not a row of the source."
+                    : $"Token {fault.Position} is {fault.Value}, which is not in the vocabulary.");
         }
     }
 
