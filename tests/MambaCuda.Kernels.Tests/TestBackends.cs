@@ -19,9 +19,6 @@ internal static class TestBackends
     /// <summary>The names as the rows of a theory.</summary>
     public static TheoryData<string> Rows => [.. Names];
 
-    /// <summary>Whether CUDA is the host device: each instance of a kernel takes a second to compile there, and runs are slow.</summary>
-    public static bool IsHostDevice { get; private set; }
-
     /// <summary>Opens one; skips the test where it cannot be here.</summary>
     /// <param name="name">Its name.</param>
     /// <param name="batchInvariant">Whether a result is to be the same whatever stands beside it; on the CPU it always is.</param>
@@ -32,7 +29,7 @@ internal static class TestBackends
             return new CpuBackend(threads: 2);
         }
 
-        Assert.SkipWhen(!IsHostDevice && CudaDevice.Count == 0, HostDevice.Problem ?? "There is no CUDA device.");
+        Assert.SkipWhen(!HostDevice.IsInUse && CudaDevice.Count == 0, HostDevice.Problem ?? "There is no CUDA device.");
 
         // A context is slow to make; this one lasts from the first backend on.
         _ = Context.Value;
@@ -66,14 +63,10 @@ internal static class TestBackends
     }
 
     /// <summary>Whether a backend runs the case of a number; see <see cref="With"/>.</summary>
-    public static bool Runs(string name, int number) => name == "cpu" || !IsHostDevice || CudaNames[number % CudaNames.Length] == name;
+    public static bool Runs(string name, int number) => name == "cpu" || !HostDevice.IsInUse || CudaNames[number % CudaNames.Length] == name;
 
     [ModuleInitializer]
-    internal static void ChooseDevice()
-    {
-        HostDevice.UseWhereThereIsNoGpu();
-        IsHostDevice = HostDevice.Folder is string folder && Environment.GetEnvironmentVariable(HostDevice.PathVariable) == folder;
-    }
+    internal static void ChooseDevice() => HostDevice.UseWhereThereIsNoGpu();
 
     private static DataType TypeOf(string name) => name switch
     {

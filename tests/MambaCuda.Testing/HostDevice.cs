@@ -25,6 +25,12 @@ public static class HostDevice
     public static string? Problem => Built.Value.Problem;
 
     /// <summary>
+    /// Whether the host device is the CUDA device of this process: each instance of a kernel takes a second to compile then, and runs a
+    /// thousand times more slowly than on a GPU. Builds nothing where the process was not told to take a library.
+    /// </summary>
+    public static bool IsInUse => Environment.GetEnvironmentVariable(PathVariable) is { Length: > 0 } path && path == Folder;
+
+    /// <summary>
     /// Makes the host device the CUDA device of this process, where it has no real one and was not told which to take. Must run before
     /// anything of MambaCuda.Driver: call it from a module initializer of the test project. Compiled kernels are kept beside the device, so
     /// that those of another state of it are never taken. MAMBACUDA_HOST_... variables must stand in the environment that the process is

@@ -14,9 +14,6 @@ internal static class ModelBackends
     /// <summary>Their names.</summary>
     public static IReadOnlyList<string> Names { get; } = ["cpu", "cuda-float32", "cuda-bfloat16"];
 
-    /// <summary>Whether CUDA is the host device, on which a kernel runs a thousand times more slowly than on a GPU.</summary>
-    public static bool IsHostDevice { get; private set; }
-
     /// <summary>Opens one; skips the test where it cannot be here.</summary>
     public static Backend Open(string name) => name switch
     {
@@ -29,14 +26,10 @@ internal static class ModelBackends
     /// <summary>Opens CUDA; skips the test where it cannot be here.</summary>
     public static CudaBackend OpenCuda(CudaBackendOptions options)
     {
-        Assert.SkipWhen(!IsHostDevice && CudaDevice.Count == 0, HostDevice.Problem ?? "There is no CUDA device.");
+        Assert.SkipWhen(!HostDevice.IsInUse && CudaDevice.Count == 0, HostDevice.Problem ?? "There is no CUDA device.");
         return new CudaBackend(options);
     }
 
     [ModuleInitializer]
-    internal static void ChooseDevice()
-    {
-        HostDevice.UseWhereThereIsNoGpu();
-        IsHostDevice = HostDevice.Folder is string folder && Environment.GetEnvironmentVariable(HostDevice.PathVariable) == folder;
-    }
+    internal static void ChooseDevice() => HostDevice.UseWhereThereIsNoGpu();
 }
