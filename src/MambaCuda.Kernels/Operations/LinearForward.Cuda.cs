@@ -154,7 +154,7 @@ public sealed partial class CudaBackend
     private LinearVariant ChooseTile(in LinearForwardArgs args, bool maySplit, LinearAlgorithm? wanted = null)
     {
         LinearAlgorithm algorithm = wanted ?? (HaveTensorCores(args) ? LinearAlgorithm.TensorCore : LinearAlgorithm.Simt);
-        int multiprocessors = Context.Device.Attribute(CudaDeviceAttribute.MultiprocessorCount);
+        int multiprocessors = Context.Device.MultiprocessorCount;
         LinearVariant best = default;
         double bestTime = double.PositiveInfinity;
         foreach (LinearTileCost cost in LinearTileCost.All)
@@ -190,7 +190,7 @@ public sealed partial class CudaBackend
         }
 
         // The counter of arrivals is static shared memory, and moves the rest to the next multiple of 1,024 bytes.
-        if (tile.SharedBytes + 1024 > Context.Device.Attribute(CudaDeviceAttribute.MaxSharedBytesPerBlockOptIn))
+        if (tile.SharedBytes + 1024 > _library.MaxSharedBytes)
         {
             return false;
         }
@@ -244,7 +244,7 @@ public sealed partial class CudaBackend
         };
         // Blocks stay and take tile after tile; some more than the card holds at once would only wait.
         int resident = tile.Kind == LinearTileKind.Wgmma ? 1 : 4;
-        int blocks = Math.Min(checked(tiles * splits), resident * Context.Device.Attribute(CudaDeviceAttribute.MultiprocessorCount));
+        int blocks = Math.Min(checked(tiles * splits), resident * Context.Device.MultiprocessorCount);
         Launch(family.Get(_library, variant), blocks, tile.Threads, parameters, tile.SharedBytes);
     }
 
@@ -256,7 +256,7 @@ public sealed partial class CudaBackend
         int outputBlocks = (outputs + blockOutputs - 1) / blockOutputs, rowGroups = (rows + blockRows - 1) / blockRows;
 
         // As many warps as keep the memory busy. The number of rows must have no part in it: it decides the order of sums.
-        int multiprocessors = Context.Device.Attribute(CudaDeviceAttribute.MultiprocessorCount);
+        int multiprocessors = Context.Device.MultiprocessorCount;
         int wanted = (mma ? 16 : 32) * multiprocessors / outputBlocks;
         int warps = Math.Clamp((int)BitOperations.RoundUpToPowerOf2((uint)Math.Max(wanted, 1)), mma ? 4 : 2, mma ? 16 : 8);
 

@@ -51,7 +51,7 @@ public sealed unsafe partial class CpuBackend
             _initialState = Rows(args.InitialState);
             _finalState = Rows(args.FinalState);
             _y = Rows(args.Y);
-            int groups = args.ConstantB && args.ConstantC ? 1 : (args.ConstantB ? args.C : args.B).Columns / (int)args.A.Rows;
+            int groups = args.Groups;
             _groupChannels = args.U.Columns / groups;
             _blocksPerGroup = CpuBackend.Parts(_groupChannels, BlockChannels);
             BlocksPerSequence = groups * _blocksPerGroup;

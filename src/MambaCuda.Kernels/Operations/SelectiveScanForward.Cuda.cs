@@ -26,7 +26,7 @@ public sealed partial class CudaBackend
             return;
         }
 
-        int groups = args.ConstantB && args.ConstantC ? 1 : (args.ConstantB ? args.C : args.B).Columns / states;
+        int groups = args.Groups;
         ScanPlan? plan = args.ConstantB || args.ConstantC ? null : new ScanPlanner
         {
             Multiprocessors = Context.Device.MultiprocessorCount,

@@ -50,6 +50,9 @@ public readonly struct SelectiveScanForwardArgs
 
     /// <summary>Result, (tokens, channels), activation type; may be the same memory as U or Z.</summary>
     public MatrixView Y { get; init; }
+
+    /// <summary>Groups of channels that share B and C; 1 where both are constant. Of operands that fit.</summary>
+    internal int Groups => ConstantB && ConstantC ? 1 : (ConstantB ? C : B).Columns / (int)A.Rows;
 }
 
 public abstract partial class Backend

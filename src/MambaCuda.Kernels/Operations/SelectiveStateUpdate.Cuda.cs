@@ -21,7 +21,7 @@ public sealed partial class CudaBackend
             return;
         }
 
-        int groups = args.ConstantB && args.ConstantC ? 1 : (args.ConstantB ? args.C : args.B).Columns / states;
+        int groups = args.Groups;
         int blocks = DivideUp(channels, UpdateChannels);
         Dim3 block = new(UpdateChannels, UpdateParts);
         CudaKernel kernel = SelectiveStateUpdateKernels.Get(_library, new UpdateVariant(ActivationType, args.ConstantB, args.ConstantC));
