@@ -106,12 +106,8 @@ public sealed class KernelSourceTests
         .Where(family => family.File == file && family.Suffix.Length == 0)
         .SelectMany(family => every ? family.Expressions : new[] { family.Expressions.First(), family.Expressions.Last() }.Distinct());
 
-    private static KernelProgram PartOf(string file, bool every, int part) => new(file, KernelSources.Kernel(file))
-    {
-        Headers = KernelSources.Headers,
-        NameExpressions = Expressions(file, every).Chunk(PartSize).ElementAt(part),
-        Options = KernelLibrary.Options,
-    };
+    private static KernelProgram PartOf(string file, bool every, int part) =>
+        KernelLibrary.Program(file, Expressions(file, every).Chunk(PartSize).ElementAt(part));
 
     private static KernelProgram Only(string header) => new($"{header}.cu", $"#include \"{header}\"\nextern \"C\" __global__ void empty() {{}}\n")
     {

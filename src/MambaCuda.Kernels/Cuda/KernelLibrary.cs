@@ -8,7 +8,7 @@ namespace MambaCuda.Kernels;
 /// </summary>
 internal sealed class KernelLibrary(CudaContext context, KernelCompiler compiler) : IDisposable
 {
-    private readonly Dictionary<string, CudaModule> _modules = [];
+    private readonly List<CudaModule> _modules = [];
     private readonly Dictionary<IKernelFamily, object> _kernels = [];
 
     /// <summary>The options that every kernel is compiled with. No fast-math: a kernel names the approximations that it takes.</summary>
@@ -20,13 +20,13 @@ internal sealed class KernelLibrary(CudaContext context, KernelCompiler compiler
     /// <summary>The shared memory that a block may have, in bytes.</summary>
     public int MaxSharedBytes { get; } = context.Device.Attribute(CudaDeviceAttribute.MaxSharedBytesPerBlockOptIn);
 
-    /// <summary>One instance of a kernel as NVRTC is asked for it.</summary>
-    /// <param name="file">The file that it stands in, as in "selective_scan_forward.cu".</param>
-    /// <param name="expression">The instance, as in "mamba::selective_scan_forward&lt;float, 16&gt;".</param>
-    public static KernelProgram Program(string file, string expression) => new(file, KernelSources.Kernel(file))
+    /// <summary>Instances of a kernel file as NVRTC is asked for them.</summary>
+    /// <param name="file">The file that they stand in, as in "selective_scan_forward.cu".</param>
+    /// <param name="expressions">The instances, as in "mamba::selective_scan_forward&lt;float, 16&gt;".</param>
+    public static KernelProgram Program(string file, IReadOnlyList<string> expressions) => new(file, KernelSources.Kernel(file))
     {
         Headers = KernelSources.Headers,
-        NameExpressions = [expression],
+        NameExpressions = expressions,
         Options = Options,
     };
 
@@ -43,23 +43,19 @@ internal sealed class KernelLibrary(CudaContext context, KernelCompiler compiler
         return none;
     }
 
-    /// <summary>Compiles where need be, loads, and gives the kernel.</summary>
+    /// <summary>Compiles where need be, loads, and gives the kernel; families ask for each instance once.</summary>
     /// <param name="file">The file that it stands in.</param>
     /// <param name="expression">The instance.</param>
     /// <param name="suffix">"a" for a kernel that uses instructions of the device's generation alone; see <see cref="GpuArchitecture"/>.</param>
     /// <exception cref="KernelCompilationException">It does not compile on this device; the message has file, line and log.</exception>
     public CudaKernel Load(string file, string expression, string suffix = "")
     {
-        KernelProgram program = Program(file, expression);
+        KernelProgram program = Program(file, [expression]);
         CompiledProgram compiled = suffix.Length == 0
             ? compiler.Compile(program, Device.ComputeCapability)
             : compiler.Compile(program, new GpuArchitecture(Device.ComputeCapability, Suffix: suffix));
-        if (!_modules.TryGetValue(expression, out CudaModule? module))
-        {
-            module = context.LoadModule(compiled.Image.Span);
-            _modules.Add(expression, module);
-        }
-
+        CudaModule module = context.LoadModule(compiled.Image.Span);
+        _modules.Add(module);
         CudaKernel kernel = module.GetKernel(compiled.LoweredName(expression));
         if (MaxSharedBytes - kernel.StaticSharedBytes is int most and > 48 * 1024)
         {
@@ -71,7 +67,7 @@ internal sealed class KernelLibrary(CudaContext context, KernelCompiler compiler
 
     public void Dispose()
     {
-        foreach (CudaModule module in _modules.Values)
+        foreach (CudaModule module in _modules)
         {
             module.Dispose();
         }
