@@ -29,6 +29,9 @@ public abstract partial class Backend : IDisposable
     /// <summary>How many bytes can still be allocated; null where only trying tells.</summary>
     public virtual long? AvailableMemory => null;
 
+    /// <summary>Whether it has the operations that training takes: those of the backward pass, the loss and the optimizer.</summary>
+    public virtual bool CanTrain => false;
+
     /// <summary>The type that a matrix of weights must have on the device to be multiplied with activations.</summary>
     /// <param name="stored">The type that it is stored in.</param>
     public virtual DataType WeightTypeFor(DataType stored) => stored;
@@ -99,6 +102,9 @@ public abstract partial class Backend : IDisposable
 
     /// <summary>Gives back what the backend owns. Buffers that others allocated are theirs to give back, before.</summary>
     protected abstract void Dispose(bool disposing);
+
+    private NotSupportedException CannotTrain(string operation) =>
+        new($"The {Name} backend has no {operation}: it runs models but does not train them. Train on the cpu backend.");
 
     private static void CheckTransfer<T>(string operation, int length, MatrixView view) where T : unmanaged
     {

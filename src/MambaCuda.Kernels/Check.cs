@@ -11,6 +11,14 @@ internal static class Check
         }
     }
 
+    public static void None(string operation, string name, in MatrixView view)
+    {
+        if (!view.IsNone)
+        {
+            ShapeException.Throw(operation, $"{name} is {view}, but is not used here and must be left out");
+        }
+    }
+
     public static void Type(string operation, string name, in MatrixView view, DataType type)
     {
         if (!view.IsNone && view.Type != type)
@@ -42,6 +50,23 @@ internal static class Check
         if (!view.IsNone && (view.Rows < rows || view.Columns != columns))
         {
             ShapeException.Throw(operation, $"{name} is {view}, but must be ({rows} or more x {columns})");
+        }
+    }
+
+    /// <summary>The view, where it is given, has the shape and type of another, which must be given then.</summary>
+    public static void Like(string operation, string name, in MatrixView view, string otherName, in MatrixView other)
+    {
+        if (!view.IsNone)
+        {
+            Same(operation, name, view, otherName, other);
+        }
+    }
+
+    public static void Contiguous(string operation, string name, in MatrixView view)
+    {
+        if (!view.IsNone && !view.IsContiguous)
+        {
+            ShapeException.Throw(operation, $"{name} is {view} with row stride {view.RowStride}, but must have no gaps");
         }
     }
 

@@ -8,6 +8,7 @@ public sealed class SequenceLayout
 {
     private readonly long[] _starts;
     private readonly int[] _slots;
+    private CheckpointTable? _checkpoints;
 
     private SequenceLayout(long[] starts, int[] slots)
     {
@@ -84,6 +85,20 @@ public sealed class SequenceLayout
         return new SequenceLayout(starts, slots.IsEmpty ? DefaultSlots(lengths.Length) : CheckedSlots(slots, lengths.Length));
     }
 
+    /// <summary>How many checkpoints a scan leaves that makes one before every <paramref name="steps"/>-th token of each sequence.</summary>
+    public long CheckpointCount(int steps) => CheckpointStarts(steps)[^1];
+
+    /// <summary>The first checkpoint of each sequence and, last, the number of them.</summary>
+    internal ReadOnlySpan<long> CheckpointStarts(int steps)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(steps);
+
+        // Two threads may both make the table; it is the same one.
+        CheckpointTable table = _checkpoints is { } known && known.Steps == steps ? known : new CheckpointTable(steps, _starts);
+        _checkpoints = table;
+        return table.Starts;
+    }
+
     private static int[] DefaultSlots(int count)
     {
         int[] slots = new int[count];
@@ -118,5 +133,22 @@ public sealed class SequenceLayout
         }
 
         return slots.ToArray();
+    }
+
+    private sealed class CheckpointTable
+    {
+        public CheckpointTable(int steps, long[] starts)
+        {
+            Steps = steps;
+            Starts = new long[starts.Length];
+            for (int i = 1; i < starts.Length; i++)
+            {
+                Starts[i] = Starts[i - 1] + ((starts[i] - starts[i - 1] + steps - 1) / steps);
+            }
+        }
+
+        public int Steps { get; }
+
+        public long[] Starts { get; }
     }
 }

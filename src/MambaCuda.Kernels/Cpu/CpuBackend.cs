@@ -37,6 +37,9 @@ public sealed unsafe partial class CpuBackend : Backend
     public override int PreferredChunkTokens => 512;
 
     /// <inheritdoc/>
+    public override bool CanTrain => true;
+
+    /// <inheritdoc/>
     public override DeviceBuffer Allocate(long byteLength) =>
         new HostBuffer(this, new NativeHostMemory(byteLength), 0, byteLength, owned: true);
 

@@ -46,11 +46,15 @@ public abstract partial class Backend
     /// <summary>The operation, with shapes that are known to fit.</summary>
     protected abstract void CausalConv1dForwardCore(in CausalConv1dForwardArgs args);
 
-    private void CheckCausalConv1d(string operation, in CausalConv1dForwardArgs args)
+    private void CheckCausalConv1d(string operation, in CausalConv1dForwardArgs args, bool requireY = true)
     {
         Check.Given(operation, "x", args.X);
         Check.Given(operation, "weight", args.Weight);
-        Check.Given(operation, "y", args.Y);
+        if (requireY)
+        {
+            Check.Given(operation, "y", args.Y);
+        }
+
         Check.Layout(operation, args.Sequences, args.X.Rows);
         int channels = args.X.Columns;
         if (args.Weight.Rows is < 2 or > 4)

@@ -6,6 +6,9 @@ namespace MambaCuda.Kernels;
 public sealed unsafe partial class CpuBackend
 {
     /// <inheritdoc/>
+    public override int ScanCheckpointSteps => ScanBody.TileSteps;
+
+    /// <inheritdoc/>
     protected override void SelectiveScanForwardCore(in SelectiveScanForwardArgs args)
     {
         ScanBody body = new(args);
@@ -20,7 +23,9 @@ public sealed unsafe partial class CpuBackend
     private readonly struct ScanBody : IParallelBody
     {
         private const int BlockChannels = 64;
-        private const int TileSteps = 32;
+
+        /// <summary>Time steps of a tile, and so between two checkpoints.</summary>
+        public const int TileSteps = 32;
 
         private readonly SelectiveScanForwardArgs _args;
         private readonly FloatRows _u;
@@ -33,6 +38,7 @@ public sealed unsafe partial class CpuBackend
         private readonly FloatRows _deltaBias;
         private readonly FloatRows _initialState;
         private readonly FloatRows _finalState;
+        private readonly FloatRows _checkpoints;
         private readonly FloatRows _y;
         private readonly int _groupChannels;
         private readonly int _blocksPerGroup;
@@ -50,6 +56,7 @@ public sealed unsafe partial class CpuBackend
             _deltaBias = Rows(args.DeltaBias);
             _initialState = Rows(args.InitialState);
             _finalState = Rows(args.FinalState);
+            _checkpoints = Rows(args.Checkpoints);
             _y = Rows(args.Y);
             int groups = args.Groups;
             _groupChannels = args.U.Columns / groups;
@@ -86,8 +93,10 @@ public sealed unsafe partial class CpuBackend
             }
 
             long end = _args.Sequences.Starts[sequence + 1];
-            for (long tile = _args.Sequences.Starts[sequence]; tile < end; tile += TileSteps)
+            long checkpointRow = _checkpoints.IsNone ? 0 : _args.Sequences.CheckpointStarts(TileSteps)[sequence] * stateSize;
+            for (long tile = _args.Sequences.Starts[sequence]; tile < end; tile += TileSteps, checkpointRow += stateSize)
             {
+                Leave(state, _checkpoints, checkpointRow, first, channels);
                 for (int c = 0; c < channels; c += Vector<float>.Count)
                 {
                     int lanes = Math.Min(Vector<float>.Count, channels - c);
@@ -95,13 +104,16 @@ public sealed unsafe partial class CpuBackend
                 }
             }
 
-            for (int c = 0; !_finalState.IsNone && c < channels; c += Vector<float>.Count)
+            Leave(state, _finalState, stateRow, first, channels);
+        }
+
+        /// <summary>Copies a block's states to rows of a view, where there is one.</summary>
+        private void Leave(float* state, FloatRows destination, long row, int first, int channels)
+        {
+            for (int n = 0; !destination.IsNone && n < (int)_args.A.Rows; n++)
             {
-                for (int n = 0; n < stateSize; n++)
-                {
-                    _finalState.Set(
-                        stateRow + n, first + c, Math.Min(Vector<float>.Count, channels - c), Vector.Load(state + (n * BlockChannels) + c));
-                }
+                new ReadOnlySpan<float>(state + (n * BlockChannels), channels).CopyTo(
+                    new Span<float>(destination.Row(row + n) + first, channels));
             }
         }
 

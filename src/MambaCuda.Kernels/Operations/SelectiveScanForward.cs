@@ -48,6 +48,12 @@ public readonly struct SelectiveScanForwardArgs
     /// <summary>Where to leave the state after each sequence, as InitialState; may be the same view; or none.</summary>
     public MatrixView FinalState { get; init; }
 
+    /// <summary>
+    /// Where to leave the state before every <see cref="Backend.ScanCheckpointSteps"/>-th token of each sequence, its first included,
+    /// (<see cref="SequenceLayout.CheckpointCount"/> * state size, channels), Float32, for the backward pass; or none.
+    /// </summary>
+    public MatrixView Checkpoints { get; init; }
+
     /// <summary>Result, (tokens, channels), activation type; may be the same memory as U or Z.</summary>
     public MatrixView Y { get; init; }
 
@@ -66,23 +72,33 @@ public abstract partial class Backend
     /// Channel c uses group c / (channels / groups) of B and C.
     /// </summary>
     /// <exception cref="ShapeException">A shape or type disagrees with another; the message names both.</exception>
+    /// <exception cref="NotSupportedException">Checkpoints are asked for, and the backend cannot train.</exception>
     public void SelectiveScanForward(in SelectiveScanForwardArgs args)
     {
         CheckSelectiveScan(nameof(SelectiveScanForward), args);
+        if (!args.Checkpoints.IsNone && !CanTrain)
+        {
+            throw CannotTrain("checkpoints of the scan");
+        }
+
         SelectiveScanForwardCore(args);
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>
     protected abstract void SelectiveScanForwardCore(in SelectiveScanForwardArgs args);
 
-    private void CheckSelectiveScan(string operation, in SelectiveScanForwardArgs args)
+    private void CheckSelectiveScan(string operation, in SelectiveScanForwardArgs args, bool requireY = true)
     {
         Check.Given(operation, "u", args.U);
         Check.Given(operation, "delta", args.Delta);
         Check.Given(operation, "A", args.A);
         Check.Given(operation, "B", args.B);
         Check.Given(operation, "C", args.C);
-        Check.Given(operation, "y", args.Y);
+        if (requireY)
+        {
+            Check.Given(operation, "y", args.Y);
+        }
+
         Check.Layout(operation, args.Sequences, args.U.Rows);
         long tokens = args.U.Rows;
         int channels = args.U.Columns;
@@ -107,6 +123,9 @@ public abstract partial class Backend
         Check.Shape(operation, "y", args.Y, tokens, channels);
         Check.AtLeast(operation, "initial state", args.InitialState, (long)args.Sequences.SlotCount * stateSize, channels);
         Check.AtLeast(operation, "final state", args.FinalState, (long)args.Sequences.SlotCount * stateSize, channels);
+        Check.Shape(
+            operation, "checkpoints", args.Checkpoints, args.Sequences.CheckpointCount(ScanCheckpointSteps) * stateSize, channels);
+        Check.Type(operation, "checkpoints", args.Checkpoints, DataType.Float32);
         Check.Type(operation, "u", args.U, ActivationType);
         Check.Type(operation, "delta", args.Delta, ActivationType);
         Check.Type(operation, "z", args.Z, ActivationType);

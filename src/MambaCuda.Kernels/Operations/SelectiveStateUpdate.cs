@@ -12,6 +12,7 @@ public abstract partial class Backend
         const string Operation = nameof(SelectiveStateUpdate);
         CheckSelectiveScan(Operation, args);
         Check.OneTokenEach(Operation, args.Sequences);
+        Check.None(Operation, "checkpoints", args.Checkpoints);
         Check.InPlace(Operation, args.InitialState, args.FinalState);
         SelectiveStateUpdateCore(args);
     }

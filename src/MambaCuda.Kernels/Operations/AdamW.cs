@@ -1,0 +1,92 @@
+namespace MambaCuda.Kernels;
+
+/// <summary>
+/// Operands of <see cref="Backend.AdamW"/>. Parameters that are decayed alike lie one after the other in one view, (1 or more, columns)
+/// without gaps, whatever tensors they belong to: one call steps them all.
+/// </summary>
+public readonly struct AdamWArgs
+{
+    /// <summary>The parameters, Float32; stepped in place.</summary>
+    public MatrixView Parameters { get; init; }
+
+    /// <summary>Their gradients, Float32.</summary>
+    public MatrixView Gradients { get; init; }
+
+    /// <summary>The running mean of the gradient, Float32; zero before the first step.</summary>
+    public MatrixView FirstMoment { get; init; }
+
+    /// <summary>The running mean of its square, Float32; zero before the first step.</summary>
+    public MatrixView SecondMoment { get; init; }
+
+    /// <summary>The parameters as the model computes with them, any weight type, written; or none.</summary>
+    public MatrixView Rounded { get; init; }
+
+    /// <summary>The norm of all gradients, (1, 1), Float32, from <see cref="Backend.GradientNorm"/>; or none, and nothing is clipped.</summary>
+    public MatrixView GradientNorm { get; init; }
+
+    /// <summary>
+    /// Where the norm (times <see cref="GradientScale"/>) is more, gradients are scaled down to it. Where the norm is not finite, the
+    /// operation changes nothing.
+    /// </summary>
+    public float MaxGradientNorm { get; init; }
+
+    /// <summary>What gradients are multiplied by first: 1, or 1 / (loss scale).</summary>
+    public float GradientScale { get; init; }
+
+    /// <summary>The learning rate of this step.</summary>
+    public float LearningRate { get; init; }
+
+    /// <summary>Decay of the first moment.</summary>
+    public float Beta1 { get; init; }
+
+    /// <summary>Decay of the second moment.</summary>
+    public float Beta2 { get; init; }
+
+    /// <summary>Added to the root of the second moment.</summary>
+    public float Epsilon { get; init; }
+
+    /// <summary>Share of itself, times the learning rate, that each parameter loses.</summary>
+    public float WeightDecay { get; init; }
+
+    /// <summary>The number of this step, from 1: both moments are corrected for having started at zero.</summary>
+    public long Step { get; init; }
+}
+
+public abstract partial class Backend
+{
+    /// <summary>
+    /// One step of AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", algorithm 2), the clip of the gradients' norm
+    /// included.
+    /// </summary>
+    /// <exception cref="ShapeException">A shape or type disagrees with another; the message names both.</exception>
+    /// <exception cref="NotSupportedException">The backend cannot train.</exception>
+    public void AdamW(in AdamWArgs args)
+    {
+        const string Operation = nameof(AdamW);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(args.Step, nameof(args));
+        Check.Given(Operation, "parameters", args.Parameters);
+        Check.Given(Operation, "gradients", args.Gradients);
+        Check.Given(Operation, "first moment", args.FirstMoment);
+        Check.Given(Operation, "second moment", args.SecondMoment);
+        Check.Type(Operation, "parameters", args.Parameters, DataType.Float32);
+        Check.Contiguous(Operation, "parameters", args.Parameters);
+        foreach ((string name, MatrixView view) in new[]
+        {
+            ("gradients", args.Gradients), ("first moment", args.FirstMoment), ("second moment", args.SecondMoment),
+        })
+        {
+            Check.Like(Operation, name, view, "parameters", args.Parameters);
+            Check.Contiguous(Operation, name, view);
+        }
+
+        Check.Shape(Operation, "rounded parameters", args.Rounded, args.Parameters.Rows, args.Parameters.Columns);
+        Check.WeightType(Operation, "rounded parameters", args.Rounded);
+        Check.Contiguous(Operation, "rounded parameters", args.Rounded);
+        Check.Shape(Operation, "gradient norm", args.GradientNorm, 1, 1);
+        Check.Type(Operation, "gradient norm", args.GradientNorm, DataType.Float32);
+        AdamWCore(args);
+    }
+
+    /// <summary>The operation, with shapes that are known to fit.</summary>
+    protected virtual void AdamWCore(in AdamWArgs args) => throw CannotTrain(nameof(AdamW));
+}

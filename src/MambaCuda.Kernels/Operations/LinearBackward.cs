@@ -1,0 +1,67 @@
+namespace MambaCuda.Kernels;
+
+/// <summary>Operands of <see cref="Backend.LinearBackward"/>; each of the gradients that it makes may be left out.</summary>
+public readonly struct LinearBackwardArgs
+{
+    /// <summary>The forward's input, (rows, inputs), activation type; may be none where no gradient of the weight is wanted.</summary>
+    public MatrixView X { get; init; }
+
+    /// <summary>The weight, (outputs, inputs), any weight type; may be none where no gradient of x is wanted.</summary>
+    public MatrixView Weight { get; init; }
+
+    /// <summary>Gradient of y, (rows, outputs), activation type.</summary>
+    public MatrixView GradY { get; init; }
+
+    /// <summary>Gradient of x, (rows, inputs), activation type; not the same memory as GradY.</summary>
+    public MatrixView GradX { get; init; }
+
+    /// <summary>Whether the gradient of x is added to what GradX holds: for an input that two operations read.</summary>
+    public bool AddToGradX { get; init; }
+
+    /// <summary>Added to: gradient of the weight, (outputs, inputs), Float32.</summary>
+    public MatrixView GradWeight { get; init; }
+
+    /// <summary>Added to: gradient of the bias, (1, outputs), Float32.</summary>
+    public MatrixView GradBias { get; init; }
+}
+
+public abstract partial class Backend
+{
+    /// <summary>
+    /// The gradients of <see cref="LinearForward"/>: of x = grad_y W, of W += grad_y^T x, of the bias += the sum of grad_y over rows.
+    /// </summary>
+    /// <exception cref="ShapeException">A shape or type disagrees with another; the message names both.</exception>
+    /// <exception cref="NotSupportedException">The backend cannot train.</exception>
+    public void LinearBackward(in LinearBackwardArgs args)
+    {
+        const string Operation = nameof(LinearBackward);
+        Check.Given(Operation, "gradient of y", args.GradY);
+        long rows = args.GradY.Rows;
+        int outputs = args.GradY.Columns;
+        Check.Type(Operation, "gradient of y", args.GradY, ActivationType);
+        if (!args.GradX.IsNone)
+        {
+            Check.Given(Operation, "weight", args.Weight);
+            Check.Shape(Operation, "weight", args.Weight, outputs, args.GradX.Columns);
+            Check.WeightType(Operation, "weight", args.Weight);
+            Check.Shape(Operation, "gradient of x", args.GradX, rows, args.GradX.Columns);
+            Check.Type(Operation, "gradient of x", args.GradX, ActivationType);
+        }
+
+        if (!args.GradWeight.IsNone)
+        {
+            Check.Given(Operation, "x", args.X);
+            Check.Shape(Operation, "x", args.X, rows, args.GradWeight.Columns);
+            Check.Type(Operation, "x", args.X, ActivationType);
+            Check.Shape(Operation, "gradient of the weight", args.GradWeight, outputs, args.GradWeight.Columns);
+            Check.Type(Operation, "gradient of the weight", args.GradWeight, DataType.Float32);
+        }
+
+        Check.Shape(Operation, "gradient of the bias", args.GradBias, 1, outputs);
+        Check.Type(Operation, "gradient of the bias", args.GradBias, DataType.Float32);
+        LinearBackwardCore(args);
+    }
+
+    /// <summary>The operation, with shapes that are known to fit.</summary>
+    protected virtual void LinearBackwardCore(in LinearBackwardArgs args) => throw CannotTrain(nameof(LinearBackward));
+}
