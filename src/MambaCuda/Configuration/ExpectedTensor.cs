@@ -22,4 +22,17 @@ public sealed class ExpectedTensor
 
     /// <summary>Name and shape, for messages.</summary>
     public override string ToString() => $"{Name.Quoted()} {StoredTensor.ShapeText(Shape)}";
+
+    /// <summary>Throws where a tensor of the configuration is missing or has another shape.</summary>
+    /// <exception cref="ArgumentException">One is; the message names it.</exception>
+    internal static void CheckAll(MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors)
+    {
+        foreach (ExpectedTensor expected in config.Tensors())
+        {
+            if (!tensors.TryGetValue(expected.Name, out StoredTensor? tensor) || !tensor.Shape.SequenceEqual(expected.Shape))
+            {
+                throw new ArgumentException($"The model needs {expected}, but got {tensor?.ToString() ?? "nothing"}.", nameof(tensors));
+            }
+        }
+    }
 }

@@ -10,7 +10,6 @@ namespace MambaCuda;
 /// </summary>
 internal sealed class ForwardWorkspace(MambaConfig config, Backend backend) : IDisposable
 {
-    private const int Alignment = 256;
     private const int SmallestChunk = 64;
     private const int MostLogitsRows = 1024;
 
@@ -19,7 +18,6 @@ internal sealed class ForwardWorkspace(MambaConfig config, Backend backend) : ID
 
     private DeviceBuffer? _buffer;
     private int _capacity;
-    private long _cut;
 
     /// <summary>How many tokens run at once at most: what the backend prefers, or fewer where memory has been short.</summary>
     public int ChunkTokens { get; private set; } = backend.PreferredChunkTokens;
@@ -62,6 +60,26 @@ internal sealed class ForwardWorkspace(MambaConfig config, Backend backend) : ID
 
     /// <summary>(LogitsRows, 1), Float32.</summary>
     public MatrixView LogProbabilities { get; private set; }
+
+    /// <summary>What a block reads and writes, its states in place.</summary>
+    /// <param name="sequences">Which of the tokens belong together.</param>
+    /// <param name="convolutionState">The layer's convolution states.</param>
+    /// <param name="scanState">The layer's scan states.</param>
+    public BlockOperands Block(SequenceLayout sequences, MatrixView convolutionState, MatrixView scanState) => new()
+    {
+        Sequences = sequences,
+        Normalized = Normalized,
+        InProjected = InProjected,
+        Inner = Inner,
+        ScanInputs = ScanInputs,
+        Delta = Delta,
+        Gated = Inner,
+        BlockOutput = BlockOutput,
+        ConvolutionBefore = convolutionState,
+        ConvolutionAfter = convolutionState,
+        ScanBefore = scanState,
+        ScanAfter = scanState,
+    };
 
     /// <summary>The bytes that a pass over <paramref name="tokens"/> tokens takes.</summary>
     public static long ByteLengthFor(MambaConfig config, Backend backend, long tokens)
@@ -124,28 +142,20 @@ internal sealed class ForwardWorkspace(MambaConfig config, Backend backend) : ID
     private long Cut(DeviceBuffer? buffer, int tokens, int most)
     {
         DataType activation = backend.ActivationType;
-        _cut = 0;
-        TokenIds = Next(buffer, DataType.Int32, tokens, 1);
-        RowNumbers = Next(buffer, DataType.Int32, tokens, 1);
-        Residual = Next(buffer, DataType.Float32, tokens, config.HiddenSize);
-        Normalized = Next(buffer, activation, tokens, config.HiddenSize);
-        BlockOutput = Next(buffer, activation, tokens, config.HiddenSize);
-        Gathered = Next(buffer, activation, tokens, config.HiddenSize);
-        InProjected = Next(buffer, activation, tokens, 2 * config.IntermediateSize);
-        Inner = Next(buffer, activation, tokens, config.IntermediateSize);
-        Delta = Next(buffer, activation, tokens, config.IntermediateSize);
-        ScanInputs = Next(buffer, activation, tokens, config.TimeStepRank + (2 * config.StateSize));
+        BufferCutter cutter = new(buffer);
+        TokenIds = cutter.Next(DataType.Int32, tokens, 1);
+        RowNumbers = cutter.Next(DataType.Int32, tokens, 1);
+        Residual = cutter.Next(DataType.Float32, tokens, config.HiddenSize);
+        Normalized = cutter.Next(activation, tokens, config.HiddenSize);
+        BlockOutput = cutter.Next(activation, tokens, config.HiddenSize);
+        Gathered = cutter.Next(activation, tokens, config.HiddenSize);
+        InProjected = cutter.Next(activation, tokens, 2 * config.IntermediateSize);
+        Inner = cutter.Next(activation, tokens, config.IntermediateSize);
+        Delta = cutter.Next(activation, tokens, config.IntermediateSize);
+        ScanInputs = cutter.Next(activation, tokens, config.TimeStepRank + (2 * config.StateSize));
         int logitsRows = Math.Min(tokens, LogitsRowsOf(most));
-        Logits = Next(buffer, DataType.Float32, logitsRows, config.VocabularySize);
-        LogProbabilities = Next(buffer, DataType.Float32, logitsRows, 1);
-        return _cut;
-    }
-
-    private MatrixView Next(DeviceBuffer? buffer, DataType type, int rows, int columns)
-    {
-        MatrixView view = buffer?.Matrix(type, rows, columns, _cut) ?? default;
-        long bytes = (long)rows * columns * type.Size();
-        _cut += (bytes + Alignment - 1) / Alignment * Alignment;
-        return view;
+        Logits = cutter.Next(DataType.Float32, logitsRows, config.VocabularySize);
+        LogProbabilities = cutter.Next(DataType.Float32, logitsRows, 1);
+        return cutter.ByteLength;
     }
 }

@@ -43,4 +43,27 @@ internal sealed class LayerWeights
 
     /// <summary>(1, hidden size), or none.</summary>
     public required MatrixView OutProjectionBias { get; init; }
+
+    /// <summary>Finds the views of one layer by the names of its tensors.</summary>
+    /// <param name="config">The sizes.</param>
+    /// <param name="layer">Which layer.</param>
+    /// <param name="projection">Gives the matrices that activations are multiplied with.</param>
+    /// <param name="small">Gives everything else, the channel innermost.</param>
+    /// <param name="a">A, which no tensor holds.</param>
+    public static LayerWeights Of(
+        MambaConfig config, int layer, Func<string, MatrixView> projection, Func<string, MatrixView> small, MatrixView a) => new()
+    {
+        Norm = small(TensorNames.Norm(layer)),
+        InProjection = projection(TensorNames.InProjection(layer)),
+        InProjectionBias = config.UseBias ? small(TensorNames.InProjectionBias(layer)) : default,
+        Convolution = small(TensorNames.Convolution(layer)),
+        ConvolutionBias = config.UseConvBias ? small(TensorNames.ConvolutionBias(layer)) : default,
+        ScanProjection = projection(TensorNames.ScanProjection(layer)),
+        TimeStepProjection = projection(TensorNames.TimeStepProjection(layer)),
+        TimeStepBias = small(TensorNames.TimeStepBias(layer)),
+        A = a,
+        D = small(TensorNames.Skip(layer)),
+        OutProjection = projection(TensorNames.OutProjection(layer)),
+        OutProjectionBias = config.UseBias ? small(TensorNames.OutProjectionBias(layer)) : default,
+    };
 }

@@ -8,30 +8,13 @@ namespace MambaCuda;
 /// </summary>
 internal static class MambaBlock
 {
-    public static void Forward(
-        MambaConfig config, LayerWeights weights, ForwardWorkspace work, MatrixView convolutionState, MatrixView scanState,
-        SequenceLayout sequences, Backend backend)
+    public static void Forward(MambaConfig config, LayerWeights weights, in BlockOperands block, Backend backend)
     {
-        backend.LinearForward(new LinearForwardArgs
-        {
-            X = work.Normalized,
-            Weight = weights.InProjection,
-            Bias = weights.InProjectionBias,
-            Y = work.InProjected,
-        });
+        InProjection(weights, block, backend);
 
-        CausalConv1dForwardArgs convolution = new()
-        {
-            X = work.InProjected.ColumnRange(0, config.IntermediateSize),
-            Weight = weights.Convolution,
-            Bias = weights.ConvolutionBias,
-            Sequences = sequences,
-            InitialState = convolutionState,
-            FinalState = convolutionState,
-            Silu = true,
-            Y = work.Inner,
-        };
-        bool oneToken = sequences.MaxLength == 1;
+        // One token for each sequence has operations of its own; they know states in place and no checkpoints.
+        bool oneToken = block.Sequences.MaxLength == 1 && block.StatesInPlace && block.Checkpoints.IsNone;
+        CausalConv1dForwardArgs convolution = Convolution(config, weights, block);
         if (oneToken)
         {
             backend.CausalConv1dUpdate(convolution);
@@ -41,30 +24,9 @@ internal static class MambaBlock
             backend.CausalConv1dForward(convolution);
         }
 
-        backend.LinearForward(new LinearForwardArgs { X = work.Inner, Weight = weights.ScanProjection, Y = work.ScanInputs });
-        backend.LinearForward(new LinearForwardArgs
-        {
-            X = work.ScanInputs.ColumnRange(0, config.TimeStepRank),
-            Weight = weights.TimeStepProjection,
-            Y = work.Delta,
-        });
-
-        SelectiveScanForwardArgs scan = new()
-        {
-            U = work.Inner,
-            Delta = work.Delta,
-            A = weights.A,
-            B = work.ScanInputs.ColumnRange(config.TimeStepRank, config.StateSize),
-            C = work.ScanInputs.ColumnRange(config.TimeStepRank + config.StateSize, config.StateSize),
-            D = weights.D,
-            Z = work.InProjected.ColumnRange(config.IntermediateSize, config.IntermediateSize),
-            DeltaBias = weights.TimeStepBias,
-            DeltaSoftplus = true,
-            Sequences = sequences,
-            InitialState = scanState,
-            FinalState = scanState,
-            Y = work.Inner,
-        };
+        ScanProjection(weights, block, backend);
+        TimeStepProjection(config, weights, block, backend);
+        SelectiveScanForwardArgs scan = Scan(config, weights, block);
         if (oneToken)
         {
             backend.SelectiveStateUpdate(scan);
@@ -76,10 +38,75 @@ internal static class MambaBlock
 
         backend.LinearForward(new LinearForwardArgs
         {
-            X = work.Inner,
+            X = block.Gated,
             Weight = weights.OutProjection,
             Bias = weights.OutProjectionBias,
-            Y = work.BlockOutput,
+            Y = block.BlockOutput,
         });
     }
+
+    public static void InProjection(LayerWeights weights, in BlockOperands block, Backend backend) =>
+        backend.LinearForward(new LinearForwardArgs
+        {
+            X = block.Normalized,
+            Weight = weights.InProjection,
+            Bias = weights.InProjectionBias,
+            Y = block.InProjected,
+        });
+
+    public static void ScanProjection(LayerWeights weights, in BlockOperands block, Backend backend) =>
+        backend.LinearForward(new LinearForwardArgs { X = block.Inner, Weight = weights.ScanProjection, Y = block.ScanInputs });
+
+    public static void TimeStepProjection(MambaConfig config, LayerWeights weights, in BlockOperands block, Backend backend) =>
+        backend.LinearForward(new LinearForwardArgs
+        {
+            X = LowRankDelta(config, block.ScanInputs),
+            Weight = weights.TimeStepProjection,
+            Y = block.Delta,
+        });
+
+    public static CausalConv1dForwardArgs Convolution(MambaConfig config, LayerWeights weights, in BlockOperands block) => new()
+    {
+        X = Inner(config, block.InProjected),
+        Weight = weights.Convolution,
+        Bias = weights.ConvolutionBias,
+        Sequences = block.Sequences,
+        InitialState = block.ConvolutionBefore,
+        FinalState = block.ConvolutionAfter,
+        Silu = true,
+        Y = block.Inner,
+    };
+
+    public static SelectiveScanForwardArgs Scan(MambaConfig config, LayerWeights weights, in BlockOperands block) => new()
+    {
+        U = block.Inner,
+        Delta = block.Delta,
+        A = weights.A,
+        B = B(config, block.ScanInputs),
+        C = C(config, block.ScanInputs),
+        D = weights.D,
+        Z = Gate(config, block.InProjected),
+        DeltaBias = weights.TimeStepBias,
+        DeltaSoftplus = true,
+        Sequences = block.Sequences,
+        InitialState = block.ScanBefore,
+        FinalState = block.ScanAfter,
+        Checkpoints = block.Checkpoints,
+        Y = block.Gated,
+    };
+
+    /// <summary>The columns of the in-projection that go through the convolution.</summary>
+    public static MatrixView Inner(MambaConfig config, MatrixView inProjected) => inProjected.ColumnRange(0, config.IntermediateSize);
+
+    /// <summary>The columns of the in-projection that gate the scan's result.</summary>
+    public static MatrixView Gate(MambaConfig config, MatrixView inProjected) =>
+        inProjected.ColumnRange(config.IntermediateSize, config.IntermediateSize);
+
+    public static MatrixView LowRankDelta(MambaConfig config, MatrixView scanInputs) => scanInputs.ColumnRange(0, config.TimeStepRank);
+
+    public static MatrixView B(MambaConfig config, MatrixView scanInputs) =>
+        scanInputs.ColumnRange(config.TimeStepRank, config.StateSize);
+
+    public static MatrixView C(MambaConfig config, MatrixView scanInputs) =>
+        scanInputs.ColumnRange(config.TimeStepRank + config.StateSize, config.StateSize);
 }

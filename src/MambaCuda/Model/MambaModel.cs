@@ -92,14 +92,7 @@ public sealed class MambaModel : IDisposable
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(tensors);
         ArgumentNullException.ThrowIfNull(backend);
-        foreach (ExpectedTensor expected in config.Tensors())
-        {
-            if (!tensors.TryGetValue(expected.Name, out StoredTensor? tensor) || !tensor.Shape.SequenceEqual(expected.Shape))
-            {
-                throw new ArgumentException($"The model needs {expected}, but got {tensor?.ToString() ?? "nothing"}.", nameof(tensors));
-            }
-        }
-
+        ExpectedTensor.CheckAll(config, tensors);
         return new MambaModel(config, tensors, backend, source: null);
     }
 
@@ -286,7 +279,8 @@ public sealed class MambaModel : IDisposable
         {
             LayerWeights weights = _weights.Layers[layer];
             AddNorm(layer == 0 ? default : _work.BlockOutput, weights.Norm);
-            MambaBlock.Forward(Config, weights, _work, state.Convolution(layer), state.Scan(layer), sequences, Backend);
+            MambaBlock.Forward(
+                Config, weights, _work.Block(sequences, state.Convolution(layer), state.Scan(layer)), Backend);
         }
 
         AddNorm(_work.BlockOutput, _weights.FinalNorm);

@@ -10,7 +10,7 @@ namespace MambaCuda;
 public sealed class MambaState : IDisposable
 {
     private readonly MambaModel _model;
-    private readonly DeviceBuffer _buffer;
+    private readonly LayerStates _layers;
     private readonly long[] _tokenCounts;
     private readonly int[][] _pending;
     private readonly int[] _pendingCounts;
@@ -24,7 +24,7 @@ public sealed class MambaState : IDisposable
         _pending = new int[slotCount][];
         _pendingCounts = new int[slotCount];
         Array.Fill(_pending, []);
-        _buffer = Allocate(model, slotCount);
+        _layers = Allocate(model, slotCount);
     }
 
     /// <summary>How many sequences it holds.</summary>
@@ -37,17 +37,11 @@ public sealed class MambaState : IDisposable
     public static long BytesFor(MambaConfig config)
     {
         ArgumentNullException.ThrowIfNull(config);
-        return checked((long)config.LayerCount * (config.ConvKernel - 1 + config.StateSize) * config.IntermediateSize * sizeof(float));
+        return LayerStates.BytesFor(config);
     }
 
     /// <summary>The bytes that one sequence's state takes on the device.</summary>
-    public long BytesPerSlot => _buffer.ByteLength / SlotCount;
-
-    private int ConvolutionRows => _model.Config.ConvKernel - 1;
-
-    private int StateSize => _model.Config.StateSize;
-
-    private long LayerRows => (long)SlotCount * (ConvolutionRows + StateSize);
+    public long BytesPerSlot => BytesFor(_model.Config);
 
     /// <summary>How many tokens the sequence in a slot has run through the model.</summary>
     public long TokenCount(int slot = 0) => _tokenCounts[slot];
@@ -74,11 +68,7 @@ public sealed class MambaState : IDisposable
     /// <summary>Puts the sequence in a slot back to its start: zero state, no tokens.</summary>
     public void Reset(int slot = 0)
     {
-        foreach (MatrixView part in Parts(slot))
-        {
-            _model.Backend.Clear(part);
-        }
-
+        _layers.Clear(slot);
         _tokenCounts[slot] = 0;
         SetPendingTokens([], slot);
     }
@@ -105,7 +95,7 @@ public sealed class MambaState : IDisposable
             throw new ArgumentException("The destination is the state of another model.", nameof(destination));
         }
 
-        foreach ((MatrixView from, MatrixView to) in Parts(slot).Zip(destination.Parts(destinationSlot)))
+        foreach ((MatrixView from, MatrixView to) in _layers.Parts(slot).Zip(destination._layers.Parts(destinationSlot)))
         {
             _model.Backend.Copy(from, to);
         }
@@ -121,7 +111,7 @@ public sealed class MambaState : IDisposable
     {
         float[] values = new float[BytesPerSlot / sizeof(float)];
         int done = 0;
-        foreach (MatrixView part in Parts(slot))
+        foreach (MatrixView part in _layers.Parts(slot))
         {
             int count = checked((int)(part.Rows * part.Columns));
             _model.Backend.Download(part, values.AsSpan(done, count));
@@ -138,7 +128,7 @@ public sealed class MambaState : IDisposable
         float[] values = new float[BytesPerSlot / sizeof(float)];
         (long tokenCount, int[] pending) = StateSnapshot.Read(snapshot, _model.Fingerprint, _model.Config.VocabularySize, values);
         int done = 0;
-        foreach (MatrixView part in Parts(slot))
+        foreach (MatrixView part in _layers.Parts(slot))
         {
             int count = checked((int)(part.Rows * part.Columns));
             _model.Backend.Upload(values.AsSpan(done, count), part);
@@ -192,13 +182,11 @@ public sealed class MambaState : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _buffer.Dispose();
+    public void Dispose() => _layers.Dispose();
 
-    /// <summary>All slots' convolution states of a layer, (slots * (conv kernel - 1), intermediate size).</summary>
-    internal MatrixView Convolution(int layer) => Rows(layer * LayerRows, SlotCount * ConvolutionRows);
+    internal MatrixView Convolution(int layer) => _layers.Convolution(layer);
 
-    /// <summary>All slots' scan states of a layer, (slots * state size, intermediate size).</summary>
-    internal MatrixView Scan(int layer) => Rows((layer * LayerRows) + (SlotCount * ConvolutionRows), SlotCount * StateSize);
+    internal MatrixView Scan(int layer) => _layers.Scan(layer);
 
     internal void Advance(SequenceLayout sequences)
     {
@@ -208,12 +196,12 @@ public sealed class MambaState : IDisposable
         }
     }
 
-    private static DeviceBuffer Allocate(MambaModel model, int slotCount)
+    private static LayerStates Allocate(MambaModel model, int slotCount)
     {
         long each = BytesFor(model.Config), bytes = checked(slotCount * each);
         try
         {
-            return model.Backend.Allocate(bytes);
+            return new LayerStates(model.Config, model.Backend, slotCount);
         }
         catch (InsufficientMemoryException exception)
         {
@@ -226,18 +214,4 @@ public sealed class MambaState : IDisposable
                 exception);
         }
     }
-
-    private IEnumerable<MatrixView> Parts(int slot)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegative(slot);
-        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(slot, SlotCount);
-        for (int layer = 0; layer < _model.Config.LayerCount; layer++)
-        {
-            yield return Convolution(layer).RowRange(slot * ConvolutionRows, ConvolutionRows);
-            yield return Scan(layer).RowRange(slot * StateSize, StateSize);
-        }
-    }
-
-    private MatrixView Rows(long first, int count) =>
-        _buffer.Matrix(DataType.Float32, count, _model.Config.IntermediateSize, first * _model.Config.IntermediateSize * sizeof(float));
 }

@@ -59,21 +59,14 @@ internal sealed class MambaWeights : IDisposable
         _buffers.Clear();
     }
 
-    private LayerWeights Layer(MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, int layer) => new()
+    private LayerWeights Layer(MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, int layer)
     {
-        Norm = Vector(tensors[TensorNames.Norm(layer)]),
-        InProjection = Matrix(tensors[TensorNames.InProjection(layer)]),
-        InProjectionBias = config.UseBias ? Vector(tensors[TensorNames.InProjectionBias(layer)]) : default,
-        Convolution = ChannelInnermost(tensors[TensorNames.Convolution(layer)], config.IntermediateSize, value => value),
-        ConvolutionBias = config.UseConvBias ? Vector(tensors[TensorNames.ConvolutionBias(layer)]) : default,
-        ScanProjection = Matrix(tensors[TensorNames.ScanProjection(layer)]),
-        TimeStepProjection = Matrix(tensors[TensorNames.TimeStepProjection(layer)]),
-        TimeStepBias = Vector(tensors[TensorNames.TimeStepBias(layer)]),
-        A = ChannelInnermost(tensors[TensorNames.LogA(layer)], config.IntermediateSize, logA => -MathF.Exp(logA)),
-        D = Vector(tensors[TensorNames.Skip(layer)]),
-        OutProjection = Matrix(tensors[TensorNames.OutProjection(layer)]),
-        OutProjectionBias = config.UseBias ? Vector(tensors[TensorNames.OutProjectionBias(layer)]) : default,
-    };
+        MatrixView Small(string name) => name == TensorNames.Convolution(layer)
+            ? ChannelInnermost(tensors[name], config.IntermediateSize, value => value)
+            : Vector(tensors[name]);
+        MatrixView a = ChannelInnermost(tensors[TensorNames.LogA(layer)], config.IntermediateSize, logA => -MathF.Exp(logA));
+        return LayerWeights.Of(config, layer, name => Matrix(tensors[name]), Small, a);
+    }
 
     /// <summary>Says what the weights take before the first of them is loaded.</summary>
     private static void CheckRoom(MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, Backend backend)

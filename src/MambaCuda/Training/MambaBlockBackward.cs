@@ -1,0 +1,127 @@
+using MambaCuda.Kernels;
+
+namespace MambaCuda;
+
+/// <summary>
+/// The gradients of one block, in the reverse of <see cref="MambaBlock.Forward"/>'s order. What the tape has not kept is computed again first.
+/// </summary>
+internal static class MambaBlockBackward
+{
+    /// <summary>
+    /// From the gradient of the block's output to that of its normalised input; adds the gradients of its weights, and turns the gradient
+    /// of the states after it into that of the states before.
+    /// </summary>
+    /// <param name="config">The sizes.</param>
+    /// <param name="weights">The layer's weights.</param>
+    /// <param name="gradients">Their gradients.</param>
+    /// <param name="block">The activations, <see cref="BlockOperands.Normalized"/> filled in.</param>
+    /// <param name="isStored">Whether in-projection, scan inputs and checkpoints are there; else they are made.</param>
+    /// <param name="work">Holds the gradients of activations; GradBlockOutput goes in, GradNormalized comes out.</param>
+    /// <param name="gradConvolution">Gradient of the convolution's states, in place; or none.</param>
+    /// <param name="gradScan">Gradient of the scan's states, in place; or none.</param>
+    /// <param name="backend">What computes.</param>
+    public static void Run(
+        MambaConfig config, LayerWeights weights, LayerWeights gradients, in BlockOperands block, bool isStored, TrainingWorkspace work,
+        MatrixView gradConvolution, MatrixView gradScan, Backend backend)
+    {
+        Recompute(config, weights, block, isStored, backend);
+
+        // Through the out-projection: its weight's gradient waits until the scan has made its result again.
+        backend.LinearBackward(new LinearBackwardArgs
+        {
+            Weight = weights.OutProjection,
+            GradY = work.GradBlockOutput,
+            GradX = work.GradInner,
+        });
+        Scan(config, weights, gradients, block, work, gradScan, backend);
+        backend.LinearBackward(new LinearBackwardArgs
+        {
+            X = block.Gated,
+            GradY = work.GradBlockOutput,
+            GradWeight = gradients.OutProjection,
+            GradBias = gradients.OutProjectionBias,
+        });
+
+        // The convolution's result is read twice: by the scan, and by the projection that makes the scan's inputs.
+        backend.LinearBackward(new LinearBackwardArgs
+        {
+            X = MambaBlock.LowRankDelta(config, block.ScanInputs),
+            Weight = weights.TimeStepProjection,
+            GradY = work.GradDelta,
+            GradX = MambaBlock.LowRankDelta(config, work.GradScanInputs),
+            GradWeight = gradients.TimeStepProjection,
+        });
+        backend.LinearBackward(new LinearBackwardArgs
+        {
+            X = block.Inner,
+            Weight = weights.ScanProjection,
+            GradY = work.GradScanInputs,
+            GradX = work.GradInner,
+            AddToGradX = true,
+            GradWeight = gradients.ScanProjection,
+        });
+
+        backend.CausalConv1dBackward(new CausalConv1dBackwardArgs
+        {
+            Forward = MambaBlock.Convolution(config, weights, block),
+            GradY = work.GradInner,
+            GradFinalState = gradConvolution,
+            GradX = MambaBlock.Inner(config, work.GradInProjected),
+            GradWeight = gradients.Convolution,
+            GradBias = gradients.ConvolutionBias,
+            GradInitialState = gradConvolution,
+        });
+        backend.LinearBackward(new LinearBackwardArgs
+        {
+            X = block.Normalized,
+            Weight = weights.InProjection,
+            GradY = work.GradInProjected,
+            GradX = work.GradNormalized,
+            GradWeight = gradients.InProjection,
+            GradBias = gradients.InProjectionBias,
+        });
+    }
+
+    private static void Recompute(MambaConfig config, LayerWeights weights, in BlockOperands block, bool isStored, Backend backend)
+    {
+        if (!isStored)
+        {
+            MambaBlock.InProjection(weights, block, backend);
+        }
+
+        backend.CausalConv1dForward(MambaBlock.Convolution(config, weights, block));
+        if (!isStored)
+        {
+            MambaBlock.ScanProjection(weights, block, backend);
+        }
+
+        MambaBlock.TimeStepProjection(config, weights, block, backend);
+        if (!isStored)
+        {
+            backend.SelectiveScanForward(MambaBlock.Scan(config, weights, block));
+        }
+    }
+
+    private static void Scan(
+        MambaConfig config, LayerWeights weights, LayerWeights gradients, in BlockOperands block, TrainingWorkspace work,
+        MatrixView gradState, Backend backend)
+    {
+        backend.Clear(work.GradA);
+        backend.SelectiveScanBackward(new SelectiveScanBackwardArgs
+        {
+            Forward = MambaBlock.Scan(config, weights, block),
+            GradY = work.GradInner,
+            GradFinalState = gradState,
+            GradU = work.GradInner,
+            GradDelta = work.GradDelta,
+            GradA = work.GradA,
+            GradB = MambaBlock.B(config, work.GradScanInputs),
+            GradC = MambaBlock.C(config, work.GradScanInputs),
+            GradD = gradients.D,
+            GradZ = MambaBlock.Gate(config, work.GradInProjected),
+            GradDeltaBias = gradients.TimeStepBias,
+            GradInitialState = gradState,
+        });
+        backend.StateMatrixBackward(new StateMatrixBackwardArgs { A = weights.A, GradA = work.GradA, GradLogA = gradients.A });
+    }
+}

@@ -1,0 +1,52 @@
+using MambaCuda.Kernels;
+
+namespace MambaCuda;
+
+/// <summary>
+/// The gradients of a model's parameters: float32, in one buffer, in the order of <see cref="ParameterLayout"/>. Backward passes add to
+/// them until <see cref="Clear"/>.
+/// </summary>
+public sealed class ModelGradients : IDisposable
+{
+    private readonly MambaConfig _config;
+    private readonly Backend _backend;
+    private readonly DeviceBuffer _buffer;
+    private readonly ParameterLayout _layout;
+    private readonly Dictionary<string, ParameterSlot> _slots;
+
+    internal ModelGradients(MambaConfig config, ParameterLayout layout, Backend backend)
+    {
+        _config = config;
+        _backend = backend;
+        _layout = layout;
+        _slots = layout.Slots.ToDictionary(slot => slot.Name);
+        _buffer = backend.Allocate(layout.ElementCount * sizeof(float));
+        Layers =
+        [
+            .. Enumerable.Range(0, config.LayerCount)
+                .Select(layer => LayerWeights.Of(config, layer, Of, Of, Of(TensorNames.LogA(layer)))),
+        ];
+    }
+
+    /// <summary>All gradients in the order of the layout, Float32.</summary>
+    public MatrixView Values => ParameterLayout.Part(_buffer, DataType.Float32, 0, _layout.ElementCount);
+
+    /// <summary>The gradients of each layer; where weights have A, these have that of A_log.</summary>
+    internal IReadOnlyList<LayerWeights> Layers { get; }
+
+    internal MatrixView Embedding => Of(TensorNames.Embedding);
+
+    internal MatrixView Head => Of(_config.TieEmbeddings ? TensorNames.Embedding : TensorNames.Head);
+
+    internal MatrixView FinalNorm => Of(TensorNames.FinalNorm);
+
+    /// <summary>The gradient of a parameter, shaped as the matrix that kernels read.</summary>
+    /// <exception cref="KeyNotFoundException">The model has none of that name.</exception>
+    public MatrixView Of(string name) => ParameterLayout.Matrix(_buffer, DataType.Float32, _slots[name]);
+
+    /// <summary>Sets all of them to zero.</summary>
+    public void Clear() => _backend.Clear(Values);
+
+    /// <inheritdoc/>
+    public void Dispose() => _buffer.Dispose();
+}

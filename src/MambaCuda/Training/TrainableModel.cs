@@ -1,0 +1,344 @@
+using MambaCuda.Kernels;
+
+namespace MambaCuda;
+
+/// <summary>
+/// A Mamba language model whose weights are trained: <see cref="Forward"/> leaves a tape, <see cref="Loss"/> or a loss of the caller's own
+/// gives the gradient of its end, <see cref="Backward"/> adds the gradients of all parameters to <see cref="Gradients"/>. What is done with
+/// them is the optimizer's. Serves one thread at a time.
+/// </summary>
+public sealed class TrainableModel : IDisposable
+{
+    private readonly TrainingWorkspace _work;
+    private bool _disposed;
+
+    /// <summary>Takes the values of weights as training's start.</summary>
+    /// <param name="config">The sizes.</param>
+    /// <param name="tensors">
+    /// All tensors that <see cref="MambaConfig.Tensors"/> names: a checkpoint's, or <see cref="RandomWeights"/>. Not needed afterwards.
+    /// </param>
+    /// <param name="backend">What to compute on; must outlive the model.</param>
+    /// <param name="recomputation">What passes store.</param>
+    /// <exception cref="NotSupportedException">The backend cannot train.</exception>
+    /// <exception cref="ArgumentException">A tensor is missing or mis-shaped; the message names it.</exception>
+    public TrainableModel(
+        MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, Backend backend,
+        Recomputation recomputation = Recomputation.Mixer)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(tensors);
+        ArgumentNullException.ThrowIfNull(backend);
+        if (!backend.CanTrain)
+        {
+            throw new NotSupportedException($"The {backend.Name} backend runs models but does not train them yet. Train on the CPU.");
+        }
+
+        Config = config;
+        Backend = backend;
+        Recomputation = recomputation;
+        Parameters = new ModelParameters(config, tensors, backend);
+        try
+        {
+            Gradients = new ModelGradients(config, Parameters.Layout, backend);
+        }
+        catch
+        {
+            Parameters.Dispose();
+            throw;
+        }
+
+        _work = new TrainingWorkspace(config, backend);
+    }
+
+    /// <summary>The model's sizes.</summary>
+    public MambaConfig Config { get; }
+
+    /// <summary>What it computes on; belongs to the caller.</summary>
+    public Backend Backend { get; }
+
+    /// <summary>What passes store, and what backward makes again.</summary>
+    public Recomputation Recomputation { get; }
+
+    /// <summary>The parameters.</summary>
+    public ModelParameters Parameters { get; }
+
+    /// <summary>Their gradients.</summary>
+    public ModelGradients Gradients { get; }
+
+    /// <summary>A tape for passes of this model.</summary>
+    public ForwardTape CreateTape() => new(Config, Backend, Recomputation);
+
+    /// <summary>States of sequences at their start, all zero; or a gradient of states.</summary>
+    /// <param name="slotCount">For how many sequences.</param>
+    public LayerStates CreateStates(int slotCount)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(slotCount);
+        return new LayerStates(Config, Backend, slotCount);
+    }
+
+    /// <summary>The bytes that a tape of a pass takes on the device.</summary>
+    public static long TapeBytes(MambaConfig config, Backend backend, Recomputation recomputation, SequenceLayout sequences)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(backend);
+        ArgumentNullException.ThrowIfNull(sequences);
+        return ForwardTape.ByteLengthFor(config, backend, recomputation, sequences);
+    }
+
+    /// <summary>Runs tokens through the model and keeps what backward needs.</summary>
+    /// <param name="tokenIds">The tokens of all sequences, one sequence after the other.</param>
+    /// <param name="sequences">Which tokens belong together.</param>
+    /// <param name="tape">Where to keep it; what it held is overwritten.</param>
+    /// <param name="states">
+    /// What each sequence goes on from, left where its last token took it; null where all start at zero and nobody goes on.
+    /// </param>
+    /// <exception cref="ArgumentException">The lengths disagree, or a token is not in the vocabulary. Nothing has run.</exception>
+    public void Forward(ReadOnlySpan<int> tokenIds, SequenceLayout sequences, ForwardTape tape, LayerStates? states = null)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        ArgumentNullException.ThrowIfNull(sequences);
+        ArgumentNullException.ThrowIfNull(tape);
+        CheckTokens(tokenIds, nameof(tokenIds), ignored: 0);
+        CheckLength(tokenIds.Length, sequences, nameof(tokenIds));
+        if (states is not null && states.SlotCount < sequences.SlotCount)
+        {
+            throw new ArgumentException(
+                $"The sequences use {sequences.SlotCount} slots, but there are states for {states.SlotCount}.", nameof(states));
+        }
+
+        tape.Begin(sequences, states);
+        _work.Cut(sequences);
+        Backend.Upload(tokenIds, tape.TokenIds);
+        for (int layer = 0; layer < Config.LayerCount; layer++)
+        {
+            LayerTape kept = tape.Layer(layer);
+            EnterResidual(tape, layer, kept.Residual);
+            Normalize(layer == 0 ? default : _work.BlockOutput, kept.Residual, Parameters.Layers[layer].Norm, _work.Normalized);
+            BlockOperands block = Block(tape, layer) with
+            {
+                // Nothing but the projections' results is kept of a block, so the scan may write over what it reads.
+                Gated = _work.Inner,
+                Checkpoints = kept.Checkpoints,
+                ConvolutionAfter = states?.Convolution(layer) ?? default,
+                ScanAfter = states?.Scan(layer) ?? default,
+            };
+            MambaBlock.Forward(Config, Parameters.Layers[layer], block, Backend);
+        }
+
+        EnterResidual(tape, Config.LayerCount, tape.FinalResidual);
+        Normalize(_work.BlockOutput, tape.FinalResidual, Parameters.FinalNorm, tape.Hidden);
+    }
+
+    /// <summary>
+    /// The mean-free cross-entropy of the pass: leaves the loss of each token and the gradient of the hidden states on the tape, and adds
+    /// the head's gradient. Logits exist for a few tokens at a time only.
+    /// </summary>
+    /// <param name="tape">A pass.</param>
+    /// <param name="targets">The right next token after each token, or <see cref="CrossEntropyArgs.IgnoredTarget"/>.</param>
+    /// <param name="gradScale">
+    /// What gradients are multiplied by: 1 / (targets of the whole batch) for the gradient of the mean, times a loss scale.
+    /// </param>
+    /// <param name="zLossWeight">See <see cref="CrossEntropyArgs.ZLossWeight"/>.</param>
+    /// <exception cref="ArgumentException">The lengths disagree, or a target is not in the vocabulary. Nothing has run.</exception>
+    public void Loss(ForwardTape tape, ReadOnlySpan<int> targets, float gradScale, float zLossWeight = 0)
+    {
+        SequenceLayout sequences = Recorded(tape);
+        CheckTokens(targets, nameof(targets), CrossEntropyArgs.IgnoredTarget);
+        CheckLength(targets.Length, sequences, nameof(targets));
+        _work.Cut(sequences);
+        Backend.Upload(targets, tape.Targets);
+        for (long row = 0; row < sequences.TotalLength; row += _work.Logits.Rows)
+        {
+            long count = Math.Min(_work.Logits.Rows, sequences.TotalLength - row);
+            MatrixView logits = _work.Logits.RowRange(0, count), gradLogits = _work.GradLogits.RowRange(0, count);
+            Logits(tape, row, logits);
+            Backend.CrossEntropy(new CrossEntropyArgs
+            {
+                Logits = logits,
+                Targets = tape.Targets.RowRange(row, count),
+                ZLossWeight = zLossWeight,
+                GradScale = gradScale,
+                Losses = tape.Losses.RowRange(row, count),
+                GradLogits = gradLogits,
+            });
+            HeadBackward(tape, row, gradLogits);
+        }
+    }
+
+    /// <summary>The sum of the losses that <see cref="Loss"/> left on a tape, in double precision; waits for them.</summary>
+    public double ReadLoss(ForwardTape tape)
+    {
+        float[] losses = new float[Recorded(tape).TotalLength];
+        Backend.Download<float>(tape.Losses, losses);
+        return losses.Sum(loss => (double)loss);
+    }
+
+    /// <summary>The logits of some tokens of a pass, for a loss of the caller's own.</summary>
+    /// <param name="tape">A pass.</param>
+    /// <param name="firstToken">The first of the tokens.</param>
+    /// <param name="logits">Where to put them, (tokens, vocabulary size), Float32 or activation type.</param>
+    public void Logits(ForwardTape tape, long firstToken, MatrixView logits)
+    {
+        Recorded(tape);
+        Backend.LinearForward(new LinearForwardArgs
+        {
+            X = tape.Hidden.RowRange(firstToken, logits.Rows),
+            Weight = Parameters.Head,
+            Y = logits,
+        });
+    }
+
+    /// <summary>Takes the gradient of some tokens' logits: writes that of their hidden states, and adds that of the head.</summary>
+    /// <param name="tape">A pass.</param>
+    /// <param name="firstToken">The first of the tokens.</param>
+    /// <param name="gradLogits">(tokens, vocabulary size), activation type.</param>
+    public void HeadBackward(ForwardTape tape, long firstToken, MatrixView gradLogits)
+    {
+        Recorded(tape);
+        Backend.LinearBackward(new LinearBackwardArgs
+        {
+            X = tape.Hidden.RowRange(firstToken, gradLogits.Rows),
+            Weight = Parameters.Head,
+            GradY = gradLogits,
+            GradX = tape.GradHidden.RowRange(firstToken, gradLogits.Rows),
+            GradWeight = Gradients.Head,
+        });
+    }
+
+    /// <summary>
+    /// From <see cref="ForwardTape.GradHidden"/> back through the whole pass: adds the gradients of all parameters but the head's, which
+    /// the loss has added.
+    /// </summary>
+    /// <param name="tape">A pass; it can be run back more than once.</param>
+    /// <param name="gradStates">
+    /// Before: the gradient of the states after the pass, from the segment that went on from them, or zeros. After: that of the states
+    /// before it. Null where no gradient flows through states.
+    /// </param>
+    public void Backward(ForwardTape tape, LayerStates? gradStates = null)
+    {
+        SequenceLayout sequences = Recorded(tape);
+        if (gradStates is not null && gradStates.SlotCount < sequences.SlotCount)
+        {
+            throw new ArgumentException(
+                $"The sequences use {sequences.SlotCount} slots, but the gradient is of {gradStates.SlotCount}.", nameof(gradStates));
+        }
+
+        _work.Cut(sequences);
+        Backend.Clear(_work.GradResidual);
+        NormBackward(tape.FinalResidual, Parameters.FinalNorm, tape.GradHidden, _work.GradBlockOutput, Gradients.FinalNorm);
+        for (int layer = Config.LayerCount - 1; layer >= 0; layer--)
+        {
+            LayerTape kept = tape.Layer(layer);
+            LayerWeights weights = Parameters.Layers[layer], gradients = Gradients.Layers[layer];
+            Normalize(default, kept.Residual, weights.Norm, _work.Normalized);
+            MambaBlockBackward.Run(
+                Config, weights, gradients, Block(tape, layer), isStored: Recomputation == Recomputation.Mixer, _work,
+                gradStates?.Convolution(layer) ?? default, gradStates?.Scan(layer) ?? default, Backend);
+            NormBackward(
+                kept.Residual, weights.Norm, _work.GradNormalized, layer == 0 ? default : _work.GradBlockOutput, gradients.Norm);
+        }
+
+        Backend.EmbeddingBackward(new EmbeddingBackwardArgs
+        {
+            TokenIds = tape.TokenIds,
+            GradOutput = _work.GradResidual,
+            GradWeight = Gradients.Embedding,
+        });
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (!_disposed)
+        {
+            _disposed = true;
+            _work.Dispose();
+            Gradients.Dispose();
+            Parameters.Dispose();
+        }
+    }
+
+    /// <summary>What a layer reads and writes: what the tape keeps there, the rest in the workspace.</summary>
+    private BlockOperands Block(ForwardTape tape, int layer)
+    {
+        LayerTape kept = tape.Layer(layer);
+        return new BlockOperands
+        {
+            Sequences = tape.Sequences!,
+            Normalized = _work.Normalized,
+            InProjected = Recomputation == Recomputation.Mixer ? kept.InProjected : _work.InProjected,
+            Inner = _work.Inner,
+            ScanInputs = Recomputation == Recomputation.Mixer ? kept.ScanInputs : _work.ScanInputs,
+            Delta = _work.Delta,
+            Gated = _work.Gated,
+            BlockOutput = _work.BlockOutput,
+            ConvolutionBefore = tape.Before?.Convolution(layer) ?? default,
+            ScanBefore = tape.Before?.Scan(layer) ?? default,
+            Checkpoints = Recomputation == Recomputation.Mixer ? kept.Checkpoints : _work.Checkpoints,
+        };
+    }
+
+    /// <summary>The residual stream before a layer: each layer keeps its own, since backward reads all of them.</summary>
+    private void EnterResidual(ForwardTape tape, int layer, MatrixView residual)
+    {
+        if (layer == 0)
+        {
+            Backend.EmbeddingForward(
+                new EmbeddingForwardArgs { TokenIds = tape.TokenIds, Weight = Parameters.Embedding, Output = residual });
+        }
+        else
+        {
+            Backend.Copy(tape.Layer(layer - 1).Residual, residual);
+        }
+    }
+
+    private void Normalize(MatrixView blockOutput, MatrixView residual, MatrixView weight, MatrixView normalized) =>
+        Backend.AddRmsNormForward(new AddRmsNormForwardArgs
+        {
+            X = blockOutput,
+            Residual = residual,
+            Weight = weight,
+            Epsilon = Config.NormEpsilon,
+            Y = normalized,
+        });
+
+    private void NormBackward(
+        MatrixView residual, MatrixView weight, MatrixView gradNormalized, MatrixView gradBlockOutput, MatrixView gradWeight) =>
+        Backend.AddRmsNormBackward(new AddRmsNormBackwardArgs
+        {
+            Residual = residual,
+            Weight = weight,
+            Epsilon = Config.NormEpsilon,
+            GradY = gradNormalized,
+            GradResidual = _work.GradResidual,
+            GradX = gradBlockOutput,
+            GradWeight = gradWeight,
+        });
+
+    private SequenceLayout Recorded(ForwardTape tape)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        ArgumentNullException.ThrowIfNull(tape);
+        return tape.Sequences ?? throw new InvalidOperationException("The tape is empty: run Forward first.");
+    }
+
+    private void CheckTokens(ReadOnlySpan<int> tokenIds, string parameter, int ignored)
+    {
+        for (int i = 0; i < tokenIds.Length; i++)
+        {
+            if ((tokenIds[i] < 0 || tokenIds[i] >= Config.VocabularySize) && tokenIds[i] != ignored)
+            {
+                throw new ArgumentException(
+                    $"Token {i} is {tokenIds[i]}, which is not in the vocabulary of {Config.VocabularySize}.", parameter);
+            }
+        }
+    }
+
+    private static void CheckLength(int length, SequenceLayout sequences, string parameter)
+    {
+        if (sequences.TotalLength != length)
+        {
+            throw new ArgumentException($"The sequences have {sequences.TotalLength} tokens, but {length} were given.", parameter);
+        }
+    }
+}

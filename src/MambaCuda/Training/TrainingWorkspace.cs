@@ -1,0 +1,114 @@
+using MambaCuda.Kernels;
+
+namespace MambaCuda;
+
+/// <summary>
+/// The activations and gradients of one layer at a time, which no pass leaves behind: one buffer that grows to the largest pass.
+/// </summary>
+internal sealed class TrainingWorkspace(MambaConfig config, Backend backend) : IDisposable
+{
+    /// <summary>Rows of logits that are made at once: their memory is that of this many tokens, however long the sequences are.</summary>
+    private const int MostLogitsRows = 256;
+
+    private DeviceBuffer? _buffer;
+
+    /// <summary>(tokens, hidden size).</summary>
+    public MatrixView Normalized { get; private set; }
+
+    /// <summary>(tokens, hidden size).</summary>
+    public MatrixView BlockOutput { get; private set; }
+
+    /// <summary>(tokens, 2 * intermediate size), for a layer that has not kept its own.</summary>
+    public MatrixView InProjected { get; private set; }
+
+    /// <summary>(tokens, time step rank + 2 * state size), likewise.</summary>
+    public MatrixView ScanInputs { get; private set; }
+
+    /// <summary>(checkpoints * state size, intermediate size), Float32, likewise.</summary>
+    public MatrixView Checkpoints { get; private set; }
+
+    /// <summary>After the convolution, (tokens, intermediate size).</summary>
+    public MatrixView Inner { get; private set; }
+
+    /// <summary>(tokens, intermediate size).</summary>
+    public MatrixView Delta { get; private set; }
+
+    /// <summary>After the scan and the gate, (tokens, intermediate size).</summary>
+    public MatrixView Gated { get; private set; }
+
+    /// <summary>Gradient of the residual stream, (tokens, hidden size), Float32.</summary>
+    public MatrixView GradResidual { get; private set; }
+
+    /// <summary>Gradient of what a block adds to the stream, (tokens, hidden size).</summary>
+    public MatrixView GradBlockOutput { get; private set; }
+
+    /// <summary>Gradient of what a block reads, (tokens, hidden size).</summary>
+    public MatrixView GradNormalized { get; private set; }
+
+    /// <summary>(tokens, 2 * intermediate size).</summary>
+    public MatrixView GradInProjected { get; private set; }
+
+    /// <summary>Gradient of Gated, then of Inner, (tokens, intermediate size).</summary>
+    public MatrixView GradInner { get; private set; }
+
+    /// <summary>(tokens, intermediate size).</summary>
+    public MatrixView GradDelta { get; private set; }
+
+    /// <summary>(tokens, time step rank + 2 * state size).</summary>
+    public MatrixView GradScanInputs { get; private set; }
+
+    /// <summary>(state size, intermediate size), Float32.</summary>
+    public MatrixView GradA { get; private set; }
+
+    /// <summary>(some tokens, vocabulary size), Float32.</summary>
+    public MatrixView Logits { get; private set; }
+
+    /// <summary>(some tokens, vocabulary size); the memory of Logits where activations are Float32.</summary>
+    public MatrixView GradLogits { get; private set; }
+
+    /// <summary>Makes room for a pass and cuts the views for it.</summary>
+    public void Cut(SequenceLayout sequences)
+    {
+        long bytes = Cut(null, sequences);
+        if (_buffer is null || _buffer.ByteLength < bytes)
+        {
+            _buffer?.Dispose();
+            _buffer = null;
+            _buffer = backend.Allocate(bytes);
+        }
+
+        Cut(_buffer, sequences);
+    }
+
+    public void Dispose() => _buffer?.Dispose();
+
+    private long Cut(DeviceBuffer? buffer, SequenceLayout sequences)
+    {
+        BufferCutter cutter = new(buffer);
+        DataType activation = backend.ActivationType;
+        long tokens = sequences.TotalLength;
+        int hidden = config.HiddenSize, inner = config.IntermediateSize;
+        int scanInputs = config.TimeStepRank + (2 * config.StateSize);
+        Normalized = cutter.Next(activation, tokens, hidden);
+        BlockOutput = cutter.Next(activation, tokens, hidden);
+        InProjected = cutter.Next(activation, tokens, 2 * inner);
+        ScanInputs = cutter.Next(activation, tokens, scanInputs);
+        Checkpoints = cutter.Next(
+            DataType.Float32, sequences.CheckpointCount(backend.ScanCheckpointSteps) * config.StateSize, inner);
+        Inner = cutter.Next(activation, tokens, inner);
+        Delta = cutter.Next(activation, tokens, inner);
+        Gated = cutter.Next(activation, tokens, inner);
+        GradResidual = cutter.Next(DataType.Float32, tokens, hidden);
+        GradBlockOutput = cutter.Next(activation, tokens, hidden);
+        GradNormalized = cutter.Next(activation, tokens, hidden);
+        GradInProjected = cutter.Next(activation, tokens, 2 * inner);
+        GradInner = cutter.Next(activation, tokens, inner);
+        GradDelta = cutter.Next(activation, tokens, inner);
+        GradScanInputs = cutter.Next(activation, tokens, scanInputs);
+        GradA = cutter.Next(DataType.Float32, config.StateSize, inner);
+        long logitsRows = Math.Min(tokens, MostLogitsRows);
+        Logits = cutter.Next(DataType.Float32, logitsRows, config.VocabularySize);
+        GradLogits = activation == DataType.Float32 ? Logits : cutter.Next(activation, logitsRows, config.VocabularySize);
+        return cutter.ByteLength;
+    }
+}
