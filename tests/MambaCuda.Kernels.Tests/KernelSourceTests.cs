@@ -13,7 +13,7 @@ namespace MambaCuda.Kernels.Tests;
 public sealed class KernelSourceTests
 {
     // Instances that one process compiles, within the time that a child process has.
-    private const int PartSize = 16;
+    private const int PartSize = 8;
 
     // The app's own folder, where there is no library: NVRTC is then looked for where it is installed.
     private static readonly Dictionary<string, string?> RealNvrtc = new() { [HostDevice.PathVariable] = AppContext.BaseDirectory };
