@@ -53,6 +53,25 @@ internal sealed class GoldenScan
         };
         Y = PerToken("y");
         LastState = Transpose(file.Floats("last_state"), batch, _channels, _stateSize);
+
+        // Of a packed batch, only the last sequence's state went into the loss.
+        float[] gradLastState = Transpose(file.Floats("grad_last_state"), batch, _channels, _stateSize);
+        float[] gradFinalState = new float[lengths.Length * _channels * _stateSize];
+        gradLastState.CopyTo(gradFinalState.AsSpan(gradFinalState.Length - gradLastState.Length));
+        Upstream = new SelectiveScanUpstream(PerToken("grad_y"), gradFinalState);
+        Gradients = new SelectiveScanBackwardResult<float>
+        {
+            GradU = PerToken("grad_u"),
+            GradDelta = PerToken("grad_delta"),
+            GradA = PerChannel("grad_A"),
+            GradB = constantB ? PerChannel("grad_B") : PerToken("grad_B"),
+            GradC = constantC ? PerChannel("grad_C") : PerToken("grad_C"),
+            GradD = file.Has("grad_D") ? file.Floats("grad_D") : null,
+            GradZ = file.Has("grad_z") ? PerToken("grad_z") : null,
+            GradDeltaBias = file.Has("grad_delta_bias") ? file.Floats("grad_delta_bias") : null,
+            GradInitialState = file.Has("grad_h0") ? Transpose(file.Floats("grad_h0"), batch, _channels, _stateSize) : null,
+        };
+        GradientCount = file.Names.Count(name => name.StartsWith("grad_", StringComparison.Ordinal)) - 2;
     }
 
     /// <summary>The operands.</summary>
@@ -63,6 +82,15 @@ internal sealed class GoldenScan
 
     /// <summary>The state after each sequence, (sequences * state size, channels); of a packed batch the last sequence's alone.</summary>
     public float[] LastState { get; }
+
+    /// <summary>The gradients of y and of the last state.</summary>
+    public SelectiveScanUpstream Upstream { get; }
+
+    /// <summary>The gradients of the operands; null where the file has none.</summary>
+    public SelectiveScanBackwardResult<float> Gradients { get; }
+
+    /// <summary>How many gradients of operands the file has.</summary>
+    public int GradientCount { get; }
 
     /// <summary>What of a final state is to be compared with <see cref="LastState"/>.</summary>
     public float[] OfLastState(float[] finalState) => _packed ? finalState[^(_stateSize * _channels)..] : finalState;

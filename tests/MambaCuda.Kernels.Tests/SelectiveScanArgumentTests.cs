@@ -117,4 +117,98 @@ public class SelectiveScanArgumentTests
         "final state type" => right with { FinalState = arena.New(DataType.BFloat16, 6, 4) },
         _ => throw new ArgumentOutOfRangeException(nameof(wrong), wrong, "Not a case."),
     };
+
+    public static TheoryData<string, string> WrongGradients => new()
+    {
+        { "no u", "u is missing." },
+        { "A type", "A is (3 x 4) BFloat16, but must be Float32." },
+        { "no checkpoints", "checkpoints is missing." },
+        { "checkpoint rows", "checkpoints is (9 x 4) Float32, but must be (6 x 4)." },
+        { "checkpoint type", "checkpoints is (6 x 4) BFloat16, but must be Float32." },
+        { "y type", "y is (6 x 4) BFloat16, but must be Float32." },
+        { "no gradient of y", "gradient of y is missing." },
+        { "gradient of y", "gradient of y is (5 x 4) Float32 and u is (6 x 4) Float32; they must be the same." },
+        { "gradient of u", "gradient of u is (6 x 4) BFloat16 and u is (6 x 4) Float32; they must be the same." },
+        { "gradient of delta", "gradient of delta is (6 x 5) Float32 and delta is (6 x 4) Float32; they must be the same." },
+        { "gradient of A", "gradient of A is (4 x 4) Float32 and A is (3 x 4) Float32; they must be the same." },
+        { "gradient of B", "gradient of B is (6 x 4) Float32 and B is (6 x 3) Float32; they must be the same." },
+        { "gradient of constant B", "gradient of B is (6 x 3) Float32 and B is (3 x 4) Float32; they must be the same." },
+        { "gradient of C", "gradient of C is (5 x 3) Float32 and C is (6 x 3) Float32; they must be the same." },
+        { "gradient of D", "gradient of D is (1 x 3) Float32 and D is (1 x 4) Float32; they must be the same." },
+        { "gradient of no D", "D is missing." },
+        { "gradient of z", "gradient of z is (6 x 8) Float32 and z is (6 x 4) Float32; they must be the same." },
+        { "gradient of no z", "z is missing." },
+        {
+            "gradient of the delta bias",
+            "gradient of the delta bias is (1 x 4) Float16 and delta bias is (1 x 4) Float32; they must be the same."
+        },
+        { "gradient of the final state", "gradient of the final state is (5 x 4) Float32, but must be (6 or more x 4)." },
+        { "gradient of the initial state", "gradient of the initial state is (6 x 4) BFloat16, but must be Float32." },
+    };
+
+    [Theory, MemberData(nameof(WrongGradients))]
+    public void A_wrong_gradient_is_named(string wrong, string expected)
+    {
+        using CpuBackend backend = new(threads: 1);
+        using OperandArena arena = new(backend);
+        SelectiveScanForwardArgs forward = new()
+        {
+            U = arena.Float32(6, 4),
+            Delta = arena.Float32(6, 4),
+            A = arena.Float32(3, 4),
+            B = arena.Float32(6, 3),
+            C = arena.Float32(6, 3),
+            D = arena.Float32(1, 4),
+            Z = arena.Float32(6, 4),
+            DeltaBias = arena.Float32(1, 4),
+            Sequences = SequenceLayout.Packed([2, 4]),
+            Checkpoints = arena.Float32(6, 4),
+        };
+        SelectiveScanBackwardArgs right = new()
+        {
+            Forward = forward,
+            GradY = arena.Float32(6, 4),
+            GradFinalState = arena.Float32(6, 4),
+            GradU = arena.Float32(6, 4),
+            GradDelta = arena.Float32(6, 4),
+            GradA = arena.Float32(3, 4),
+            GradB = arena.Float32(6, 3),
+            GradC = arena.Float32(6, 3),
+            GradD = arena.Float32(1, 4),
+            GradZ = arena.Float32(6, 4),
+            GradDeltaBias = arena.Float32(1, 4),
+            GradInitialState = arena.Float32(8, 4),
+        };
+        backend.SelectiveScanBackward(right);
+        SelectiveScanBackwardArgs args = BreakGradient(right, wrong, arena);
+        ShapeException exception = Assert.Throws<ShapeException>(() => backend.SelectiveScanBackward(args));
+        Assert.Equal("SelectiveScanBackward: " + expected, exception.Message);
+    }
+
+    private static SelectiveScanBackwardArgs BreakGradient(SelectiveScanBackwardArgs right, string wrong, OperandArena arena) =>
+        wrong switch
+        {
+            "no u" => right with { Forward = right.Forward with { U = default } },
+            "A type" => right with { Forward = right.Forward with { A = arena.New(DataType.BFloat16, 3, 4) } },
+            "no checkpoints" => right with { Forward = right.Forward with { Checkpoints = default } },
+            "checkpoint rows" => right with { Forward = right.Forward with { Checkpoints = arena.Float32(9, 4) } },
+            "checkpoint type" => right with { Forward = right.Forward with { Checkpoints = arena.New(DataType.BFloat16, 6, 4) } },
+            "y type" => right with { Forward = right.Forward with { Y = arena.New(DataType.BFloat16, 6, 4) } },
+            "no gradient of y" => right with { GradY = default },
+            "gradient of y" => right with { GradY = arena.Float32(5, 4) },
+            "gradient of u" => right with { GradU = arena.New(DataType.BFloat16, 6, 4) },
+            "gradient of delta" => right with { GradDelta = arena.Float32(6, 5) },
+            "gradient of A" => right with { GradA = arena.Float32(4, 4) },
+            "gradient of B" => right with { GradB = arena.Float32(6, 4) },
+            "gradient of constant B" => right with { Forward = right.Forward with { ConstantB = true, B = arena.Float32(3, 4) } },
+            "gradient of C" => right with { GradC = arena.Float32(5, 3) },
+            "gradient of D" => right with { GradD = arena.Float32(1, 3) },
+            "gradient of no D" => right with { Forward = right.Forward with { D = default } },
+            "gradient of z" => right with { GradZ = arena.Float32(6, 8) },
+            "gradient of no z" => right with { Forward = right.Forward with { Z = default } },
+            "gradient of the delta bias" => right with { GradDeltaBias = arena.New(DataType.Float16, 1, 4) },
+            "gradient of the final state" => right with { GradFinalState = arena.Float32(5, 4) },
+            "gradient of the initial state" => right with { GradInitialState = arena.New(DataType.BFloat16, 6, 4) },
+            _ => throw new ArgumentOutOfRangeException(nameof(wrong), wrong, "Not a case."),
+        };
 }

@@ -130,6 +130,14 @@ internal static class VectorMath
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector<float> Silu(Vector<float> x) => x / (Vector<float>.One + Exp(-x));
 
+    /// <summary>The derivative of <see cref="Silu"/>, s + x s (1 - s) with s = sigmoid(x).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector<float> SiluSlope(Vector<float> x)
+    {
+        Vector<float> sigmoid = Sigmoid(x);
+        return Vector.FusedMultiplyAdd(x * sigmoid, Vector<float>.One - sigmoid, sigmoid);
+    }
+
     /// <summary>
     /// log(1 + e^x), and x itself above 20 as in the official kernel. What 1 + e^x loses of a small e^x is put back after the logarithm,
     /// so the result is right to the last bits for very negative x too.

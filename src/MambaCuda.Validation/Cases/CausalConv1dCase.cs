@@ -71,4 +71,13 @@ public sealed record CausalConv1dCase(int Batch, int Length, int Channels, int W
             Silu = Silu,
         };
     }
+
+    /// <summary>Gradients of the case's results, the same in every run.</summary>
+    public CausalConv1dUpstream Upstream()
+    {
+        RandomValues random = new(Name + " backward");
+        PackedSequences sequences = Sequences;
+        return new CausalConv1dUpstream(
+            random.Normal(sequences.Lengths.Sum() * Channels), random.Normal((sequences.Slots.Max() + 1) * (Width - 1) * Channels));
+    }
 }

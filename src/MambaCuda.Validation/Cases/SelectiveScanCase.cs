@@ -100,6 +100,15 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
         };
     }
 
+    /// <summary>Gradients of the case's results, the same in every run.</summary>
+    public SelectiveScanUpstream Upstream()
+    {
+        RandomValues random = new(Name + " backward");
+        PackedSequences sequences = Sequences;
+        return new SelectiveScanUpstream(
+            random.Normal(sequences.Lengths.Sum() * Channels), random.Normal((sequences.Slots.Max() + 1) * StateSize * Channels));
+    }
+
     private static IEnumerable<SelectiveScanCase> Pairs() =>
         from row in AllPairs.Rows(Lengths.Length, ChannelCounts.Length, Batches.Length, StateSizes.Length, 4, 2, 2, 2, 2, 2, 2, 2)
         let channels = ChannelCounts[row[1]]

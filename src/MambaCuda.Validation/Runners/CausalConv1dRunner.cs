@@ -67,7 +67,8 @@ public static class CausalConv1dRunner
         return new CausalConv1dResult<float>(y.Values(), OfTakenSlots(inputs, final?.Values() ?? new float[stateRows * channels]));
     }
 
-    private static float[] OfTakenSlots(CausalConv1dInputs inputs, float[] state)
+    /// <summary>A state with zeros in the slots that no sequence has.</summary>
+    internal static float[] OfTakenSlots(CausalConv1dInputs inputs, float[] state)
     {
         int slotSize = (inputs.Width - 1) * inputs.Channels;
         foreach (int slot in Enumerable.Range(0, inputs.SlotCount).Except(inputs.Slots))

@@ -42,47 +42,18 @@ public static class SelectiveScanRunner
     {
         int tokens = inputs.Tokens, channels = inputs.Channels, stateSize = inputs.StateSize, gap = placement.Gap;
         int stateRows = inputs.SlotCount * stateSize;
-        DataType activation = backend.ActivationType;
-        GuardedMatrix Activation(float[] values, bool written) => written
-            ? GuardedMatrix.Output(backend, activation, tokens, channels, values, gap)
-            : GuardedMatrix.Input(backend, activation, tokens, channels, values, gap);
-        GuardedMatrix InputMatrix(float[] values, bool constant) => constant
-            ? GuardedMatrix.Input(backend, DataType.Float32, stateSize, channels, values, gap)
-            : GuardedMatrix.Input(backend, activation, tokens, inputs.Groups * stateSize, values, gap);
-        GuardedMatrix? PerChannel(float[]? values) => values is null
-            ? null : GuardedMatrix.Input(backend, DataType.Float32, 1, channels, values, gap);
-
-        using GuardedMatrix u = Activation(inputs.U, placement.Output == ScanOutput.OverU);
-        using GuardedMatrix delta = Activation(inputs.Delta, written: false);
-        using GuardedMatrix? z = inputs.Z is null ? null : Activation(inputs.Z, placement.Output == ScanOutput.OverZ);
+        using SelectiveScanOperands operands = new(backend, inputs, gap, placement.Output);
         using GuardedMatrix? ownY = placement.Output == ScanOutput.OwnMemory
-            ? GuardedMatrix.Output(backend, activation, tokens, channels, gap: gap) : null;
-        GuardedMatrix y = ownY ?? (placement.Output == ScanOutput.OverU ? u : z!);
-        using GuardedMatrix a = GuardedMatrix.Input(backend, DataType.Float32, stateSize, channels, inputs.A, gap);
-        using GuardedMatrix b = InputMatrix(inputs.B, inputs.ConstantB);
-        using GuardedMatrix c = InputMatrix(inputs.C, inputs.ConstantC);
-        using GuardedMatrix? d = PerChannel(inputs.D);
-        using GuardedMatrix? bias = PerChannel(inputs.DeltaBias);
+            ? GuardedMatrix.Output(backend, backend.ActivationType, tokens, channels, gap: gap) : null;
+        GuardedMatrix y = ownY ?? (placement.Output == ScanOutput.OverU ? operands.U : operands.Z!);
         float[]? initial = placement.StateInPlace ? inputs.InitialState ?? new float[stateRows * channels] : null;
         using GuardedMatrix? final = placement.WithoutFinalState
             ? null : GuardedMatrix.Output(backend, DataType.Float32, stateRows, channels, initial, gap);
         using GuardedMatrix? ownInitial = placement.StateInPlace || inputs.InitialState is null
             ? null : GuardedMatrix.Input(backend, DataType.Float32, stateRows, channels, inputs.InitialState, gap);
 
-        SelectiveScanForwardArgs args = new()
+        SelectiveScanForwardArgs args = operands.Args with
         {
-            U = u.View,
-            Delta = delta.View,
-            A = a.View,
-            B = b.View,
-            C = c.View,
-            D = d?.View ?? default,
-            Z = z?.View ?? default,
-            DeltaBias = bias?.View ?? default,
-            DeltaSoftplus = inputs.DeltaSoftplus,
-            ConstantB = inputs.ConstantB,
-            ConstantC = inputs.ConstantC,
-            Sequences = SequenceLayout.Packed(inputs.Lengths, inputs.Slots),
             InitialState = placement.StateInPlace ? final!.View : ownInitial?.View ?? default,
             FinalState = final?.View ?? default,
             Y = y.View,
@@ -99,22 +70,13 @@ public static class SelectiveScanRunner
         y.AssertGuardsIntact("y");
         final?.AssertGuardsIntact("final state");
         final?.AssertRowsUnchanged("final state", row => !inputs.Slots.Contains(row / stateSize));
-        foreach ((string name, GuardedMatrix? operand) in new[]
-        {
-            ("u", u), ("delta", delta), ("z", z), ("A", a), ("B", b), ("C", c),
-            ("D", d), ("delta bias", bias), ("initial state", ownInitial),
-        })
-        {
-            if (operand != y)
-            {
-                operand?.AssertUnchanged(name);
-            }
-        }
-
+        operands.AssertUnchanged(written: y);
+        ownInitial?.AssertUnchanged("initial state");
         return new SelectiveScanResult<float>(y.Values(), OfTakenSlots(inputs, final?.Values() ?? new float[stateRows * channels]));
     }
 
-    private static float[] OfTakenSlots(SelectiveScanInputs inputs, float[] state)
+    /// <summary>A state with zeros in the slots that no sequence has.</summary>
+    internal static float[] OfTakenSlots(SelectiveScanInputs inputs, float[] state)
     {
         int slotSize = inputs.StateSize * inputs.Channels;
         foreach (int slot in Enumerable.Range(0, inputs.SlotCount).Except(inputs.Slots))

@@ -1,0 +1,15 @@
+namespace MambaCuda.Validation;
+
+/// <summary>
+/// The gradients of a causal convolution's results: of y, (tokens, channels), and of the state after each sequence, (slots * (width - 1),
+/// channels); null for zeros.
+/// </summary>
+public sealed record CausalConv1dUpstream(float[] GradY, float[]? GradFinalState)
+{
+    /// <summary>The same without signs; see <see cref="CausalConv1dInputs.Magnitudes"/>.</summary>
+    public CausalConv1dUpstream Magnitudes() =>
+        new([.. GradY.Select(MathF.Abs)], GradFinalState?.Select(MathF.Abs).ToArray());
+
+    /// <summary>The same with what a backend may hold in 16 bits rounded to what it holds.</summary>
+    public CausalConv1dUpstream RoundActivations(Func<float[], float[]> round) => this with { GradY = round(GradY) };
+}
