@@ -81,7 +81,12 @@ public sealed unsafe partial class CpuBackend : Backend
     }
 
     /// <inheritdoc/>
-    protected override void Dispose(bool disposing) => _pool.Dispose();
+    protected override void Dispose(bool disposing)
+    {
+        _pool.Dispose();
+        _scratch?.Dispose();
+        _scratch = null;
+    }
 
     /// <summary>The first element, or null for "none".</summary>
     private static byte* Pointer(in MatrixView view) => view.Buffer switch
