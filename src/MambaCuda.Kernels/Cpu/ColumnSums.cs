@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 
 namespace MambaCuda.Kernels;
 
@@ -22,25 +23,36 @@ internal readonly unsafe struct ColumnSums(FloatRows source, long rows, int colu
 
     public void Run(int part)
     {
-        int end = Math.Min((part + 1) * ColumnsPerPart, _columns);
-        FloatRows destination = new(_destination, 0);
-        for (int column = part * ColumnsPerPart; column < end; column += Vector<float>.Count)
+        int column = part * ColumnsPerPart, end = Math.Min(column + ColumnsPerPart, _columns);
+        for (; column <= end - Vector<float>.Count; column += Vector<float>.Count)
         {
-            int lanes = Math.Min(Vector<float>.Count, end - column);
-            Vector<float> total = Vector<float>.Zero;
-            for (long first = 0; first < _rows; first += RowsPerBlock)
-            {
-                Vector<float> sum = Vector<float>.Zero;
-                long last = Math.Min(first + RowsPerBlock, _rows);
-                for (long row = first; row < last; row++)
-                {
-                    sum += _source.Get(row, column, lanes);
-                }
+            Add(column, Vector<float>.Count);
+        }
 
-                total += sum;
+        if (column < end)
+        {
+            Add(column, end - column);
+        }
+    }
+
+    /// <summary>Inlined with a constant number of lanes: a call in the loop would have every register saved around it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Add(int column, int lanes)
+    {
+        FloatRows source = _source, destination = new(_destination, 0);
+        Vector<float> total = Vector<float>.Zero;
+        for (long first = 0; first < _rows; first += RowsPerBlock)
+        {
+            Vector<float> sum = Vector<float>.Zero;
+            long last = Math.Min(first + RowsPerBlock, _rows);
+            for (long row = first; row < last; row++)
+            {
+                sum += source.Get(row, column, lanes);
             }
 
-            destination.Set(0, column, lanes, destination.Get(0, column, lanes) + total);
+            total += sum;
         }
+
+        destination.Set(0, column, lanes, destination.Get(0, column, lanes) + total);
     }
 }

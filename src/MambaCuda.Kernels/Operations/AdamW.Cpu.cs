@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 
 namespace MambaCuda.Kernels;
 
@@ -68,20 +69,32 @@ public sealed unsafe partial class CpuBackend
         {
             FloatRows parameters = From(_parameters, first), gradients = From(_gradients, first);
             FloatRows firstMoment = From(_firstMoment, first), secondMoment = From(_secondMoment, first);
-            for (int i = 0; i < length; i += Vector<float>.Count)
+            int i = 0;
+            for (; i <= length - Vector<float>.Count; i += Vector<float>.Count)
             {
-                int lanes = Math.Min(Vector<float>.Count, length - i);
-                Vector<float> gradient = gradients.Get(0, i, lanes) * gradScale;
-                Vector<float> m = firstMoment.Get(0, i, lanes), v = secondMoment.Get(0, i, lanes);
-                m = Vector.FusedMultiplyAdd(gradient - m, new Vector<float>(_firstShare), m);
-                v = Vector.FusedMultiplyAdd(gradient * _secondShare, gradient, v * _beta2);
-                Vector<float> root = Vector.FusedMultiplyAdd(
-                    Vector.SquareRoot(v), new Vector<float>(_rootCorrection), new Vector<float>(_epsilon));
-                Vector<float> decayed = parameters.Get(0, i, lanes) * _keep;
-                parameters.Set(0, i, lanes, decayed - (m / root * _stepSize));
-                firstMoment.Set(0, i, lanes, m);
-                secondMoment.Set(0, i, lanes, v);
+                Step(parameters, gradients, firstMoment, secondMoment, i, Vector<float>.Count);
             }
+
+            if (i < length)
+            {
+                Step(parameters, gradients, firstMoment, secondMoment, i, length - i);
+            }
+        }
+
+        /// <summary>Inlined with a constant number of lanes: a call in the loop would have every register saved around it.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private void Step(FloatRows parameters, FloatRows gradients, FloatRows firstMoment, FloatRows secondMoment, int i, int lanes)
+        {
+            Vector<float> gradient = gradients.Get(0, i, lanes) * gradScale;
+            Vector<float> m = firstMoment.Get(0, i, lanes), v = secondMoment.Get(0, i, lanes);
+            m = Vector.FusedMultiplyAdd(gradient - m, new Vector<float>(_firstShare), m);
+            v = Vector.FusedMultiplyAdd(gradient * _secondShare, gradient, v * _beta2);
+            Vector<float> root = Vector.FusedMultiplyAdd(
+                Vector.SquareRoot(v), new Vector<float>(_rootCorrection), new Vector<float>(_epsilon));
+            Vector<float> decayed = parameters.Get(0, i, lanes) * _keep;
+            parameters.Set(0, i, lanes, decayed - (m / root * _stepSize));
+            firstMoment.Set(0, i, lanes, m);
+            secondMoment.Set(0, i, lanes, v);
         }
 
         private static FloatRows From(FloatRows rows, long first) => new(rows.Row(0) + first, 0);

@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 
 namespace MambaCuda.Kernels;
 
@@ -59,44 +60,68 @@ public sealed unsafe partial class CpuBackend
         {
             // As in the forward pass, to the last bit: y is to be the same again.
             float scale = InverseRms(_residual.Row(row), _channels, _epsilon);
-            float mean = scale * Dot(row) / _channels;
-            for (int c = 0; c < _channels; c += Vector<float>.Count)
+            float mean = scale * Dot(_gradY.Row(row), _weight.Row(0), _residual.Row(row), _channels) / _channels;
+
+            FloatRows residual = One(_residual, row), gradY = One(_gradY, row), partial = One(_partial, part);
+            FloatRows gradResidual = One(_gradResidual, row), gradX = One(_gradX, row), y = One(_y, row);
+            int c = 0;
+            for (; c <= _channels - Vector<float>.Count; c += Vector<float>.Count)
             {
-                int lanes = Math.Min(Vector<float>.Count, _channels - c);
-                Vector<float> weight = _weight.Get(0, c, lanes), grad = _gradY.Get(row, c, lanes);
-                Vector<float> normed = _residual.Get(row, c, lanes) * scale;
-                Vector<float> gradX = ((grad * weight) - (normed * mean)) * scale;
-                gradX += _gradResidual.Get(row, c, lanes);
-                _gradResidual.Set(row, c, lanes, gradX);
-                if (!_gradX.IsNone)
-                {
-                    _gradX.Set(row, c, lanes, gradX);
-                }
+                Step(residual, _weight, gradY, gradResidual, gradX, partial, y, scale, mean, c, Vector<float>.Count);
+            }
 
-                if (!_partial.IsNone)
-                {
-                    _partial.Set(part, c, lanes, Vector.FusedMultiplyAdd(grad, normed, _partial.Get(part, c, lanes)));
-                }
-
-                if (!_y.IsNone)
-                {
-                    _y.Set(row, c, lanes, normed * weight);
-                }
+            if (c < _channels)
+            {
+                Step(residual, _weight, gradY, gradResidual, gradX, partial, y, scale, mean, c, _channels - c);
             }
         }
 
-        /// <summary>The sum of g w x over a row.</summary>
-        private float Dot(long row)
+        /// <summary>
+        /// One vector of each row. Inlined with a constant number of lanes: a call in the loop would have every register saved around it.
+        /// </summary>
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private static void Step(
+            FloatRows residual, FloatRows weight, FloatRows gradY, FloatRows gradResidual, FloatRows gradX, FloatRows partial, FloatRows y,
+            float scale, float mean, int c, int lanes)
         {
-            Vector<float> sum = Vector<float>.Zero;
-            for (int c = 0; c < _channels; c += Vector<float>.Count)
+            Vector<float> w = weight.Get(0, c, lanes), grad = gradY.Get(0, c, lanes), normed = residual.Get(0, c, lanes) * scale;
+            Vector<float> sum = gradResidual.Get(0, c, lanes) + (((grad * w) - (normed * mean)) * scale);
+            gradResidual.Set(0, c, lanes, sum);
+            if (!gradX.IsNone)
             {
-                int lanes = Math.Min(Vector<float>.Count, _channels - c);
-                Vector<float> grad = _gradY.Get(row, c, lanes) * _weight.Get(0, c, lanes);
-                sum = Vector.FusedMultiplyAdd(grad, _residual.Get(row, c, lanes), sum);
+                gradX.Set(0, c, lanes, sum);
             }
 
-            return Vector.Sum(sum);
+            if (!partial.IsNone)
+            {
+                partial.Set(0, c, lanes, Vector.FusedMultiplyAdd(grad, normed, partial.Get(0, c, lanes)));
+            }
+
+            if (!y.IsNone)
+            {
+                y.Set(0, c, lanes, normed * w);
+            }
+        }
+
+        private static FloatRows One(FloatRows rows, long row) => rows.IsNone ? default : new FloatRows(rows.Row(row), 0);
+
+        /// <summary>The sum of g w x over a row.</summary>
+        private static float Dot(float* grad, float* weight, float* x, int channels)
+        {
+            Vector<float> sum = Vector<float>.Zero;
+            int c = 0;
+            for (; c <= channels - Vector<float>.Count; c += Vector<float>.Count)
+            {
+                sum = Vector.FusedMultiplyAdd(Vector.Load(grad + c) * Vector.Load(weight + c), Vector.Load(x + c), sum);
+            }
+
+            float rest = 0;
+            for (; c < channels; c++)
+            {
+                rest += grad[c] * weight[c] * x[c];
+            }
+
+            return rest + Vector.Sum(sum);
         }
     }
 }

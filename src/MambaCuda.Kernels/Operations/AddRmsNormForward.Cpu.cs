@@ -31,7 +31,7 @@ public sealed unsafe partial class CpuBackend
         {
             if (x != null)
             {
-                Add(x, residual, channels);
+                FloatRows.Add(x, residual, channels);
             }
 
             float scale = InverseRms(residual, channels, epsilon);
@@ -44,20 +44,6 @@ public sealed unsafe partial class CpuBackend
             for (int c = whole; c < channels; c++)
             {
                 y[c] = residual[c] * scale * weight[c];
-            }
-        }
-
-        private static void Add(float* x, float* residual, int channels)
-        {
-            int whole = channels - (channels % Vector<float>.Count);
-            for (int c = 0; c < whole; c += Vector<float>.Count)
-            {
-                (Vector.Load(residual + c) + Vector.Load(x + c)).Store(residual + c);
-            }
-
-            for (int c = whole; c < channels; c++)
-            {
-                residual[c] += x[c];
             }
         }
     }

@@ -1,5 +1,3 @@
-using System.Numerics;
-
 namespace MambaCuda.Kernels;
 
 public sealed unsafe partial class CpuBackend
@@ -43,12 +41,7 @@ public sealed unsafe partial class CpuBackend
             int first = part * columnsPerPart, end = Math.Min(first + columnsPerPart, _columns);
             for (long token = 0; token < _tokens; token++)
             {
-                int id = _ids[token * _idStride];
-                for (int c = first; c < end; c += Vector<float>.Count)
-                {
-                    int lanes = Math.Min(Vector<float>.Count, end - c);
-                    _gradWeight.Set(id, c, lanes, _gradWeight.Get(id, c, lanes) + _gradOutput.Get(token, c, lanes));
-                }
+                FloatRows.Add(_gradOutput.Row(token) + first, _gradWeight.Row(_ids[token * _idStride]) + first, end - first);
             }
         }
     }
