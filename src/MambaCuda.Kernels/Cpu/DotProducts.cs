@@ -27,26 +27,32 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
     private const int LongestPanel = 16 << 10;
 
     /// <summary>
-    /// y[m, o] = bias[o] + x[m] . w[o] for all m and o. With few rows of x the weight passes once from memory. With many, four of its rows
-    /// are widened to float32 in the first-level cache, so that the multiplications do not share their ports with conversions, and all
+    /// y[m, o] = bias[m, o] + x[m] . w[o] for all m and o. With few rows of x the weight passes once from memory. With many, four of its
+    /// rows are widened to float32 in the first-level cache, so that the multiplications do not share their ports with conversions, and all
     /// rows of x, which should fit the second-level cache, pass them by.
     /// </summary>
+    /// <remarks>
+    /// Rows of the bias lie <paramref name="biasStride"/> apart: 0 apart where all rows of y share one. The bias may be y itself, and the
+    /// products are added to what y holds.
+    /// </remarks>
     public static void Run(
-        float* x, long xStride, int rows, byte* weight, long weightStride, int outputs, int inputs, float* bias, float* y, long yStride)
+        float* x, long xStride, int rows, byte* weight, long weightStride, int outputs, int inputs, float* bias, float* y, long yStride,
+        long biasStride = 0)
     {
         if (rows < ManyRows || inputs > LongestPanel)
         {
-            Tiles(x, xStride, rows, weight, weightStride, outputs, inputs, bias, y, yStride);
+            Tiles(x, xStride, rows, weight, weightStride, outputs, inputs, bias, biasStride, y, yStride);
         }
         else
         {
-            Panels(x, xStride, rows, weight, weightStride, outputs, inputs, bias, y, yStride);
+            Panels(x, xStride, rows, weight, weightStride, outputs, inputs, bias, biasStride, y, yStride);
         }
     }
 
     [SkipLocalsInit]
     private static void Panels(
-        float* x, long xStride, int rows, byte* weight, long weightStride, int outputs, int inputs, float* bias, float* y, long yStride)
+        float* x, long xStride, int rows, byte* weight, long weightStride, int outputs, int inputs, float* bias, long biasStride, float* y,
+        long yStride)
     {
         const int Line = 64 / sizeof(float);
 
@@ -63,16 +69,16 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
             }
 
             DotProducts<TWidth, TVector, StoredFloat32>.Tiles(
-                x, xStride, rows, (byte*)panel, stride * sizeof(float), count, inputs, bias == null
-                    ? null
-                    : bias + output, y + output, yStride);
+                x, xStride, rows, (byte*)panel, stride * sizeof(float), count, inputs, bias == null ? null : bias + output, biasStride,
+                y + output, yStride);
         }
     }
 
     /// <summary>Rows of x outermost: a tile of them stays in the first-level cache while the weight's rows pass.</summary>
     [SkipLocalsInit]
     private static void Tiles(
-        float* x, long xStride, int rows, byte* weight, long weightStride, int outputs, int inputs, float* bias, float* y, long yStride)
+        float* x, long xStride, int rows, byte* weight, long weightStride, int outputs, int inputs, float* bias, long biasStride, float* y,
+        long yStride)
     {
         int whole = inputs - (inputs % TWidth.Count);
         int fours = outputs - (outputs % 4);
@@ -93,17 +99,22 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
                     Three(x, xStride, w, weightStride, whole, sums);
                 }
 
-                Finish(height, sums, x, xStride, w, weightStride, whole, inputs, bias == null ? null : bias + output, y + output, yStride);
+                Finish(
+                    height, sums, x, xStride, w, weightStride, whole, inputs, bias == null ? null : bias + output, biasStride, y + output,
+                    yStride);
             }
 
             for (int i = 0; i < height && fours < outputs; i++)
             {
-                Rest(x + (i * xStride), weight, weightStride, fours, outputs, inputs, bias, y + (i * yStride));
+                Rest(
+                    x + (i * xStride), weight, weightStride, fours, outputs, inputs, bias == null ? null : bias + (i * biasStride),
+                    y + (i * yStride));
             }
 
             row += height;
             x += height * xStride;
             y += height * yStride;
+            bias = bias == null ? null : bias + (height * biasStride);
         }
 
         for (; row < rows; row++)
@@ -111,6 +122,7 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
             One(x, weight, weightStride, outputs, inputs, bias, y);
             x += xStride;
             y += yStride;
+            bias = bias == null ? null : bias + biasStride;
         }
     }
 
@@ -263,7 +275,7 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
             TWidth.Store(a1, sums + TWidth.Count);
             TWidth.Store(a2, sums + (2 * TWidth.Count));
             TWidth.Store(a3, sums + (3 * TWidth.Count));
-            Finish(1, sums, x, 0, w0, weightStride, whole, inputs, bias == null ? null : bias + output, y + output, 0);
+            Finish(1, sums, x, 0, w0, weightStride, whole, inputs, bias == null ? null : bias + output, 0, y + output, 0);
         }
 
         Rest(x, weight, weightStride, output, outputs, inputs, bias, y);
@@ -293,8 +305,8 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
     /// </summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static void Finish(
-        int rows, float* sums, float* x, long xStride, byte* weight, long weightStride, int whole, int inputs, float* bias, float* y,
-        long yStride)
+        int rows, float* sums, float* x, long xStride, byte* weight, long weightStride, int whole, int inputs, float* bias, long biasStride,
+        float* y, long yStride)
     {
         for (int row = 0; row < rows; row++)
         {
@@ -311,6 +323,7 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
             if (bias != null)
             {
                 result += Vector128.Load(bias);
+                bias += biasStride;
             }
 
             result.Store(y);

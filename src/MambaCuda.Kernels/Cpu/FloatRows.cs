@@ -44,6 +44,21 @@ internal readonly unsafe struct FloatRows(float* start, long stride)
         }
     }
 
+    /// <summary>sums += terms.</summary>
+    public static void Add(float* terms, float* sums, int count)
+    {
+        int i = 0;
+        for (; i <= count - Vector<float>.Count; i += Vector<float>.Count)
+        {
+            (Vector.Load(sums + i) + Vector.Load(terms + i)).Store(sums + i);
+        }
+
+        for (; i < count; i++)
+        {
+            sums[i] += terms[i];
+        }
+    }
+
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static Vector<float> Part(float* source, int lanes)
     {

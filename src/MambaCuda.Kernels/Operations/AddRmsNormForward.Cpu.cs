@@ -29,30 +29,14 @@ public sealed unsafe partial class CpuBackend
 
         private static void NormRow(float* x, float* residual, float* weight, float epsilon, float* y, int channels)
         {
-            int width = Vector<float>.Count;
-            int whole = channels - (channels % width);
-            Vector<float> squares = Vector<float>.Zero;
-            float sum = 0;
-            for (int c = 0; c < whole; c += width)
+            if (x != null)
             {
-                Vector<float> value = Vector.Load(residual + c);
-                if (x != null)
-                {
-                    value += Vector.Load(x + c);
-                    value.Store(residual + c);
-                }
-
-                squares = Vector.FusedMultiplyAdd(value, value, squares);
+                FloatRows.Add(x, residual, channels);
             }
 
-            for (int c = whole; c < channels; c++)
-            {
-                residual[c] += x != null ? x[c] : 0;
-                sum += residual[c] * residual[c];
-            }
-
-            float scale = 1f / MathF.Sqrt(((sum + Vector.Sum(squares)) / channels) + epsilon);
-            for (int c = 0; c < whole; c += width)
+            float scale = InverseRms(residual, channels, epsilon);
+            int whole = channels - (channels % Vector<float>.Count);
+            for (int c = 0; c < whole; c += Vector<float>.Count)
             {
                 (Vector.Load(residual + c) * scale * Vector.Load(weight + c)).Store(y + c);
             }
@@ -62,5 +46,25 @@ public sealed unsafe partial class CpuBackend
                 y[c] = residual[c] * scale * weight[c];
             }
         }
+    }
+
+    /// <summary>1 / sqrt(mean(x^2) + epsilon) of one row.</summary>
+    private static float InverseRms(float* x, int channels, float epsilon)
+    {
+        int whole = channels - (channels % Vector<float>.Count);
+        Vector<float> squares = Vector<float>.Zero;
+        float sum = 0;
+        for (int c = 0; c < whole; c += Vector<float>.Count)
+        {
+            Vector<float> value = Vector.Load(x + c);
+            squares = Vector.FusedMultiplyAdd(value, value, squares);
+        }
+
+        for (int c = whole; c < channels; c++)
+        {
+            sum += x[c] * x[c];
+        }
+
+        return 1f / MathF.Sqrt(((sum + Vector.Sum(squares)) / channels) + epsilon);
     }
 }

@@ -5,9 +5,12 @@ namespace MambaCuda.Kernels;
 public sealed unsafe partial class CpuBackend
 {
     /// <inheritdoc/>
-    protected override void LinearForwardCore(in LinearForwardArgs args)
+    protected override void LinearForwardCore(in LinearForwardArgs args) => Multiply(args, accumulate: false);
+
+    /// <summary>The product; added to what y holds where asked, and then without a bias.</summary>
+    private void Multiply(in LinearForwardArgs args, bool accumulate)
     {
-        LinearBody body = new(args, _pool.Threads);
+        LinearBody body = new(args, _pool.Threads, accumulate);
         _pool.Run(ref body, body.Parts);
     }
 
@@ -33,13 +36,15 @@ public sealed unsafe partial class CpuBackend
         private const int LongestRowBlock = 192;
 
         private readonly LinearForwardArgs _args;
+        private readonly bool _accumulate;
         private readonly long _rowsPerPart;
         private readonly long _outputsPerPart;
         private readonly int _outputParts;
 
-        public LinearBody(in LinearForwardArgs args, int threads)
+        public LinearBody(in LinearForwardArgs args, int threads, bool accumulate)
         {
             _args = args;
+            _accumulate = accumulate;
             long outputs = args.Weight.Rows;
             long outputBytes = Math.Max(1L, (long)args.Weight.Columns * args.Weight.Type.Size());
             if (args.X.Rows >= ManyRows)
@@ -88,7 +93,8 @@ public sealed unsafe partial class CpuBackend
             long firstRow = part / _outputParts * _rowsPerPart;
             float* x = (float*)CpuBackend.Row(_args.X, firstRow);
             float* y = (float*)CpuBackend.Row(_args.Y, firstRow) + firstOutput;
-            float* bias = _args.Bias.IsNone ? null : Floats(_args.Bias) + firstOutput;
+            float* bias = _accumulate ? y : _args.Bias.IsNone ? null : Floats(_args.Bias) + firstOutput;
+            long biasStride = _accumulate ? _args.Y.RowStride : 0;
             byte* weight = CpuBackend.Row(_args.Weight, firstOutput);
             int rows = (int)Math.Min(_rowsPerPart, _args.X.Rows - firstRow);
             int outputs = (int)Math.Min(_outputsPerPart, _args.Weight.Rows - firstOutput);
@@ -96,12 +102,14 @@ public sealed unsafe partial class CpuBackend
             if (Vector512.IsHardwareAccelerated)
             {
                 DotProducts<Width512, Vector512<float>, TStored>.Run(
-                    x, _args.X.RowStride, rows, weight, weightStride, outputs, _args.X.Columns, bias, y, _args.Y.RowStride);
+                    x, _args.X.RowStride, rows, weight, weightStride, outputs, _args.X.Columns, bias, y, _args.Y.RowStride,
+                    biasStride);
             }
             else
             {
                 DotProducts<Width256, Vector256<float>, TStored>.Run(
-                    x, _args.X.RowStride, rows, weight, weightStride, outputs, _args.X.Columns, bias, y, _args.Y.RowStride);
+                    x, _args.X.RowStride, rows, weight, weightStride, outputs, _args.X.Columns, bias, y, _args.Y.RowStride,
+                    biasStride);
             }
         }
     }

@@ -42,19 +42,35 @@ public sealed unsafe partial class CpuBackend
     private static double LogSumExp(float* x, int count)
     {
         float largest = Largest(x, count);
+        return largest + Math.Log(SumExp(x, count, largest, null));
+    }
+
+    /// <summary>The sum of e^(x - largest), whose terms are left in <paramref name="terms"/>, x itself perhaps, or nowhere.</summary>
+    private static double SumExp(float* x, int count, float largest, float* terms)
+    {
         double sum = 0;
         int i = 0;
         for (; i <= count - Vector<float>.Count; i += Vector<float>.Count)
         {
-            sum += Vector.Sum(VectorMath.Exp(Vector.Load(x + i) - new Vector<float>(largest)));
+            Vector<float> term = VectorMath.Exp(Vector.Load(x + i) - new Vector<float>(largest));
+            sum += Vector.Sum(term);
+            if (terms != null)
+            {
+                term.Store(terms + i);
+            }
         }
 
         for (; i < count; i++)
         {
-            sum += Math.Exp(x[i] - largest);
+            double term = Math.Exp(x[i] - largest);
+            sum += term;
+            if (terms != null)
+            {
+                terms[i] = (float)term;
+            }
         }
 
-        return largest + Math.Log(sum);
+        return sum;
     }
 
     /// <summary>The largest value; NaN where one is NaN, as Max of vectors and numbers both have it.</summary>
