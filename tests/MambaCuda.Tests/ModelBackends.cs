@@ -14,6 +14,9 @@ internal static class ModelBackends
     /// <summary>Their names.</summary>
     public static IReadOnlyList<string> Names { get; } = ["cpu", "cuda-float32", "cuda-bfloat16"];
 
+    /// <summary>The names as the rows of a theory.</summary>
+    public static TheoryData<string> Rows => [.. Names];
+
     /// <summary>Opens one; skips the test where it cannot be here.</summary>
     public static Backend Open(string name) => name switch
     {

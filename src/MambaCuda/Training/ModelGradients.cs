@@ -44,6 +44,16 @@ public sealed class ModelGradients : IDisposable
     /// <exception cref="KeyNotFoundException">The model has none of that name.</exception>
     public MatrixView Of(string name) => ParameterLayout.Matrix(_buffer, DataType.Float32, _slots[name]);
 
+    /// <summary>The gradient of a parameter as checkpoints store that, Float32, brought to the host.</summary>
+    /// <param name="tensor">Which.</param>
+    /// <param name="memory">Where to put it: as many bytes as it has.</param>
+    public StoredTensor Download(ExpectedTensor tensor, NativeHostMemory memory)
+    {
+        ArgumentNullException.ThrowIfNull(tensor);
+        ArgumentNullException.ThrowIfNull(memory);
+        return ParameterLayout.Download(_backend, _buffer, _slots[tensor.Name], tensor, memory);
+    }
+
     /// <summary>Sets all of them to zero.</summary>
     public void Clear() => _backend.Clear(Values);
 

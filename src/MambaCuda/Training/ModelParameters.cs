@@ -88,16 +88,11 @@ public sealed class ModelParameters : IDisposable
     /// <summary>A parameter as checkpoints store it, Float32, brought to the host.</summary>
     /// <param name="tensor">Which.</param>
     /// <param name="memory">Where to put it: as many bytes as it has.</param>
-    public unsafe StoredTensor Download(ExpectedTensor tensor, NativeHostMemory memory)
+    public StoredTensor Download(ExpectedTensor tensor, NativeHostMemory memory)
     {
         ArgumentNullException.ThrowIfNull(tensor);
         ArgumentNullException.ThrowIfNull(memory);
-        ParameterSlot slot = _slots[tensor.Name];
-        float[] values = new float[slot.ElementCount];
-        _backend.Download<float>(Of(slot.Name), values);
-        values = slot.Turned ? Turn(values, (int)slot.Rows, slot.Columns) : values;
-        values.CopyTo(new Span<float>(memory.Pointer, values.Length));
-        return new StoredTensor(tensor.Name, DataType.Float32, tensor.Shape, memory);
+        return ParameterLayout.Download(_backend, _master, _slots[tensor.Name], tensor, memory);
     }
 
     /// <summary>Makes what is derived from the parameters again: to be called after they were stepped.</summary>
@@ -133,7 +128,7 @@ public sealed class ModelParameters : IDisposable
         float[] values = new float[slot.ElementCount];
         DataTypes.Widen(
             tensor.Memory.Span(tensor.ByteOffset, checked((int)tensor.ByteLength)), tensor.Type, values);
-        values = slot.Turned ? Turn(values, slot.Columns, (int)slot.Rows) : values;
+        values = slot.Turned ? ParameterLayout.Turn(values, slot.Columns, (int)slot.Rows) : values;
         _backend.Upload<float>(values, Of(slot.Name));
         if (_rounded is not null)
         {
@@ -141,20 +136,5 @@ public sealed class ModelParameters : IDisposable
             WeightConversion.Convert(MemoryMarshal.AsBytes<float>(values), DataType.Float32, rounded, WeightType, new float[values.Length]);
             _backend.Upload<byte>(rounded, ParameterLayout.Matrix(_rounded, WeightType, slot));
         }
-    }
-
-    /// <summary>A matrix (rows, columns) as (columns, rows).</summary>
-    private static float[] Turn(float[] values, int rows, int columns)
-    {
-        float[] turned = new float[values.Length];
-        for (int row = 0; row < rows; row++)
-        {
-            for (int column = 0; column < columns; column++)
-            {
-                turned[((long)column * rows) + row] = values[((long)row * columns) + column];
-            }
-        }
-
-        return turned;
     }
 }

@@ -81,6 +81,32 @@ public sealed class ParameterLayout
         return buffer.Matrix(type, slot.Rows, slot.Columns, slot.Offset * type.Size());
     }
 
+    /// <summary>Brings a part of an array of this order to the host, as checkpoints store the parameter there.</summary>
+    internal static unsafe StoredTensor Download(
+        Backend backend, DeviceBuffer buffer, ParameterSlot slot, ExpectedTensor tensor, NativeHostMemory memory)
+    {
+        float[] values = new float[slot.ElementCount];
+        backend.Download<float>(Matrix(buffer, DataType.Float32, slot), values);
+        values = slot.Turned ? Turn(values, (int)slot.Rows, slot.Columns) : values;
+        values.CopyTo(new Span<float>(memory.Pointer, values.Length));
+        return new StoredTensor(tensor.Name, DataType.Float32, tensor.Shape, memory);
+    }
+
+    /// <summary>A matrix (rows, columns) as (columns, rows).</summary>
+    internal static float[] Turn(float[] values, int rows, int columns)
+    {
+        float[] turned = new float[values.Length];
+        for (int row = 0; row < rows; row++)
+        {
+            for (int column = 0; column < columns; column++)
+            {
+                turned[((long)column * rows) + row] = values[((long)row * columns) + column];
+            }
+        }
+
+        return turned;
+    }
+
     private static ParameterSlot Slot(ExpectedTensor tensor, long offset)
     {
         bool turned = tensor.Name.EndsWith("A_log", StringComparison.Ordinal)
