@@ -31,7 +31,7 @@ public sealed class ForwardTape : IDisposable
     public MatrixView Hidden { get; private set; }
 
     /// <summary>
-    /// The gradient of <see cref="Hidden"/>: written by <see cref="TrainableModel.Loss"/> or by a loss of the caller's own, read by
+    /// The gradient of <see cref="Hidden"/>: written by <see cref="TrainableModel.Loss(ForwardTape, ReadOnlySpan{int}, float, float)"/> or by a loss of the caller's own, read by
     /// <see cref="TrainableModel.Backward"/>.
     /// </summary>
     public MatrixView GradHidden { get; private set; }

@@ -31,6 +31,9 @@ public sealed class ModelGradients : IDisposable
     /// <summary>All gradients in the order of the layout, Float32.</summary>
     public MatrixView Values => ParameterLayout.Part(_buffer, DataType.Float32, 0, _layout.ElementCount);
 
+    /// <summary>Some gradients in the order of the layout, see <see cref="ParameterLayout.Part"/>.</summary>
+    public MatrixView Part(long first, long count) => ParameterLayout.Part(_buffer, DataType.Float32, first, count);
+
     /// <summary>The gradients of each layer; where weights have A, these have that of A_log.</summary>
     internal IReadOnlyList<LayerWeights> Layers { get; }
 

@@ -66,10 +66,11 @@ public sealed class ModelParameters : IDisposable
     /// <exception cref="KeyNotFoundException">The model has none of that name.</exception>
     public MatrixView Of(string name) => ParameterLayout.Matrix(_master, DataType.Float32, _slots[name]);
 
+    /// <summary>Some parameters in the order of <see cref="Layout"/>, see <see cref="ParameterLayout.Part"/>.</summary>
+    public MatrixView Part(long first, long count) => ParameterLayout.Part(_master, DataType.Float32, first, count);
+
     /// <summary>The rounded copy of some parameters, or none where there is no such copy.</summary>
-    /// <param name="first">The first element.</param>
-    /// <param name="count">The number of elements.</param>
-    public MatrixView Rounded(long first, long count) =>
+    public MatrixView RoundedPart(long first, long count) =>
         _rounded is null ? default : ParameterLayout.Part(_rounded, WeightType, first, count);
 
     /// <summary>Overwrites all parameters with those of a checkpoint or of <see cref="RandomWeights"/>.</summary>

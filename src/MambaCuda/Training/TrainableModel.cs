@@ -3,7 +3,7 @@ using MambaCuda.Kernels;
 namespace MambaCuda;
 
 /// <summary>
-/// A Mamba language model whose weights are trained: <see cref="Forward"/> leaves a tape, <see cref="Loss"/> or a loss of the caller's own
+/// A Mamba language model whose weights are trained: <see cref="Forward"/> leaves a tape, <see cref="Loss(ForwardTape, ReadOnlySpan{int}, float, float)"/> or a loss of the caller's own
 /// gives the gradient of its end, <see cref="Backward"/> adds the gradients of all parameters to <see cref="Gradients"/>. What is done with
 /// them is the optimizer's. Serves one thread at a time.
 /// </summary>
@@ -140,32 +140,16 @@ public sealed class TrainableModel : IDisposable
     /// </param>
     /// <param name="zLossWeight">See <see cref="CrossEntropyArgs.ZLossWeight"/>.</param>
     /// <exception cref="ArgumentException">The lengths disagree, or a target is not in the vocabulary. Nothing has run.</exception>
-    public void Loss(ForwardTape tape, ReadOnlySpan<int> targets, float gradScale, float zLossWeight = 0)
-    {
-        SequenceLayout sequences = Recorded(tape);
-        CheckTokens(targets, nameof(targets), CrossEntropyArgs.IgnoredTarget);
-        CheckLength(targets.Length, sequences, nameof(targets));
-        _work.Cut(sequences);
-        Backend.Upload(targets, tape.Targets);
-        for (long row = 0; row < sequences.TotalLength; row += _work.Logits.Rows)
-        {
-            long count = Math.Min(_work.Logits.Rows, sequences.TotalLength - row);
-            MatrixView logits = _work.Logits.RowRange(0, count), gradLogits = _work.GradLogits.RowRange(0, count);
-            Logits(tape, row, logits);
-            Backend.CrossEntropy(new CrossEntropyArgs
-            {
-                Logits = logits,
-                Targets = tape.Targets.RowRange(row, count),
-                ZLossWeight = zLossWeight,
-                GradScale = gradScale,
-                Losses = tape.Losses.RowRange(row, count),
-                GradLogits = gradLogits,
-            });
-            HeadBackward(tape, row, gradLogits);
-        }
-    }
+    public void Loss(ForwardTape tape, ReadOnlySpan<int> targets, float gradScale, float zLossWeight = 0) =>
+        Loss(tape, targets, gradScale, zLossWeight, withGradient: true);
 
-    /// <summary>The sum of the losses that <see cref="Loss"/> left on a tape, in double precision; waits for them.</summary>
+    /// <summary>The cross-entropy of a pass without its gradient, for validation; <see cref="ReadLoss"/> tells it.</summary>
+    /// <param name="tape">A pass.</param>
+    /// <param name="targets">As in <see cref="Loss(ForwardTape, ReadOnlySpan{int}, float, float)"/>.</param>
+    public void Evaluate(ForwardTape tape, ReadOnlySpan<int> targets) =>
+        Loss(tape, targets, gradScale: 0, zLossWeight: 0, withGradient: false);
+
+    /// <summary>The sum of the losses that <see cref="Loss(ForwardTape, ReadOnlySpan{int}, float, float)"/> left on a tape, in double precision; waits for them.</summary>
     public double ReadLoss(ForwardTape tape)
     {
         float[] losses = new float[Recorded(tape).TotalLength];
@@ -314,6 +298,35 @@ public sealed class TrainableModel : IDisposable
             GradX = gradBlockOutput,
             GradWeight = gradWeight,
         });
+
+    private void Loss(ForwardTape tape, ReadOnlySpan<int> targets, float gradScale, float zLossWeight, bool withGradient)
+    {
+        SequenceLayout sequences = Recorded(tape);
+        CheckTokens(targets, nameof(targets), CrossEntropyArgs.IgnoredTarget);
+        CheckLength(targets.Length, sequences, nameof(targets));
+        _work.Cut(sequences);
+        Backend.Upload(targets, tape.Targets);
+        for (long row = 0; row < sequences.TotalLength; row += _work.Logits.Rows)
+        {
+            long count = Math.Min(_work.Logits.Rows, sequences.TotalLength - row);
+            MatrixView logits = _work.Logits.RowRange(0, count);
+            MatrixView gradLogits = withGradient ? _work.GradLogits.RowRange(0, count) : default;
+            Logits(tape, row, logits);
+            Backend.CrossEntropy(new CrossEntropyArgs
+            {
+                Logits = logits,
+                Targets = tape.Targets.RowRange(row, count),
+                ZLossWeight = zLossWeight,
+                GradScale = gradScale,
+                Losses = tape.Losses.RowRange(row, count),
+                GradLogits = gradLogits,
+            });
+            if (withGradient)
+            {
+                HeadBackward(tape, row, gradLogits);
+            }
+        }
+    }
 
     private SequenceLayout Recorded(ForwardTape tape)
     {

@@ -1,0 +1,93 @@
+using MambaCuda.Kernels;
+
+namespace MambaCuda.Training;
+
+/// <summary>
+/// AdamW over a model's parameters and the gradients that backward passes have added up: one pass over all of them for the norm, one for
+/// the step.
+/// </summary>
+public sealed class AdamWOptimizer : IDisposable
+{
+    private readonly TrainableModel _model;
+    private readonly DeviceBuffer _moments;
+    private readonly DeviceBuffer _norm;
+
+    /// <summary>Both moments start at zero.</summary>
+    public AdamWOptimizer(TrainableModel model, AdamWSettings? settings = null)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        Settings = settings ?? new AdamWSettings();
+        Settings.Validate();
+        _model = model;
+        _moments = model.Backend.Allocate(2 * model.Parameters.Layout.ElementCount * sizeof(float));
+        try
+        {
+            _norm = model.Backend.Allocate(sizeof(float));
+        }
+        catch
+        {
+            _moments.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>What it is set to.</summary>
+    public AdamWSettings Settings { get; }
+
+    /// <summary>How many steps were taken.</summary>
+    public long StepsTaken { get; internal set; }
+
+    /// <summary>
+    /// Both moments in the order of <see cref="ParameterLayout"/>, the first before the second: (2 * elements / columns, columns), Float32.
+    /// </summary>
+    internal MatrixView Moments => ParameterLayout.Part(_moments, DataType.Float32, 0, 2 * _model.Parameters.Layout.ElementCount);
+
+    /// <summary>
+    /// Steps the parameters by their gradients and sets those to zero. Where the norm of the gradients is not finite, parameters and
+    /// moments stay as they were, and the step does not count.
+    /// </summary>
+    /// <param name="learningRate">The learning rate of the step.</param>
+    /// <param name="gradientScale">What gradients are multiplied by first: 1 / (loss scale).</param>
+    /// <returns>The norm of the gradients, scaled, before the clip.</returns>
+    public double Step(double learningRate, double gradientScale = 1)
+    {
+        Backend backend = _model.Backend;
+        ParameterLayout layout = _model.Parameters.Layout;
+        MatrixView norm = _norm.Matrix(DataType.Float32, 1, 1);
+        backend.GradientNorm(new GradientNormArgs { Gradients = _model.Gradients.Values, Norm = norm });
+        Step(0, layout.DecayedCount, Settings.WeightDecay);
+        Step(layout.DecayedCount, layout.ElementCount - layout.DecayedCount, weightDecay: 0);
+        _model.Parameters.Refresh();
+        _model.Gradients.Clear();
+        float[] read = new float[1];
+        backend.Download<float>(norm, read);
+        double scaled = read[0] * gradientScale;
+        StepsTaken += double.IsFinite(scaled) ? 1 : 0;
+        return scaled;
+
+        void Step(long first, long count, double weightDecay) => backend.AdamW(new AdamWArgs
+        {
+            Parameters = _model.Parameters.Part(first, count),
+            Rounded = _model.Parameters.RoundedPart(first, count),
+            Gradients = _model.Gradients.Part(first, count),
+            FirstMoment = ParameterLayout.Part(_moments, DataType.Float32, first, count),
+            SecondMoment = ParameterLayout.Part(_moments, DataType.Float32, layout.ElementCount + first, count),
+            GradientNorm = norm,
+            MaxGradientNorm = (float)Settings.MaxGradientNorm,
+            GradientScale = (float)gradientScale,
+            LearningRate = (float)learningRate,
+            Beta1 = (float)Settings.Beta1,
+            Beta2 = (float)Settings.Beta2,
+            Epsilon = (float)Settings.Epsilon,
+            WeightDecay = (float)weightDecay,
+            Step = StepsTaken + 1,
+        });
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _moments.Dispose();
+        _norm.Dispose();
+    }
+}

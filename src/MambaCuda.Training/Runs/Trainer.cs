@@ -1,0 +1,179 @@
+using System.Diagnostics;
+
+namespace MambaCuda.Training;
+
+/// <summary>
+/// Takes a model through the steps of a run. Nothing but the number of steps done decides what a step sees and how it learns, so that a run
+/// which goes on from a checkpoint ends with the very bits of one that was never stopped.
+/// </summary>
+public sealed class Trainer : IDisposable
+{
+    private readonly BatchSource _batches;
+    private readonly BatchSource? _validation;
+    private readonly ForwardTape _tape;
+    private LayerStates? _states;
+
+    /// <summary>Begins a run with the model as it is.</summary>
+    /// <param name="model">The model; belongs to the caller.</param>
+    /// <param name="batches">What it learns from.</param>
+    /// <param name="options">How.</param>
+    /// <param name="validation">What it is tried on, or null.</param>
+    /// <exception cref="ArgumentException">An option is out of its range, or the vocabulary of the data is larger than the model's.</exception>
+    public Trainer(TrainableModel model, BatchSource batches, TrainerOptions options, BatchSource? validation = null)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(batches);
+        ArgumentNullException.ThrowIfNull(options);
+        options.Validate();
+        foreach (BatchSource source in validation is null ? [batches] : new[] { batches, validation })
+        {
+            if (source.VocabularySize > model.Config.VocabularySize)
+            {
+                throw new ArgumentException(
+                    $"The data has ids up to {source.VocabularySize - 1}, but the model's vocabulary is {model.Config.VocabularySize}. "
+                    + "Give the model the tokenizer's vocabulary.",
+                    nameof(batches));
+            }
+        }
+
+        Model = model;
+        Options = options;
+        _batches = batches;
+        _validation = validation;
+        Optimizer = new AdamWOptimizer(model, options.Optimizer);
+        _tape = model.CreateTape();
+    }
+
+    /// <summary>The model.</summary>
+    public TrainableModel Model { get; }
+
+    /// <summary>How it is trained.</summary>
+    public TrainerOptions Options { get; }
+
+    /// <summary>The optimizer.</summary>
+    public AdamWOptimizer Optimizer { get; }
+
+    /// <summary>How many steps are done.</summary>
+    public long StepsDone => Optimizer.StepsTaken;
+
+    /// <summary>How many tokens they saw.</summary>
+    public long TokensSeen { get; internal set; }
+
+    /// <summary>How long they took, over all resumes.</summary>
+    public double Seconds { get; internal set; }
+
+    /// <summary>Called with the batch whose loss or gradient was not finite, before that is thrown; returns where it was saved.</summary>
+    public Func<TokenBatch, string>? OnDivergence { get; set; }
+
+    /// <summary>Takes one step.</summary>
+    /// <returns>What is known of it.</returns>
+    /// <exception cref="TrainingDivergedException">The loss or a gradient is not finite; the parameters are as before.</exception>
+    public TrainingMetrics Step()
+    {
+        long started = Stopwatch.GetTimestamp();
+        TokenBatch[] parts =
+        [
+            .. Enumerable.Range(0, Options.Accumulation).Select(part => _batches.Batch((StepsDone * Options.Accumulation) + part)),
+        ];
+        long targets = parts.Sum(part => (long)part.TargetCount);
+        double loss = 0;
+        foreach (TokenBatch part in parts)
+        {
+            double partLoss = Accumulate(part, 1f / Math.Max(1, targets));
+            loss += partLoss;
+            if (!double.IsFinite(partLoss))
+            {
+                Model.Gradients.Clear();
+                throw Diverged(part, $"The loss of step {StepsDone + 1} is {partLoss}");
+            }
+        }
+
+        double learningRate = Options.Schedule.At(StepsDone);
+        double norm = Optimizer.Step(learningRate);
+        if (!double.IsFinite(norm))
+        {
+            throw Diverged(parts[^1], $"The norm of the gradients of step {StepsDone + 1} is {norm}");
+        }
+
+        long tokens = parts.Sum(part => (long)part.Tokens.Length);
+        double seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
+        TokensSeen += tokens;
+        Seconds += seconds;
+        bool validates = _validation is not null && Options.ValidateEvery > 0 && StepsDone % Options.ValidateEvery == 0;
+        return new TrainingMetrics(
+            StepsDone, TokensSeen, loss / Math.Max(1, targets), learningRate, norm, tokens / seconds, Seconds,
+            (Options.Steps - StepsDone) * (Seconds / StepsDone), validates ? Validate() : null);
+    }
+
+    /// <summary>The mean loss of a target of the held-out batches, in nats.</summary>
+    /// <exception cref="InvalidOperationException">The trainer has none.</exception>
+    public double Validate()
+    {
+        BatchSource source = _validation ?? throw new InvalidOperationException("The trainer was given no held-out batches.");
+        double loss = 0;
+        long targets = 0;
+        for (int i = 0; i < Options.ValidationBatches; i++)
+        {
+            TokenBatch batch = source.Batch(i);
+            targets += batch.TargetCount;
+            foreach (BatchSegment segment in Segments(batch))
+            {
+                Model.Forward(segment.Tokens, segment.Layout, _tape, _states);
+                Model.Evaluate(_tape, segment.Targets);
+                loss += Model.ReadLoss(_tape);
+            }
+        }
+
+        return loss / Math.Max(1, targets);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _tape.Dispose();
+        _states?.Dispose();
+        Optimizer.Dispose();
+    }
+
+    /// <summary>Adds a batch's gradients to those there are; the sum of its losses.</summary>
+    private double Accumulate(TokenBatch batch, float gradScale)
+    {
+        double loss = 0;
+        foreach (BatchSegment segment in Segments(batch))
+        {
+            Model.Forward(segment.Tokens, segment.Layout, _tape, _states);
+            Model.Loss(_tape, segment.Targets, gradScale, (float)Options.ZLossWeight);
+            Model.Backward(_tape);
+            loss += Model.ReadLoss(_tape);
+        }
+
+        return loss;
+    }
+
+    /// <summary>The parts in which a batch runs through the model, with states to carry where there is more than one.</summary>
+    private IEnumerable<BatchSegment> Segments(TokenBatch batch)
+    {
+        if (Options.SegmentTokens == 0 || batch.Layout.MaxLength <= Options.SegmentTokens)
+        {
+            _states?.Dispose();
+            _states = null;
+            return [new BatchSegment(batch.Tokens.ToArray(), batch.Targets.ToArray(), batch.Layout)];
+        }
+
+        if (_states?.SlotCount != batch.Layout.Count)
+        {
+            _states?.Dispose();
+            _states = Model.CreateStates(batch.Layout.Count);
+        }
+
+        _states.Clear();
+        return BatchSegment.Of(batch, Options.SegmentTokens);
+    }
+
+    private TrainingDivergedException Diverged(TokenBatch batch, string what)
+    {
+        string saved = OnDivergence is { } save ? $" The batch is saved in {save(batch)}." : "";
+        return new TrainingDivergedException(
+            $"{what}. The parameters are as they were before the step.{saved} Lower the learning rate, or lengthen the warm-up.");
+    }
+}

@@ -1,0 +1,149 @@
+using System.Globalization;
+using System.Text.Json;
+using MambaCuda.Kernels;
+
+namespace MambaCuda.Training;
+
+/// <summary>
+/// What a run is at some step: a folder with the model in the Hugging Face layout, which every command loads, the optimizer's moments, and
+/// how far the run has come. The folder takes its name when all of it is on the disk, so one that has its name is whole.
+/// </summary>
+public static class TrainingCheckpoint
+{
+    private const string Prefix = "step-";
+    private const string Unfinished = ".unfinished-";
+    private const string ProgressFile = "training.json";
+    private const string MomentsFile = "optimizer.bin";
+
+    /// <summary>Saves a run, and deletes the oldest of its checkpoints beyond those that are to be kept.</summary>
+    /// <param name="directory">The run's folder; created where it is absent.</param>
+    /// <param name="trainer">The run.</param>
+    /// <returns>The checkpoint's folder.</returns>
+    public static string Save(string directory, Trainer trainer)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(directory);
+        ArgumentNullException.ThrowIfNull(trainer);
+        Directory.CreateDirectory(directory);
+        string name = string.Create(CultureInfo.InvariantCulture, $"{Prefix}{trainer.StepsDone:D10}");
+        string path = Path.Combine(directory, name), temporary = Path.Combine(directory, $"{Unfinished}{Guid.NewGuid():N}");
+        try
+        {
+            WriteModel(temporary, trainer.Model);
+            MomentsFormat.Write(Path.Combine(temporary, MomentsFile), trainer);
+            TrainingProgress progress = new(trainer.StepsDone, trainer.TokensSeen, trainer.Seconds);
+            using (FileStream file = new(Path.Combine(temporary, ProgressFile), FileMode.CreateNew))
+            {
+                JsonSerializer.Serialize(file, progress, TrainingJson.Default.TrainingProgress);
+                file.Flush(flushToDisk: true);
+            }
+
+            // A run that went on from an older checkpoint comes by the same step again, with the same bits.
+            if (Directory.Exists(path))
+            {
+                Directory.Delete(path, recursive: true);
+            }
+
+            Directory.Move(temporary, path);
+        }
+        catch
+        {
+            if (Directory.Exists(temporary))
+            {
+                Directory.Delete(temporary, recursive: true);
+            }
+
+            throw;
+        }
+
+        foreach (string old in All(directory).SkipLast(trainer.Options.KeepCheckpoints))
+        {
+            Directory.Delete(old, recursive: true);
+        }
+
+        return path;
+    }
+
+    /// <summary>The newest whole checkpoint of a run's folder, or null. What a killed run left unfinished is deleted.</summary>
+    public static string? Latest(string directory)
+    {
+        if (!Directory.Exists(directory))
+        {
+            return null;
+        }
+
+        foreach (string unfinished in Directory.EnumerateDirectories(directory, $"{Unfinished}*"))
+        {
+            Directory.Delete(unfinished, recursive: true);
+        }
+
+        return All(directory).LastOrDefault();
+    }
+
+    /// <summary>Puts a trainer, its model and its optimizer where a checkpoint stands.</summary>
+    /// <param name="path">The checkpoint's folder.</param>
+    /// <param name="trainer">A trainer of a model of the same configuration.</param>
+    /// <exception cref="CheckpointException">A file is missing or damaged, or belongs to another model. The trainer is not to be used then.</exception>
+    public static void Restore(string path, Trainer trainer)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        ArgumentNullException.ThrowIfNull(trainer);
+        TrainingProgress progress = ReadProgress(Path.Combine(path, ProgressFile));
+        using Checkpoint checkpoint = Checkpoint.Open(path);
+        if (!checkpoint.Config.Equals(trainer.Model.Config))
+        {
+            throw new CheckpointException(path, "the checkpoint is of a model of another configuration", "Resume with the run's own recipe");
+        }
+
+        trainer.Model.Parameters.Load(checkpoint.Tensors);
+        MomentsFormat.Read(Path.Combine(path, MomentsFile), trainer, progress.Step);
+        trainer.Optimizer.StepsTaken = progress.Step;
+        trainer.TokensSeen = progress.Tokens;
+        trainer.Seconds = progress.Seconds;
+        trainer.Model.Gradients.Clear();
+    }
+
+    /// <summary>Writes a model that is trained as a checkpoint in the Hugging Face layout.</summary>
+    /// <param name="directory">The folder.</param>
+    /// <param name="model">The model.</param>
+    public static void WriteModel(string directory, TrainableModel model)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        NativeHostMemory? memory = null;
+        try
+        {
+            CheckpointWriter.Write(directory, model.Config, tensor =>
+            {
+                memory?.Dispose();
+                memory = new NativeHostMemory(tensor.ElementCount * sizeof(float));
+                return model.Parameters.Download(tensor, memory);
+            }, new CheckpointSaveOptions { WeightType = DataType.Float32 });
+        }
+        finally
+        {
+            memory?.Dispose();
+        }
+    }
+
+    private static IEnumerable<string> All(string directory) =>
+        Directory.EnumerateDirectories(directory, $"{Prefix}*").Order(StringComparer.Ordinal);
+
+    private static TrainingProgress ReadProgress(string path)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(File.ReadAllBytes(path), TrainingJson.Default.TrainingProgress)
+                ?? throw new JsonException("It is null.");
+        }
+        catch (Exception exception) when (exception is IOException or JsonException)
+        {
+            throw new CheckpointException(
+                path, $"how far the run had come cannot be read: {exception.Message.TrimEnd('.')}", "Resume from another checkpoint", exception);
+        }
+    }
+}
+
+/// <summary>How far a run has come.</summary>
+/// <param name="Step">Steps done.</param>
+/// <param name="Tokens">Tokens seen.</param>
+/// <param name="Seconds">Seconds of training.</param>
+internal sealed record TrainingProgress(long Step, long Tokens, double Seconds);
