@@ -48,4 +48,20 @@ public sealed class TokenBatch
 
     /// <summary>How many targets are not ignored: what a mean loss divides by.</summary>
     public int TargetCount { get; }
+
+    /// <summary>The rows whose targets are not ignored, in their order, (<see cref="TargetCount"/>).</summary>
+    public int[] TargetRows()
+    {
+        int[] rows = new int[TargetCount];
+        int count = 0;
+        for (int row = 0; row < _targets.Length; row++)
+        {
+            if (_targets[row] != IgnoredTarget)
+            {
+                rows[count++] = row;
+            }
+        }
+
+        return rows;
+    }
 }
