@@ -21,8 +21,9 @@ public sealed unsafe partial class CpuBackend
 
     private readonly struct PerChannel : IScanInput
     {
+        // Its gradient lies between.
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static Vector<float> Get(float* values, nint n) => Vector.Load(values + (n * Vector<float>.Count));
+        public static Vector<float> Get(float* values, nint n) => Vector.Load(values + (n * 2 * Vector<float>.Count));
     }
 
     /// <summary>
@@ -88,79 +89,79 @@ public sealed unsafe partial class CpuBackend
             int range = part % _parts.Ranges;
             int group = part / _parts.Ranges % _parts.Groups;
             int shard = part / _parts.Ranges / _parts.Groups;
-            using Memory memory = new((int)_forward.A.Rows);
+            using Workspace work = new((int)_forward.A.Rows);
             for (int block = _parts.FirstBlock(range); block < _parts.FirstBlock(range + 1); block++)
             {
                 int first = block * ScanBackwardParts.BlockChannels;
                 int channels = Math.Min(ScanBackwardParts.BlockChannels, _parts.GroupChannels - first);
                 Block place = new(range, group, shard, (group * _parts.GroupChannels) + first, channels);
-                Begin(place, memory);
+                Begin(place, work);
                 for (int sequence = _parts.FirstSequence(shard); sequence < _parts.FirstSequence(shard + 1); sequence++)
                 {
-                    WalkSequence(place, memory, sequence, isFirstBlock: block == _parts.FirstBlock(range));
+                    WalkSequence(place, work, sequence, isFirstBlock: block == _parts.FirstBlock(range));
                 }
 
-                Leave(place, memory);
+                Leave(place, work);
             }
         }
 
         /// <summary>Reads a block's parameters and starts its sums over tokens.</summary>
-        private void Begin(in Block block, Memory memory)
+        private void Begin(in Block block, Workspace work)
         {
             for (int c = 0; c < block.Channels; c += Vector<float>.Count)
             {
                 int lanes = Math.Min(Vector<float>.Count, block.Channels - c);
-                for (int n = 0; n < memory.StateSize; n++)
+                for (int n = 0; n < work.StateSize; n++)
                 {
-                    int i = (c * memory.StateSize) + (n * Vector<float>.Count);
-                    (_a.Get(n, block.First + c, lanes) * VectorMath.Log2E).Store(memory.A + i);
+                    (_a.Get(n, block.First + c, lanes) * VectorMath.Log2E).Store(work.A(c, n));
+                    Vector<float>.Zero.Store(work.GradA(c, n));
                     if (_forward.ConstantB)
                     {
-                        _b.Get(n, block.First + c, lanes).Store(memory.B + i);
+                        _b.Get(n, block.First + c, lanes).Store(work.B(c, n));
+                        Vector<float>.Zero.Store(work.GradB(c, n));
                     }
 
                     if (_forward.ConstantC)
                     {
-                        _c.Get(n, block.First + c, lanes).Store(memory.C + i);
+                        _c.Get(n, block.First + c, lanes).Store(work.C(c, n));
+                        Vector<float>.Zero.Store(work.GradC(c, n));
                     }
                 }
-            }
 
-            memory.ClearParameterSums();
+                Vector<float>.Zero.Store(work.GradD(c));
+                Vector<float>.Zero.Store(work.GradDeltaBias(c));
+            }
         }
 
         /// <summary>Leaves a block's sums over the tokens of its shard.</summary>
-        private void Leave(in Block block, Memory memory)
+        private void Leave(in Block block, Workspace work)
         {
             long row = block.Shard * _sums.ParameterRows;
-            Leave(block, memory, memory.GradA, _sums.OfA, row);
-            Leave(block, memory, memory.GradB, _sums.OfConstantB, row);
-            Leave(block, memory, memory.GradC, _sums.OfConstantC, row);
             for (int c = 0; c < block.Channels; c += Vector<float>.Count)
             {
-                int lanes = Math.Min(Vector<float>.Count, block.Channels - c);
-                _sums.OfD.Set(row, block.First + c, lanes, Vector.Load(memory.GradD + c));
-                _sums.OfDeltaBias.Set(row, block.First + c, lanes, Vector.Load(memory.GradDeltaBias + c));
-            }
-        }
-
-        /// <summary>Copies what a block holds of each state to rows of a view, where there is one.</summary>
-        private static void Leave(in Block block, Memory memory, float* values, FloatRows destination, long row)
-        {
-            for (int c = 0; !destination.IsNone && c < block.Channels; c += Vector<float>.Count)
-            {
-                int lanes = Math.Min(Vector<float>.Count, block.Channels - c);
-                for (int n = 0; n < memory.StateSize; n++)
+                int channel = block.First + c, lanes = Math.Min(Vector<float>.Count, block.Channels - c);
+                for (int n = 0; n < work.StateSize; n++)
                 {
-                    Vector<float> value = Vector.Load(values + (c * memory.StateSize) + (n * Vector<float>.Count));
-                    destination.Set(row + n, block.First + c, lanes, value);
+                    _sums.OfA.Set(row + n, channel, lanes, Vector.Load(work.GradA(c, n)));
+                    if (_forward.ConstantB)
+                    {
+                        _sums.OfConstantB.Set(row + n, channel, lanes, Vector.Load(work.GradB(c, n)));
+                    }
+
+                    if (_forward.ConstantC)
+                    {
+                        _sums.OfConstantC.Set(row + n, channel, lanes, Vector.Load(work.GradC(c, n)));
+                    }
                 }
+
+                _sums.OfD.Set(row, channel, lanes, Vector.Load(work.GradD(c)));
+                _sums.OfDeltaBias.Set(row, channel, lanes, Vector.Load(work.GradDeltaBias(c)));
             }
         }
 
-        private void WalkSequence(in Block block, Memory memory, int sequence, bool isFirstBlock)
+        private void WalkSequence(in Block block, Workspace work, int sequence, bool isFirstBlock)
         {
-            int stateSize = memory.StateSize;
+            int stateSize = work.StateSize;
             long stateRow = (long)_forward.Sequences.Slots[sequence] * stateSize;
             for (int c = 0; c < block.Channels; c += Vector<float>.Count)
             {
@@ -168,7 +169,7 @@ public sealed unsafe partial class CpuBackend
                 for (int n = 0; n < stateSize; n++)
                 {
                     Vector<float> gradState = _gradFinalState.GetOrZero(stateRow + n, block.First + c, lanes);
-                    gradState.Store(memory.GradState + (c * stateSize) + (n * Vector<float>.Count));
+                    gradState.Store(work.GradState(c, n));
                 }
             }
 
@@ -178,22 +179,29 @@ public sealed unsafe partial class CpuBackend
             {
                 long first = start + (chunk * Steps);
                 int steps = (int)Math.Min(Steps, end - first);
-                memory.ClearLaneSums();
+                work.ClearLaneSums();
                 for (int c = 0; c < block.Channels; c += Vector<float>.Count)
                 {
-                    Walk(block, memory, first, steps, c, (checkpoint + chunk) * stateSize);
+                    Walk(block, work, first, steps, c, (checkpoint + chunk) * stateSize);
                 }
 
-                LeaveLaneSums(block, memory, memory.LaneSumsB, _sums.OfTokenB, first, steps, isFirstBlock);
-                LeaveLaneSums(block, memory, memory.LaneSumsC, _sums.OfTokenC, first, steps, isFirstBlock);
+                LeaveLaneSums(block, work, work.LaneSumsB(0), _sums.OfTokenB, first, steps, isFirstBlock);
+                LeaveLaneSums(block, work, work.LaneSumsC(0), _sums.OfTokenC, first, steps, isFirstBlock);
             }
 
-            Leave(block, memory, memory.GradState, _gradInitialState, stateRow);
+            for (int c = 0; !_gradInitialState.IsNone && c < block.Channels; c += Vector<float>.Count)
+            {
+                int lanes = Math.Min(Vector<float>.Count, block.Channels - c);
+                for (int n = 0; n < stateSize; n++)
+                {
+                    _gradInitialState.Set(stateRow + n, block.First + c, lanes, Vector.Load(work.GradState(c, n)));
+                }
+            }
         }
 
         /// <summary>Sums over the channels of a block, added to those of the blocks before it in its range.</summary>
         private void LeaveLaneSums(
-            in Block block, Memory memory, float* lanes, FloatRows destination, long first, int steps, bool isFirstBlock)
+            in Block block, Workspace work, float* lanes, FloatRows destination, long first, int steps, bool isFirstBlock)
         {
             if (destination.IsNone)
             {
@@ -202,8 +210,8 @@ public sealed unsafe partial class CpuBackend
 
             for (int step = 0; step < steps; step++)
             {
-                float* sums = destination.Row((block.Range * _forward.U.Rows) + first + step) + (block.Group * memory.StateSize);
-                for (int n = 0; n < memory.StateSize; n++, lanes += Vector<float>.Count)
+                float* sums = destination.Row((block.Range * _forward.U.Rows) + first + step) + (block.Group * work.StateSize);
+                for (int n = 0; n < work.StateSize; n++, lanes += Workspace.PairFloats)
                 {
                     float sum = SumOfLanes(lanes);
                     sums[n] = isFirstBlock ? sum : sums[n] + sum;
@@ -212,35 +220,33 @@ public sealed unsafe partial class CpuBackend
         }
 
         /// <summary>Takes one vector of channels through a chunk, whichever of B and C are constant.</summary>
-        private void Walk(in Block block, Memory memory, long first, int steps, int c, long checkpointRow)
+        private void Walk(in Block block, Workspace work, long first, int steps, int c, long checkpointRow)
         {
             switch (_forward.ConstantB, _forward.ConstantC)
             {
                 case (false, false):
-                    Walk<PerToken, PerToken>(block, memory, first, steps, c, checkpointRow);
+                    Walk<PerToken, PerToken>(block, work, first, steps, c, checkpointRow);
                     break;
                 case (false, true):
-                    Walk<PerToken, PerChannel>(block, memory, first, steps, c, checkpointRow);
+                    Walk<PerToken, PerChannel>(block, work, first, steps, c, checkpointRow);
                     break;
                 case (true, false):
-                    Walk<PerChannel, PerToken>(block, memory, first, steps, c, checkpointRow);
+                    Walk<PerChannel, PerToken>(block, work, first, steps, c, checkpointRow);
                     break;
                 case (true, true):
-                    Walk<PerChannel, PerChannel>(block, memory, first, steps, c, checkpointRow);
+                    Walk<PerChannel, PerChannel>(block, work, first, steps, c, checkpointRow);
                     break;
             }
         }
 
         // The scratch is written before it is read.
         [SkipLocalsInit]
-        private void Walk<TB, TC>(in Block block, Memory memory, long first, int steps, int c, long checkpointRow)
+        private void Walk<TB, TC>(in Block block, Workspace work, long first, int steps, int c, long checkpointRow)
             where TB : struct, IScanInput
             where TC : struct, IScanInput
         {
-            int stateSize = memory.StateSize;
-            nint rowFloats = (nint)stateSize * Vector<float>.Count;
+            int stateSize = work.StateSize;
             int channel = block.First + c, lanes = Math.Min(Vector<float>.Count, block.Channels - c);
-            float* a = memory.A + (c * stateSize);
             Vector<float>* inputs = stackalloc Vector<float>[Steps];
             Vector<float>* steered = stackalloc Vector<float>[Steps];
             Vector<float>* deltas = stackalloc Vector<float>[Steps];
@@ -257,7 +263,7 @@ public sealed unsafe partial class CpuBackend
 
             for (int n = 0; n < stateSize; n++)
             {
-                _checkpoints.Get(checkpointRow + n, channel, lanes).Store(memory.States + (n * Vector<float>.Count));
+                _checkpoints.Get(checkpointRow + n, channel, lanes).Store(work.States(0) + (n * Workspace.PairFloats));
             }
 
             Vector<float> d = _d.GetOrZero(0, channel, lanes);
@@ -265,11 +271,10 @@ public sealed unsafe partial class CpuBackend
             {
                 Vector<float> u = _u.Get(first + step, channel, lanes);
                 inputs[step] = u;
-                float* b = _forward.ConstantB ? memory.B + (c * stateSize) : _b.Row(first + step) + (block.Group * stateSize);
-                float* cOfStep = _forward.ConstantC ? memory.C + (c * stateSize) : _c.Row(first + step) + (block.Group * stateSize);
-                Vector<float> y = Step<TB, TC>(
-                    b, cOfStep, stateSize, deltas[step], deltas[step] * u, a,
-                    memory.States + (step * rowFloats), memory.Decays + (step * rowFloats));
+                float* b = _forward.ConstantB ? work.B(c, 0) : _b.Row(first + step) + (block.Group * stateSize);
+                float* cOfStep = _forward.ConstantC ? work.C(c, 0) : _c.Row(first + step) + (block.Group * stateSize);
+                Vector<float> y =
+                    Step<TB, TC>(b, cOfStep, stateSize, deltas[step], deltas[step] * u, work.A(c, 0), work.States(step));
                 ys[step] = Vector.FusedMultiplyAdd(d, u, y);
             }
 
@@ -283,14 +288,12 @@ public sealed unsafe partial class CpuBackend
             for (int step = steps - 1; step >= 0; step--)
             {
                 Vector<float> u = inputs[step], delta = deltas[step], grad = ys[step];
-                float* b = _forward.ConstantB ? memory.B + (c * stateSize) : _b.Row(first + step) + (block.Group * stateSize);
-                float* cOfStep = _forward.ConstantC ? memory.C + (c * stateSize) : _c.Row(first + step) + (block.Group * stateSize);
-                float* gradB = _forward.ConstantB ? memory.GradB + (c * stateSize) : memory.LaneSumsB + (step * rowFloats);
-                float* gradC = _forward.ConstantC ? memory.GradC + (c * stateSize) : memory.LaneSumsC + (step * rowFloats);
-                StepBack<TB, TC>(
-                    b, cOfStep, stateSize, delta, delta * u, grad, a,
-                    memory.States + (step * rowFloats), memory.Decays + (step * rowFloats), memory.GradState + (c * stateSize),
-                    memory.GradA + (c * stateSize), gradB, gradC, out Vector<float> throughB,
+                float* b = _forward.ConstantB ? work.B(c, 0) : _b.Row(first + step) + (block.Group * stateSize);
+                float* cOfStep = _forward.ConstantC ? work.C(c, 0) : _c.Row(first + step) + (block.Group * stateSize);
+                float* gradB = _forward.ConstantB ? work.GradB(c, 0) : work.LaneSumsB(step);
+                float* gradC = _forward.ConstantC ? work.GradC(c, 0) : work.LaneSumsC(step);
+                Vector<float> throughB = StepBack<TB, TC>(
+                    b, cOfStep, stateSize, delta, delta * u, grad, work.A(c, 0), work.States(step), gradB, gradC,
                     out Vector<float> throughDecay);
                 Vector<float> gradDelta = Vector.FusedMultiplyAdd(u, throughB, throughDecay * Ln2);
                 if (_forward.DeltaSoftplus)
@@ -313,8 +316,8 @@ public sealed unsafe partial class CpuBackend
                 }
             }
 
-            (Vector.Load(memory.GradD + c) + gradD).Store(memory.GradD + c);
-            (Vector.Load(memory.GradDeltaBias + c) + gradDeltaBias).Store(memory.GradDeltaBias + c);
+            (Vector.Load(work.GradD(c)) + gradD).Store(work.GradD(c));
+            (Vector.Load(work.GradDeltaBias(c)) + gradDeltaBias).Store(work.GradDeltaBias(c));
         }
 
         /// <summary>Leaves a token's y and the gradient of its z; gives the gradient of what z gates.</summary>
@@ -347,44 +350,44 @@ public sealed unsafe partial class CpuBackend
             return grad;
         }
 
-        /// <summary>One step of the recurrence, from one row of states to the next, with its decays kept.</summary>
+        /// <summary>One step of the recurrence, from one row of states to the next, with its decays kept beside the states before.</summary>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         private static Vector<float> Step<TB, TC>(
-            float* b, float* c, int stateSize, Vector<float> delta, Vector<float> deltaU, float* a, float* states, float* decays)
+            float* b, float* c, int stateSize, Vector<float> delta, Vector<float> deltaU, float* a, float* states)
             where TB : struct, IScanInput
             where TC : struct, IScanInput
         {
-            int size = Vector<float>.Count;
-            float* next = states + (stateSize * size);
+            int size = Vector<float>.Count, pair = Workspace.PairFloats, channel = Workspace.ChannelFloats;
+            float* next = states + (stateSize * pair);
             Vector<float> y = Vector<float>.Zero;
             nint n = 0;
-            for (; n <= stateSize - 4; n += 4, a += 4 * size, states += 4 * size, next += 4 * size, decays += 4 * size)
+            for (; n <= stateSize - 4; n += 4, a += 4 * channel, states += 4 * pair, next += 4 * pair)
             {
-                Vector<float> decay0 = delta * Vector.Load(a), decay1 = delta * Vector.Load(a + size);
-                Vector<float> decay2 = delta * Vector.Load(a + (2 * size)), decay3 = delta * Vector.Load(a + (3 * size));
+                Vector<float> decay0 = delta * Vector.Load(a), decay1 = delta * Vector.Load(a + channel);
+                Vector<float> decay2 = delta * Vector.Load(a + (2 * channel)), decay3 = delta * Vector.Load(a + (3 * channel));
                 VectorMath.Exp2(ref decay0, ref decay1, ref decay2, ref decay3);
-                decay0.Store(decays);
-                decay1.Store(decays + size);
-                decay2.Store(decays + (2 * size));
-                decay3.Store(decays + (3 * size));
+                decay0.Store(states + size);
+                decay1.Store(states + pair + size);
+                decay2.Store(states + (2 * pair) + size);
+                decay3.Store(states + (3 * pair) + size);
                 Vector<float> h0 = Vector.FusedMultiplyAdd(decay0, Vector.Load(states), deltaU * TB.Get(b, n));
-                Vector<float> h1 = Vector.FusedMultiplyAdd(decay1, Vector.Load(states + size), deltaU * TB.Get(b, n + 1));
-                Vector<float> h2 = Vector.FusedMultiplyAdd(decay2, Vector.Load(states + (2 * size)), deltaU * TB.Get(b, n + 2));
-                Vector<float> h3 = Vector.FusedMultiplyAdd(decay3, Vector.Load(states + (3 * size)), deltaU * TB.Get(b, n + 3));
+                Vector<float> h1 = Vector.FusedMultiplyAdd(decay1, Vector.Load(states + pair), deltaU * TB.Get(b, n + 1));
+                Vector<float> h2 = Vector.FusedMultiplyAdd(decay2, Vector.Load(states + (2 * pair)), deltaU * TB.Get(b, n + 2));
+                Vector<float> h3 = Vector.FusedMultiplyAdd(decay3, Vector.Load(states + (3 * pair)), deltaU * TB.Get(b, n + 3));
                 h0.Store(next);
-                h1.Store(next + size);
-                h2.Store(next + (2 * size));
-                h3.Store(next + (3 * size));
+                h1.Store(next + pair);
+                h2.Store(next + (2 * pair));
+                h3.Store(next + (3 * pair));
                 y = Vector.FusedMultiplyAdd(h0, TC.Get(c, n), y);
                 y = Vector.FusedMultiplyAdd(h1, TC.Get(c, n + 1), y);
                 y = Vector.FusedMultiplyAdd(h2, TC.Get(c, n + 2), y);
                 y = Vector.FusedMultiplyAdd(h3, TC.Get(c, n + 3), y);
             }
 
-            for (; n < stateSize; n++, a += size, states += size, next += size, decays += size)
+            for (; n < stateSize; n++, a += channel, states += pair, next += pair)
             {
                 Vector<float> decay = VectorMath.Exp2(delta * Vector.Load(a));
-                decay.Store(decays);
+                decay.Store(states + size);
                 Vector<float> h = Vector.FusedMultiplyAdd(decay, Vector.Load(states), deltaU * TB.Get(b, n));
                 h.Store(next);
                 y = Vector.FusedMultiplyAdd(h, TC.Get(c, n), y);
@@ -393,33 +396,40 @@ public sealed unsafe partial class CpuBackend
             return y;
         }
 
-        /// <summary>Leads the gradient of the state from after a step to before it; see the class for the formulas.</summary>
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        private static void StepBack<TB, TC>(
-            float* b, float* c, int stateSize, Vector<float> delta, Vector<float> deltaU, Vector<float> grad, float* a, float* before,
-            float* decays, float* gradState, float* gradA, float* gradB, float* gradC, out Vector<float> throughB,
-            out Vector<float> throughDecay)
+        /// <summary>
+        /// Leads the gradient of the state from after a step to before it; see the class for the formulas. Gives the sum of dh B, and of
+        /// dh decay h' A. On its own, for it needs all registers.
+        /// </summary>
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        private static Vector<float> StepBack<TB, TC>(
+            float* b, float* c, int stateSize, Vector<float> delta, Vector<float> deltaU, Vector<float> grad, float* channels,
+            float* states, float* gradB, float* gradC, out Vector<float> throughDecay)
             where TB : struct, IScanInput
             where TC : struct, IScanInput
         {
-            float* after = before + (stateSize * Vector<float>.Count);
+            int size = Vector<float>.Count, pair = Workspace.PairFloats;
+            float* next = states + (stateSize * pair);
             Vector<float> sumB = Vector<float>.Zero, sumDecay = Vector<float>.Zero;
-            nint i = 0;
-            for (nint n = 0; n < stateSize; n++, i += Vector<float>.Count)
+            for (nint n = 0; n < stateSize; n++)
             {
-                Vector<float> gradH = Vector.FusedMultiplyAdd(grad, TC.Get(c, n), Vector.Load(gradState + i));
-                Vector.FusedMultiplyAdd(grad, Vector.Load(after + i), Vector.Load(gradC + i)).Store(gradC + i);
-                Vector.FusedMultiplyAdd(gradH, deltaU, Vector.Load(gradB + i)).Store(gradB + i);
+                Vector<float> gradH = Vector.FusedMultiplyAdd(grad, TC.Get(c, n), Vector.Load(channels + size));
+                Vector.FusedMultiplyAdd(grad, Vector.Load(next), Vector.Load(gradC)).Store(gradC);
+                Vector.FusedMultiplyAdd(gradH, deltaU, Vector.Load(gradB)).Store(gradB);
                 sumB = Vector.FusedMultiplyAdd(gradH, TB.Get(b, n), sumB);
-                Vector<float> decayed = gradH * Vector.Load(decays + i);
-                decayed.Store(gradState + i);
-                Vector<float> gradExponent = decayed * Vector.Load(before + i);
-                sumDecay = Vector.FusedMultiplyAdd(gradExponent, Vector.Load(a + i), sumDecay);
-                Vector.FusedMultiplyAdd(gradExponent, delta, Vector.Load(gradA + i)).Store(gradA + i);
+                Vector<float> decayed = gradH * Vector.Load(states + size);
+                decayed.Store(channels + size);
+                Vector<float> gradExponent = decayed * Vector.Load(states);
+                sumDecay = Vector.FusedMultiplyAdd(gradExponent, Vector.Load(channels), sumDecay);
+                Vector.FusedMultiplyAdd(gradExponent, delta, Vector.Load(channels + (2 * size))).Store(channels + (2 * size));
+                channels += Workspace.ChannelFloats;
+                states += pair;
+                next += pair;
+                gradB += pair;
+                gradC += pair;
             }
 
-            throughB = sumB;
             throughDecay = sumDecay;
+            return sumB;
         }
 
         /// <summary>The sum of a vector's lanes, in the same order whether or not the code is optimized.</summary>
@@ -438,68 +448,65 @@ public sealed unsafe partial class CpuBackend
         private readonly record struct Block(int Range, int Group, int Shard, int First, int Channels);
 
         /// <summary>
-        /// What a part computes in: of a block, for each vector of channels and each state a vector; of a chunk and a vector of channels,
-        /// for each step and state one. On the heap: with the largest state size it is more than a thread's stack may have.
+        /// What a part computes in. What is used together lies together: then few addresses need registers, and none of them are a
+        /// multiple of 4 KB apart, which the processor would take for the same. On the heap: with the largest state size it is more than a
+        /// thread's stack may have.
         /// </summary>
-        private readonly struct Memory : IDisposable
+        private readonly struct Workspace : IDisposable
         {
             private readonly float* _start;
 
-            public Memory(int stateSize)
+            public Workspace(int stateSize)
             {
                 StateSize = stateSize;
-                nuint floats = (nuint)((BlockMatrices * BlockFloats) + (2 * ScanBackwardParts.BlockChannels) + (4 * ChunkFloats));
-                _start = (float*)NativeMemory.AlignedAlloc(floats * sizeof(float), 64);
+                nint floats = (7 * BlockFloats) + (2 * ScanBackwardParts.BlockChannels) + (((2 * Steps) + 1) * RowFloats);
+                _start = (float*)NativeMemory.AlignedAlloc((nuint)floats * sizeof(float), 64);
             }
 
-            private const int BlockMatrices = 7;
+            /// <summary>From one state to the next of a vector of channels: A, the gradient of the state and the gradient of A.</summary>
+            public static int ChannelFloats => 3 * Vector<float>.Count;
+
+            /// <summary>From one state to the next where two vectors lie together.</summary>
+            public static int PairFloats => 2 * Vector<float>.Count;
 
             public int StateSize { get; }
 
-            /// <summary>A, with log2(e) folded in.</summary>
-            public float* A => _start;
-
-            /// <summary>B, where it is constant.</summary>
-            public float* B => _start + BlockFloats;
-
-            /// <summary>C, where it is constant.</summary>
-            public float* C => _start + (2 * BlockFloats);
-
-            /// <summary>The gradient of the state, where the walk is.</summary>
-            public float* GradState => _start + (3 * BlockFloats);
-
-            public float* GradA => _start + (4 * BlockFloats);
-
-            /// <summary>The gradient of a constant B.</summary>
-            public float* GradB => _start + (5 * BlockFloats);
-
-            /// <summary>The gradient of a constant C.</summary>
-            public float* GradC => _start + (6 * BlockFloats);
-
-            public float* GradD => _start + (BlockMatrices * BlockFloats);
-
-            public float* GradDeltaBias => GradD + ScanBackwardParts.BlockChannels;
-
-            /// <summary>The states before the chunk and after each of its steps.</summary>
-            public float* States => GradDeltaBias + ScanBackwardParts.BlockChannels + (3 * ChunkFloats);
-
-            public float* Decays => GradDeltaBias + ScanBackwardParts.BlockChannels + (2 * ChunkFloats);
-
-            /// <summary>The gradient of B of the chunk's tokens, a lane for every channel of the block that has its place.</summary>
-            public float* LaneSumsB => GradDeltaBias + ScanBackwardParts.BlockChannels;
-
-            /// <summary>The same of C.</summary>
-            public float* LaneSumsC => LaneSumsB + ChunkFloats;
-
             private nint BlockFloats => (nint)StateSize * ScanBackwardParts.BlockChannels;
 
-            /// <summary>A row more than there are steps: states have one.</summary>
-            private nint ChunkFloats => (nint)StateSize * Vector<float>.Count * (Steps + 1);
+            private nint RowFloats => (nint)StateSize * PairFloats;
 
-            public void ClearParameterSums() =>
-                NativeMemory.Clear(GradA, (nuint)((3 * BlockFloats) + (2 * ScanBackwardParts.BlockChannels)) * sizeof(float));
+            /// <summary>A with log2(e) folded in, of the vector of channels that starts at c.</summary>
+            public float* A(int c, int n) => _start + ((nint)c * StateSize * 3) + (n * ChannelFloats);
 
-            public void ClearLaneSums() => NativeMemory.Clear(LaneSumsB, (nuint)(2 * ChunkFloats) * sizeof(float));
+            /// <summary>The gradient of the state, where the walk is.</summary>
+            public float* GradState(int c, int n) => A(c, n) + Vector<float>.Count;
+
+            public float* GradA(int c, int n) => A(c, n) + (2 * Vector<float>.Count);
+
+            /// <summary>B, where it is constant.</summary>
+            public float* B(int c, int n) => _start + (3 * BlockFloats) + ((nint)c * StateSize * 2) + (n * PairFloats);
+
+            public float* GradB(int c, int n) => B(c, n) + Vector<float>.Count;
+
+            /// <summary>C, where it is constant.</summary>
+            public float* C(int c, int n) => B(c, n) + (2 * BlockFloats);
+
+            public float* GradC(int c, int n) => C(c, n) + Vector<float>.Count;
+
+            public float* GradD(int c) => _start + (7 * BlockFloats) + c;
+
+            public float* GradDeltaBias(int c) => GradD(c) + ScanBackwardParts.BlockChannels;
+
+            /// <summary>The states of one vector of channels before a step of the chunk, each with the step's decay behind it.</summary>
+            public float* States(int step) => GradDeltaBias(ScanBackwardParts.BlockChannels) + (step * RowFloats);
+
+            /// <summary>The gradient of B of a step's token, a lane for every channel of the block that has its place.</summary>
+            public float* LaneSumsB(int step) => States(Steps + 1) + (step * RowFloats);
+
+            /// <summary>The same of C.</summary>
+            public float* LaneSumsC(int step) => LaneSumsB(step) + Vector<float>.Count;
+
+            public void ClearLaneSums() => NativeMemory.Clear(LaneSumsB(0), (nuint)(Steps * RowFloats) * sizeof(float));
 
             public void Dispose() => NativeMemory.AlignedFree(_start);
         }
