@@ -14,4 +14,5 @@ namespace MambaCuda.Training;
     UseStringEnumConverter = true)]
 [JsonSerializable(typeof(LearningRateSchedule))]
 [JsonSerializable(typeof(TrainingMetrics))]
+[JsonSerializable(typeof(TrainingProgress))]
 internal sealed partial class TrainingJson : JsonSerializerContext;
