@@ -1,3 +1,5 @@
+using MambaCuda.Kernels;
+
 namespace MambaCuda.Validation;
 
 /// <summary>
@@ -11,6 +13,10 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
     private static readonly int[] ChannelCounts = [1, 3, 96, 130];
     private static readonly int[] StateSizes = [1, 16, 33];
     private static readonly int[] OtherStateSizes = [4, 8, 64, 256];
+    private static readonly int[] TiledStateSizes = [4, 8, 16, 32, 64];
+
+    // Of a multiprocessor; see ScanPlanner.
+    private static readonly int[] ChannelsEach = [20, 48, 100, 128];
 
     /// <summary>Groups of channels that share B and C.</summary>
     public int Groups { get; init; } = 1;
@@ -53,11 +59,36 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
     /// <summary>All pairs of sizes and options, the other state sizes singly, and large values.</summary>
     public static IReadOnlyList<SelectiveScanCase> All { get; } = [.. Pairs(), .. Single(), .. LargeValues()];
 
+    /// <summary>
+    /// Long enough, and of few enough channels, that CUDA cuts the sequences into chunks; one is shorter than a chunk. For each state size that
+    /// its tiles are for.
+    /// </summary>
+    public static IReadOnlyList<SelectiveScanCase> Long { get; } =
+        [.. from stateSize in TiledStateSizes select new SelectiveScanCase(2, 4501, 16, stateSize) { InitialState = true, Packed = true }];
+
     /// <summary>The names of all cases.</summary>
     public static IEnumerable<string> Names => All.Select(row => row.Name);
 
     /// <summary>The case of a name.</summary>
     public static SelectiveScanCase Named(string name) => All.Single(row => row.Name == name);
+
+    /// <summary>
+    /// As many channels as make a card of so many multiprocessors choose each of its tiles, of which there are most for the state size of the
+    /// published models.
+    /// </summary>
+    public static IEnumerable<SelectiveScanCase> Wide(int multiprocessors)
+    {
+        const int Batch = 2;
+        return
+            from stateSize in TiledStateSizes
+            from each in stateSize == 16 ? ChannelsEach : [ChannelsEach[0], ChannelsEach[^1]]
+            let channels = ((each * multiprocessors / Batch) + 7) / 8 * 8
+            let length = each <= 20 ? 150 : stateSize <= 16 ? 70 : 37
+            select new SelectiveScanCase(Batch, length, channels, stateSize);
+    }
+
+    /// <summary>Whether a plain evaluation in the type has a result: large values are beyond float16.</summary>
+    public bool Fits(DataType activation) => !Large || activation != DataType.Float16;
 
     /// <summary>The sequences of the case.</summary>
     public PackedSequences Sequences => PackedSequences.Of(Batch, Length, Packed);
