@@ -6,7 +6,16 @@ namespace MambaCuda.Validation;
 public static class CausalConv1dForwardValidation
 {
     /// <summary>Its rows of <see cref="ValidationTable"/>.</summary>
-    public static IEnumerable<ValidationRow> Rows(Backend backend) => Rows(nameof(Backend.CausalConv1dForward), CausalConv1dCase.All, oneTokenUpdate: false);
+    public static IEnumerable<ValidationRow> Rows(Backend backend) =>
+        from row in CausalConv1dCase.All
+        from placement in RowPlacement.For(row.Channels)
+        select new ValidationRow(nameof(Backend.CausalConv1dForward), placement.Of(row.Name), device =>
+        {
+            CausalConv1dInputs inputs = row.Inputs().RoundActivations(values => StoredValues.Round(values, device.ActivationType));
+            ConvPlacement how = new() { Gap = placement.Gap };
+            return Compare(inputs, CausalConv1dRunner.Run(device, inputs, how), device.ActivationType);
+        })
+        { Work = (long)row.Sequences.Lengths.Sum() * row.Channels * row.Width };
 
     /// <summary>How far a result is from float64. The final state is a copy of inputs, bit for bit.</summary>
     public static IReadOnlyList<OutputError> Compare(CausalConv1dInputs inputs, CausalConv1dResult<float> actual, DataType activation)
@@ -22,16 +31,4 @@ public static class CausalConv1dForwardValidation
         };
         return [y.Worst("y", actual.Y, inputs.Lengths), OutputError.Exactly("final state", plain.FinalState, actual.FinalState)];
     }
-
-    /// <summary>The rows of an operation that is this one.</summary>
-    internal static IEnumerable<ValidationRow> Rows(string operation, IEnumerable<CausalConv1dCase> cases, bool oneTokenUpdate) =>
-        from row in cases
-        from placement in RowPlacement.For(row.Channels)
-        select new ValidationRow(operation, placement.Of(row.Name), device =>
-        {
-            CausalConv1dInputs inputs = row.Inputs().RoundActivations(values => StoredValues.Round(values, device.ActivationType));
-            ConvPlacement how = new() { Gap = placement.Gap, StateInPlace = oneTokenUpdate, OneTokenUpdate = oneTokenUpdate };
-            return Compare(inputs, CausalConv1dRunner.Run(device, inputs, how), device.ActivationType);
-        })
-        { Work = (long)row.Sequences.Lengths.Sum() * row.Channels * row.Width };
 }
