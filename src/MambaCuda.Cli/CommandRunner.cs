@@ -27,6 +27,7 @@ public static class CommandRunner
               mamba-cuda convert ./mamba-130m ./mamba-130m-hf --dtype bf16
               mamba-cuda perplexity --model ./mamba-130m-hf book.txt
               mamba-cuda bench scan --shape 8x2048x2048
+              mamba-cuda validate --filter LinearForward
 
             Exit codes: 0 done, 1 failed, 2 the command line is wrong, 3 a model, tokenizer, state or other file cannot be used,
             130 cancelled.
@@ -37,6 +38,7 @@ public static class CommandRunner
         root.Subcommands.Add(ConvertCommand.Create(output, error));
         root.Subcommands.Add(PerplexityCommand.Create(output, error));
         root.Subcommands.Add(BenchCommand.Create(output, error));
+        root.Subcommands.Add(ValidateCommand.Create(output, error));
         CommandHelp.AddTo(root);
 
         ParseResult parsed = root.Parse(arguments);

@@ -19,18 +19,21 @@ public sealed class PlainBound(double[] exact, float[] plain, double[] magnitude
     public double UnitRoundoff { get; init; } = Math.Pow(2, -24);
 
     /// <summary>
-    /// The largest quotient of error and bound, over all columns of groups of <paramref name="groups"/>[i] rows that lie one after the
-    /// other from <paramref name="firstRow"/> on: at most 1 where the operation is right, and NaN where the result is.
+    /// Where error and bound have the largest quotient, over all columns of groups of <paramref name="groups"/>[i] rows that lie one after the
+    /// other.
     /// </summary>
-    public double WorstQuotient(float[] actual, IEnumerable<int> groups, int firstRow = 0)
+    /// <param name="output">The name of the output.</param>
+    /// <param name="actual">What the operation gave.</param>
+    /// <param name="groups">The rows of each group.</param>
+    public OutputError Worst(string output, float[] actual, IEnumerable<int> groups)
     {
-        double worst = 0;
+        OutputError worst = new(output, 0, 0);
+        int firstRow = 0;
         foreach (int rows in groups)
         {
             for (int column = 0; column < columns; column++)
             {
-                // Math.Max keeps NaN.
-                worst = Math.Max(worst, Quotient(actual, firstRow, rows, column));
+                worst = OutputError.Worse(worst, ErrorOf(output, actual, firstRow, rows, column));
             }
 
             firstRow += rows;
@@ -39,7 +42,7 @@ public sealed class PlainBound(double[] exact, float[] plain, double[] magnitude
         return worst;
     }
 
-    private double Quotient(float[] actual, int firstRow, int rows, int column)
+    private OutputError ErrorOf(string output, float[] actual, int firstRow, int rows, int column)
     {
         double error = 0, plainError = 0, size = 0;
         for (int row = firstRow; row < firstRow + rows; row++)
@@ -50,10 +53,8 @@ public sealed class PlainBound(double[] exact, float[] plain, double[] magnitude
             size += Square(magnitude[i]);
         }
 
-        double bound = (2 * Math.Sqrt(plainError)) + (RoundingUnits * UnitRoundoff * Math.Sqrt(size));
-
-        // Anything is below an infinite bound: a case that overflows in the plain evaluation says nothing.
-        return !double.IsFinite(bound) ? double.NaN : error == 0 ? 0 : Math.Sqrt(error) / bound;
+        // Anything is below an infinite bound: a case that overflows in the plain evaluation says nothing, and counts as wrong.
+        return new OutputError(output, Math.Sqrt(error), (2 * Math.Sqrt(plainError)) + (RoundingUnits * UnitRoundoff * Math.Sqrt(size)));
     }
 
     private static double Square(double value) => value * value;

@@ -28,6 +28,15 @@ public static class StoredValues
     /// <summary>The values that remain after storing.</summary>
     public static float[] Round(float[] values, DataType type) => Decode(Encode(values, type), type);
 
+    /// <summary>What command lines and names of cases call a type: "fp32", "bf16" or "fp16".</summary>
+    public static string ShortName(DataType type) => type switch
+    {
+        DataType.Float32 => "fp32",
+        DataType.Float16 => "fp16",
+        DataType.BFloat16 => "bf16",
+        _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Not a weight type."),
+    };
+
     /// <summary>2^-24, 2^-11 or 2^-8: half the distance from 1 to the next number.</summary>
     public static double UnitRoundoff(DataType type) => type switch
     {

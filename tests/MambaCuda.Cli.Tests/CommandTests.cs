@@ -116,6 +116,7 @@ public sealed class CommandTests : IDisposable
 
     [Theory]
     [InlineData("generate"), InlineData("info"), InlineData("convert"), InlineData("perplexity"), InlineData("bench")]
+    [InlineData("validate")]
     public async Task Help_shows_the_examples_of_a_command_only_to_who_asks_for_them(string command)
     {
         (int code, string output, string error) = await Run(command, "--help");

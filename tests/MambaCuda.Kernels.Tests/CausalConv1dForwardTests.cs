@@ -11,19 +11,7 @@ public class CausalConv1dForwardTests
         using Backend backend = TestBackends.Open(backendName);
         CausalConv1dInputs inputs = Inputs(backend, name);
         CausalConv1dResult<float> actual = CausalConv1dRunner.Run(backend, inputs, new ConvPlacement());
-        CausalConv1dResult<double> exact = CausalConv1dOracle.Run<double>(inputs);
-        CausalConv1dResult<float> plain = CausalConv1dOracle.Run<float>(inputs);
-        PlainBound y = new(
-            exact.Y,
-            StoredValues.Round(plain.Y, backend.ActivationType),
-            CausalConv1dOracle.Run<double>(inputs.Magnitudes()).Y,
-            inputs.Channels)
-        {
-            UnitRoundoff = StoredValues.UnitRoundoff(backend.ActivationType),
-        };
-        double quotient = y.WorstQuotient(actual.Y, inputs.Lengths);
-        Assert.True(quotient <= 1, $"y is off by {quotient:F2} times the bound.");
-        Bits.AssertSame(plain.FinalState, actual.FinalState, "final state");
+        Within.AssertAll(CausalConv1dForwardValidation.Compare(inputs, actual, backend.ActivationType));
     }
 
     [Theory, MemberData(nameof(Cases))]

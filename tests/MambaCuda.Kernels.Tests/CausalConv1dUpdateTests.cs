@@ -8,31 +8,15 @@ public class CausalConv1dUpdateTests
     [Theory, MemberData(nameof(Cases))]
     public void Steps_of_one_token_are_the_convolution(string backendName, string name)
     {
-        const int Steps = 12;
         using Backend backend = TestBackends.Open(backendName);
-        CausalConv1dInputs all = CausalConv1dCase.Named(name).Inputs();
-        CausalConv1dInputs inputs = all.Parts(sequence => (0, Math.Min(Steps, all.Lengths[sequence])))
+        CausalConv1dInputs inputs = CausalConv1dCase.Named(name).UpdateInputs()
             .RoundActivations(values => StoredValues.Round(values, backend.ActivationType));
         CausalConv1dResult<float> whole = CausalConv1dRunner.Run(backend, inputs, new ConvPlacement { StateInPlace = true });
-        int slotSize = (inputs.Width - 1) * inputs.Channels;
-        float[] state = inputs.InitialState ?? new float[inputs.SlotCount * slotSize];
-        for (int t = 0; t < inputs.Lengths.Max(); t++)
+        foreach (int gap in new[] { GuardedMatrix.UsualGap, GuardedMatrix.AlignedGap })
         {
-            (int, int) Step(int sequence) => (t, Math.Min(t + 1, inputs.Lengths[sequence]));
-            CausalConv1dInputs step = inputs.Parts(Step) with { InitialState = state };
-            CausalConv1dResult<float> updated = CausalConv1dRunner.Run(
-                backend, step, new ConvPlacement { StateInPlace = true, OneTokenUpdate = true, Gap = t % 2 == 0 ? GuardedMatrix.UsualGap : GuardedMatrix.AlignedGap });
-            Bits.AssertSame(new PackedParts(inputs.Lengths, Step).Rows(whole.Y, inputs.Channels), updated.Y, $"y of step {t}");
-            foreach (int slot in step.Slots)
-            {
-                updated.FinalState.AsSpan(slot * slotSize, slotSize).CopyTo(state.AsSpan(slot * slotSize));
-            }
-        }
-
-        foreach (int slot in inputs.Slots)
-        {
-            Range range = (slot * slotSize)..((slot + 1) * slotSize);
-            Bits.AssertSame(whole.FinalState[range], state[range], $"state in slot {slot}");
+            CausalConv1dResult<float> steps = CausalConv1dRunner.RunSteps(backend, inputs, gap);
+            Bits.AssertSame(whole.Y, steps.Y, $"y, gap {gap}");
+            Bits.AssertSame(whole.FinalState, steps.FinalState, $"final state, gap {gap}");
         }
     }
 

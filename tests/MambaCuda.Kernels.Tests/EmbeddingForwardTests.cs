@@ -5,44 +5,16 @@ public class EmbeddingForwardTests
 {
     public static TheoryData<string> Backends => TestBackends.Rows;
 
-    public static TheoryData<string, DataType, int> Tables
-    {
-        get
-        {
-            TheoryData<string, DataType, int> data = [];
-            foreach (string backend in TestBackends.Names)
-            {
-                foreach (DataType type in new[] { DataType.Float32, DataType.BFloat16, DataType.Float16 })
-                {
-                    foreach (int channels in new[] { 1, 7, 33, 64, 2056 })
-                    {
-                        data.Add(backend, type, channels);
-                    }
-                }
-            }
+    public static TheoryData<string, string> Cases => TestBackends.WithEvery(EmbeddingCase.Names);
 
-            return data;
-        }
-    }
-
-    [Theory, MemberData(nameof(Tables))]
-    public void Rows_are_the_table_s(string name, DataType type, int channels)
+    [Theory, MemberData(nameof(Cases))]
+    public void Rows_are_the_table_s(string backendName, string name)
     {
-        const int Vocabulary = 29;
-        using Backend backend = TestBackends.Open(name);
-        RandomValues random = new($"{type} {channels}");
-        float[] table = StoredValues.Round(random.Normal(Vocabulary * channels), type);
-        int[] ids = [0, Vocabulary - 1, 5, 5, .. random.Integers(40, Vocabulary)];
+        using Backend backend = TestBackends.Open(backendName);
+        RowInputs inputs = EmbeddingCase.Named(name).Inputs();
         foreach (int gap in new[] { 0, GuardedMatrix.UsualGap, GuardedMatrix.AlignedGap })
         {
-            using GuardedMatrix weight = GuardedMatrix.Input(backend, type, Vocabulary, channels, table, gap);
-            using GuardedMatrix tokens = GuardedMatrix.Input(backend, ids.Length, 1, ids, gap);
-            using GuardedMatrix output = GuardedMatrix.Output(backend, DataType.Float32, ids.Length, channels, gap: gap);
-            backend.EmbeddingForward(new EmbeddingForwardArgs { TokenIds = tokens.View, Weight = weight.View, Output = output.View });
-            output.AssertGuardsIntact("output");
-            weight.AssertUnchanged("weight");
-            tokens.AssertUnchanged("token ids");
-            Bits.AssertSame(RowOracle.Run(table, channels, ids), output.Values(), "output");
+            Within.AssertAll(EmbeddingForwardValidation.Compare(inputs, RowRunner.Embed(backend, inputs, gap)), $"gap {gap}");
         }
     }
 

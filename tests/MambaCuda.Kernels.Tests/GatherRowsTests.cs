@@ -5,43 +5,17 @@ public class GatherRowsTests
 {
     public static TheoryData<string> Backends => TestBackends.Rows;
 
-    public static TheoryData<string, DataType, int, int> Sources
+    public static TheoryData<string, string> Cases => TestBackends.WithEvery(GatherRowsCase.Names);
+
+    [Theory, MemberData(nameof(Cases))]
+    public void Rows_are_the_source_s(string backendName, string name)
     {
-        get
+        using Backend backend = TestBackends.Open(backendName);
+        RowInputs inputs = GatherRowsCase.Named(name).Inputs();
+        foreach (int gap in new[] { GuardedMatrix.UsualGap, GuardedMatrix.AlignedGap })
         {
-            TheoryData<string, DataType, int, int> data = [];
-            foreach (string backend in TestBackends.Names)
-            {
-                foreach (int gap in new[] { GuardedMatrix.UsualGap, GuardedMatrix.AlignedGap })
-                {
-                    data.Add(backend, DataType.Float32, 1, gap);
-                    data.Add(backend, DataType.Float32, 33, gap);
-                    data.Add(backend, DataType.BFloat16, 7, gap);
-                    data.Add(backend, DataType.Float16, 100, gap);
-                    data.Add(backend, DataType.BFloat16, 4800, gap);
-                }
-            }
-
-            return data;
+            Within.AssertAll(GatherRowsValidation.Compare(inputs, RowRunner.Gather(backend, inputs, gap)), $"gap {gap}");
         }
-    }
-
-    [Theory, MemberData(nameof(Sources))]
-    public void Rows_are_the_source_s(string name, DataType type, int columns, int gap)
-    {
-        const int Rows = 31;
-        using Backend backend = TestBackends.Open(name);
-        RandomValues random = new($"{type} {columns}");
-        float[] values = StoredValues.Round(random.Normal(Rows * columns), type);
-        int[] chosen = [Rows - 1, 0, 0, .. random.Integers(20, Rows)];
-        using GuardedMatrix source = GuardedMatrix.Input(backend, type, Rows, columns, values, gap);
-        using GuardedMatrix indices = GuardedMatrix.Input(backend, chosen.Length, 1, chosen);
-        using GuardedMatrix destination = GuardedMatrix.Output(backend, type, chosen.Length, columns, gap: gap);
-        backend.GatherRows(new GatherRowsArgs { Source = source.View, Indices = indices.View, Destination = destination.View });
-        destination.AssertGuardsIntact("destination");
-        source.AssertUnchanged("source");
-        indices.AssertUnchanged("indices");
-        Bits.AssertSame(RowOracle.Run(values, columns, chosen), destination.Values(), "destination");
     }
 
     [Theory, MemberData(nameof(Backends))]

@@ -3,40 +3,18 @@ namespace MambaCuda.Kernels.Tests;
 /// <summary>The linear layer for every weight type, over sizes that no vector or tile divides, on every backend.</summary>
 public class LinearForwardTests
 {
-    private static readonly int[] Sizes = [1, 2, 3, 5, 7, 15, 17, 33, 100];
     private static readonly DataType[] WeightTypes = [DataType.Float32, DataType.BFloat16, DataType.Float16];
 
-    public static TheoryData<string, int, int, int, DataType, bool> Cases
-    {
-        get
-        {
-            TheoryData<string, int, int, int, DataType, bool> data = [];
-            foreach (string backend in TestBackends.NamesWith(nameof(Backend.LinearForward)))
-            {
-                foreach (int[] row in AllPairs.Rows(Sizes.Length, Sizes.Length, Sizes.Length, WeightTypes.Length, 2))
-                {
-                    data.Add(backend, Sizes[row[0]], Sizes[row[1]], Sizes[row[2]], WeightTypes[row[3]], row[4] == 1);
-                }
-
-                // Several blocks of outputs and of rows.
-                data.Add(backend, 61, 2050, 257, DataType.BFloat16, true);
-                data.Add(backend, 300, 130, 770, DataType.Float16, false);
-                data.Add(backend, 1, 3001, 768, DataType.Float32, true);
-            }
-
-            return data;
-        }
-    }
+    public static TheoryData<string, string> Cases => TestBackends.WithEvery(LinearCase.Names);
 
     [Theory, MemberData(nameof(Cases))]
-    public void Is_as_close_to_float64_as_a_plain_evaluation(
-        string backendName, int rows, int outputs, int inputs, DataType type, bool withBias)
+    public void Is_as_close_to_float64_as_a_plain_evaluation(string backendName, string name)
     {
         using Backend backend = TestBackends.Open(backendName);
-        Operands operands = new(backend, rows, outputs, inputs, type, withBias);
-        float[] actual = Run(backend, operands);
-        AssertClose(backend, operands, actual, rows);
-        float[] withoutGaps = Run(backend, operands, gap: 0), aligned = Run(backend, operands, GuardedMatrix.AlignedGap);
+        LinearInputs inputs = LinearCase.Named(name).Operands(backend.ActivationType);
+        float[] actual = LinearRunner.Run(backend, inputs);
+        Within.AssertAll(LinearForwardValidation.Compare(inputs, actual));
+        float[] withoutGaps = LinearRunner.Run(backend, inputs, gap: 0), aligned = LinearRunner.Run(backend, inputs, GuardedMatrix.AlignedGap);
         if (backend.Name == "cpu")
         {
             Bits.AssertSame(actual, withoutGaps, "without gaps");
@@ -45,14 +23,8 @@ public class LinearForwardTests
         }
 
         // Where rows lie decides between kernels that add in other orders.
-        AssertClose(backend, operands, withoutGaps, rows);
-        AssertClose(backend, operands, aligned, rows);
-    }
-
-    private static void AssertClose(Backend backend, Operands operands, float[] actual, int rows)
-    {
-        double quotient = operands.Bound(backend.ActivationType).WorstQuotient(actual, [rows]);
-        Assert.True(quotient <= 1, $"y is off by {quotient:F2} times the bound.");
+        Within.AssertAll(LinearForwardValidation.Compare(inputs, withoutGaps), "without gaps");
+        Within.AssertAll(LinearForwardValidation.Compare(inputs, aligned), "aligned");
     }
 
     public static TheoryData<string, DataType> BackendsAndTypes
@@ -74,35 +46,30 @@ public class LinearForwardTests
     {
         const int Rows = 23, Outputs = 45, Inputs = 109;
         using Backend backend = TestBackends.Open(name, batchInvariant: true);
-        Operands operands = new(backend, Rows, Outputs, Inputs, type, withBias: true);
-        float[] all = Run(backend, operands);
+        LinearInputs inputs = new LinearCase(Rows, Outputs, Inputs, type) { Bias = true }.Operands(backend.ActivationType);
+        float[] all = LinearRunner.Run(backend, inputs);
         for (int batch = 1; batch < Rows; batch++)
         {
             for (int first = 0; first + batch <= Rows; first += batch)
             {
-                float[] part = Run(backend, operands.Rows(first, batch));
+                float[] part = LinearRunner.Run(backend, inputs.Rows(first, batch));
                 Bits.AssertSame(all[(first * Outputs)..((first + batch) * Outputs)], part, $"rows {first} to {first + batch}");
             }
         }
     }
 
-    /// <summary>
-    /// Backends on CUDA with sizes whose last tile, in every direction, is a part of one of every kind; few rows for the kernels that are
-    /// for those, and inputs for which splits have unequal parts. With the aligned gap, rows are aligned.
-    /// </summary>
-    public static TheoryData<string, int, int, int, int> VariantCases
+    /// <summary>Backends on CUDA with placements and the cases that are for each variant there.</summary>
+    public static TheoryData<string, string, int> VariantCases
     {
         get
         {
-            TheoryData<string, int, int, int, int> data = [];
+            TheoryData<string, string, int> data = [];
             foreach (string backend in TestBackends.NamesWith(nameof(Backend.LinearForward)).Where(name => name != "cpu"))
             {
-                foreach ((int gap, int more) in new[] { (GuardedMatrix.UsualGap, 0), (GuardedMatrix.AlignedGap, 3) })
+                foreach (RowPlacement placement in new[] { RowPlacement.Usual, RowPlacement.Aligned })
                 {
-                    data.Add(backend, 1, 21, 301 + more, gap);
-                    data.Add(backend, 7, 21, 301 + more, gap);
-                    data.Add(backend, 13, 37, 77 + more, gap);
-                    data.Add(backend, 135, 265, 205 + more, gap);
+                    int count = LinearCase.ForVariants(DataType.Float32, placement).Count();
+                    data.AddRange([.. Enumerable.Range(0, count).Select(i => new TheoryDataRow<string, string, int>(backend, placement.Name, i))]);
                 }
             }
 
@@ -111,18 +78,16 @@ public class LinearForwardTests
     }
 
     [Theory, MemberData(nameof(VariantCases))]
-    public void Every_variant_is_as_close_to_float64_as_a_plain_evaluation(string name, int rows, int outputs, int inputs, int gap)
+    public void Every_variant_is_as_close_to_float64_as_a_plain_evaluation(string name, string placementName, int number)
     {
         using CudaBackend backend = (CudaBackend)TestBackends.Open(name);
-        Operands operands = new(backend, rows, outputs, inputs, backend.ActivationType, withBias: rows % 2 == 1);
-        PlainBound bound = operands.Bound(backend.ActivationType);
+        (LinearInputs inputs, int gap) = VariantCase(backend, placementName, number);
         Dictionary<LinearVariant, float[]> results = [];
-        foreach (LinearVariant variant in Variants(backend, operands, gap))
+        foreach (LinearVariant variant in LinearRunner.Variants(backend, inputs, gap))
         {
-            float[] y = Run(backend, operands, gap, variant);
-            double quotient = bound.WorstQuotient(y, [rows]);
-            Assert.True(quotient <= 1, $"y of {variant} is off by {quotient:F2} times the bound.");
-            Bits.AssertSame(y, Run(backend, operands, gap, variant), $"{variant} again");
+            float[] y = LinearRunner.Run(backend, inputs, gap, variant);
+            Within.AssertAll(LinearForwardValidation.Compare(inputs, y), $"{variant}");
+            Bits.AssertSame(y, LinearRunner.Run(backend, inputs, gap, variant), $"{variant} again");
             results.Add(variant, y);
         }
 
@@ -159,16 +124,14 @@ public class LinearForwardTests
     {
         const int Outputs = 67, Stored = 208, Inputs = 203;
         using CudaBackend backend = (CudaBackend)TestBackends.Open(name);
-        Operands inside = new(backend, rows, Outputs, Inputs, backend.ActivationType, withBias: true);
-        Operands stored = inside with { X = Widened(inside.X), Weight = Widened(inside.Weight), Inputs = Stored };
-        PlainBound bound = inside.Bound(backend.ActivationType);
-        using Placed listed = new(backend, stored, GuardedMatrix.AlignedGap);
+        LinearInputs inside = new LinearCase(rows, Outputs, Inputs, backend.ActivationType) { Bias = true }.Operands(backend.ActivationType);
+        LinearInputs stored = inside with { X = Widened(inside.X), Weight = Widened(inside.Weight), Inputs = Stored };
+        using PlacedLinear listed = new(backend, stored, GuardedMatrix.AlignedGap);
         foreach (LinearVariant variant in backend.LinearVariants(Cut(listed.Args)))
         {
-            using Placed placed = new(backend, stored, GuardedMatrix.AlignedGap);
+            using PlacedLinear placed = new(backend, stored, GuardedMatrix.AlignedGap);
             backend.LinearForward(Cut(placed.Args), variant);
-            double quotient = bound.WorstQuotient(placed.Result(), [rows]);
-            Assert.True(quotient <= 1, $"y of {variant} is off by {quotient:F2} times the bound.");
+            Within.AssertAll(LinearForwardValidation.Compare(inside, placed.Result()), $"{variant}");
         }
 
         static float[] Widened(float[] rows) =>
@@ -179,17 +142,18 @@ public class LinearForwardTests
     }
 
     [Theory, MemberData(nameof(VariantCases))]
-    public void A_row_of_a_variant_for_few_rows_does_not_depend_on_its_batch(string name, int rows, int outputs, int inputs, int gap)
+    public void A_row_of_a_variant_for_few_rows_does_not_depend_on_its_batch(string name, string placementName, int number)
     {
         using CudaBackend backend = (CudaBackend)TestBackends.Open(name);
-        Operands operands = new(backend, rows, outputs, inputs, backend.ActivationType, withBias: true);
-        foreach (LinearVariant variant in Variants(backend, operands, gap).Where(each => each.Algorithm == LinearAlgorithm.Vector))
+        (LinearInputs inputs, int gap) = VariantCase(backend, placementName, number);
+        IEnumerable<LinearVariant> variants = LinearRunner.Variants(backend, inputs, gap);
+        foreach (LinearVariant variant in variants.Where(each => each.Algorithm == LinearAlgorithm.Vector))
         {
-            float[] all = Run(backend, operands, gap, variant);
-            for (int row = 0; row < rows; row += 3)
+            float[] all = LinearRunner.Run(backend, inputs, gap, variant);
+            for (int row = 0; row < inputs.RowCount; row += 3)
             {
-                float[] alone = Run(backend, operands.Rows(row, 1), gap, variant);
-                Bits.AssertSame(all[(row * outputs)..((row + 1) * outputs)], alone, $"{variant}, row {row}");
+                float[] alone = LinearRunner.Run(backend, inputs.Rows(row, 1), gap, variant);
+                Bits.AssertSame(all[(row * inputs.Outputs)..((row + 1) * inputs.Outputs)], alone, $"{variant}, row {row}");
             }
         }
     }
@@ -199,12 +163,12 @@ public class LinearForwardTests
     public void Does_not_depend_on_the_number_of_threads(int rows, int outputs, int inputs)
     {
         using CpuBackend single = new(threads: 1);
-        Operands operands = new(single, rows, outputs, inputs, DataType.BFloat16, withBias: true);
-        float[] expected = Run(single, operands);
+        LinearInputs operands = new LinearCase(rows, outputs, inputs, DataType.BFloat16) { Bias = true }.Operands(DataType.Float32);
+        float[] expected = LinearRunner.Run(single, operands);
         foreach (int threads in new[] { 2, 3 })
         {
             using CpuBackend several = new(threads);
-            Bits.AssertSame(expected, Run(several, operands), $"{threads} threads");
+            Bits.AssertSame(expected, LinearRunner.Run(several, operands), $"{threads} threads");
         }
     }
 
@@ -267,90 +231,10 @@ public class LinearForwardTests
         { "y type", "y is (6 x 8) Float16, but must be Float32." },
     };
 
-    private static float[] Run(
-        Backend backend, Operands operands, int gap = GuardedMatrix.UsualGap, LinearVariant? variant = null)
+    private static (LinearInputs Inputs, int Gap) VariantCase(CudaBackend backend, string placementName, int number)
     {
-        using Placed placed = new(backend, operands, gap);
-        if (variant is { } chosen)
-        {
-            ((CudaBackend)backend).LinearForward(placed.Args, chosen);
-        }
-        else
-        {
-            backend.LinearForward(placed.Args);
-        }
-
-        return placed.Result();
-    }
-
-    private static IReadOnlyList<LinearVariant> Variants(CudaBackend backend, Operands operands, int gap)
-    {
-        using Placed placed = new(backend, operands, gap);
-        return backend.LinearVariants(placed.Args);
-    }
-
-    /// <summary>Operands on a backend, between guard words.</summary>
-    private sealed class Placed : IDisposable
-    {
-        private readonly GuardedMatrix _x;
-        private readonly GuardedMatrix _weight;
-        private readonly GuardedMatrix? _bias;
-        private readonly GuardedMatrix _y;
-
-        public Placed(Backend backend, Operands operands, int gap)
-        {
-            (float[] x, float[] weight, float[]? bias, int rows, int outputs, int inputs, DataType type) = operands;
-            _x = GuardedMatrix.Input(backend, backend.ActivationType, rows, inputs, x, gap);
-            _weight = GuardedMatrix.Input(backend, type, outputs, inputs, weight, gap);
-            _bias = bias is null ? null : GuardedMatrix.Input(backend, DataType.Float32, 1, outputs, bias, gap);
-            _y = GuardedMatrix.Output(backend, backend.ActivationType, rows, outputs, gap: gap);
-        }
-
-        public LinearForwardArgs Args => new() { X = _x.View, Weight = _weight.View, Bias = _bias?.View ?? default, Y = _y.View };
-
-        /// <summary>The result; fails where anything else changed.</summary>
-        public float[] Result()
-        {
-            _x.AssertUnchanged("x");
-            _weight.AssertUnchanged("weight");
-            _bias?.AssertUnchanged("bias");
-            _y.AssertGuardsIntact("y");
-            return _y.Values();
-        }
-
-        public void Dispose()
-        {
-            _x.Dispose();
-            _weight.Dispose();
-            _bias?.Dispose();
-            _y.Dispose();
-        }
-    }
-
-    /// <summary>Random operands, as the backend and the weight type round them.</summary>
-    private sealed record Operands(float[] X, float[] Weight, float[]? Bias, int RowCount, int Outputs, int Inputs, DataType Type)
-    {
-        public Operands(Backend backend, int rows, int outputs, int inputs, DataType type, bool withBias)
-            : this([], [], null, rows, outputs, inputs, type)
-        {
-            RandomValues random = new($"{rows} {outputs} {inputs} {type}");
-            X = StoredValues.Round(random.Normal(rows * inputs), backend.ActivationType);
-            Weight = StoredValues.Round(random.Normal(outputs * inputs, 0, 0.1f), type);
-            Bias = withBias ? random.Normal(outputs) : null;
-        }
-
-        public Operands Rows(int first, int count) => this with { X = X[(first * Inputs)..((first + count) * Inputs)], RowCount = count };
-
-        public PlainBound Bound(DataType activation)
-        {
-            float[] plain = StoredValues.Round(LinearOracle.Run<float>(X, Weight, Bias, RowCount, Outputs, Inputs), activation);
-            float[]? biasSize = Bias?.Select(MathF.Abs).ToArray();
-            double[] size = LinearOracle.Run<double>(
-                [.. X.Select(MathF.Abs)], [.. Weight.Select(MathF.Abs)], biasSize, RowCount, Outputs, Inputs);
-            return new PlainBound(LinearOracle.Run<double>(X, Weight, Bias, RowCount, Outputs, Inputs), plain, size, Outputs)
-            {
-                UnitRoundoff = StoredValues.UnitRoundoff(activation),
-            };
-        }
+        RowPlacement placement = placementName == RowPlacement.Aligned.Name ? RowPlacement.Aligned : RowPlacement.Usual;
+        LinearCase row = LinearCase.ForVariants(backend.ActivationType, placement).ElementAt(number);
+        return (row.Operands(backend.ActivationType), placement.Gap);
     }
 }

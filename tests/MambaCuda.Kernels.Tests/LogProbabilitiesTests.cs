@@ -5,41 +5,16 @@ public class LogProbabilitiesTests
 {
     public static TheoryData<string> Backends => TestBackends.Rows;
 
-    public static TheoryData<string, int, int, float> Cases
-    {
-        get
-        {
-            TheoryData<string, int, int, float> data = [];
-            foreach (string backend in TestBackends.Names)
-            {
-                data.Add(backend, 1, 1, 1);
-                data.Add(backend, 3, 7, 1);
-                data.Add(backend, 5, 8, 10);
-                data.Add(backend, 40, 33, 50);
-                data.Add(backend, 2, 50280, 5);
-                data.Add(backend, 4, 257, 1e4f);
-            }
-
-            return data;
-        }
-    }
+    public static TheoryData<string, string> Cases => TestBackends.WithEvery(LogProbabilitiesCase.Names);
 
     [Theory, MemberData(nameof(Cases))]
-    public void Is_as_close_to_float64_as_a_plain_evaluation(string name, int rows, int vocabulary, float scale)
+    public void Is_as_close_to_float64_as_a_plain_evaluation(string backendName, string name)
     {
-        using Backend backend = TestBackends.Open(name);
-        RandomValues random = new($"{rows} {vocabulary}");
-        float[] logits = random.Normal(rows * vocabulary, 0, scale);
-        int[] ids = random.Integers(rows, vocabulary);
-        float[] actual = Run(backend, logits, ids);
-        double[] exact = LogProbabilitiesOracle.Run<double>(logits, ids);
-
-        // What is subtracted: the logit and the logarithm of a sum that lies a little above the largest logit.
-        double[] size = [.. ids.Select((id, row) => Math.Abs(logits[(row * vocabulary) + id]) + Math.Abs(exact[row]) + 1)];
-        PlainBound bound = new(exact, LogProbabilitiesOracle.Run<float>(logits, ids), size, 1);
-        double quotient = bound.WorstQuotient(actual, Enumerable.Repeat(1, rows));
-        Assert.True(quotient <= 1, $"The result is off by {quotient:F2} times the bound.");
-        Bits.AssertSame(actual, Run(backend, logits, ids, GuardedMatrix.AlignedGap), "aligned");
+        using Backend backend = TestBackends.Open(backendName);
+        (float[] logits, int[] tokens) = LogProbabilitiesCase.Named(name).Inputs();
+        float[] actual = LogProbabilitiesRunner.Run(backend, logits, tokens);
+        Within.AssertAll(LogProbabilitiesValidation.Compare(logits, tokens, actual));
+        Bits.AssertSame(actual, LogProbabilitiesRunner.Run(backend, logits, tokens, GuardedMatrix.AlignedGap), "aligned");
     }
 
     [Fact]
@@ -49,7 +24,7 @@ public class LogProbabilitiesTests
         using CpuBackend backend = new(threads: 2);
         float[] row = new RandomValues("sum").Normal(Vocabulary, 500, 3);
         float[] rows = [.. Enumerable.Repeat(row, Vocabulary).SelectMany(values => values)];
-        float[] all = Run(backend, rows, [.. Enumerable.Range(0, Vocabulary)]);
+        float[] all = LogProbabilitiesRunner.Run(backend, rows, [.. Enumerable.Range(0, Vocabulary)]);
         Assert.Equal(1, all.Sum(value => Math.Exp(value)), 5);
     }
 
@@ -68,7 +43,7 @@ public class LogProbabilitiesTests
             .. Enumerable.Repeat(Excluded, 9),
         ];
         using Backend backend = TestBackends.Open(name);
-        float[] actual = Run(backend, logits, [0, 1, 0, 0, 8, 0, 4]);
+        float[] actual = LogProbabilitiesRunner.Run(backend, logits, [0, 1, 0, 0, 8, 0, 4]);
         Assert.Equal(-MathF.Log(2), actual[0], 6);
         Assert.Equal(float.NegativeInfinity, actual[1]);
         Assert.True(float.IsNaN(actual[2]));
@@ -85,11 +60,11 @@ public class LogProbabilitiesTests
         float[] logits = random.Normal(50 * 333);
         int[] ids = random.Integers(50, 333);
         using CpuBackend single = new(threads: 1);
-        float[] expected = Run(single, logits, ids);
+        float[] expected = LogProbabilitiesRunner.Run(single, logits, ids);
         foreach (int threads in new[] { 2, 3 })
         {
             using CpuBackend several = new(threads);
-            Bits.AssertSame(expected, Run(several, logits, ids), $"{threads} threads");
+            Bits.AssertSame(expected, LogProbabilitiesRunner.Run(several, logits, ids), $"{threads} threads");
         }
     }
 
@@ -169,17 +144,4 @@ public class LogProbabilitiesTests
         { "output columns", "output is (3 x 2) Float32, but must be (3 x 1)." },
         { "output type", "output is (3 x 1) Float64, but must be Float32." },
     };
-
-    private static float[] Run(Backend backend, float[] logits, int[] ids, int gap = GuardedMatrix.UsualGap)
-    {
-        int vocabulary = logits.Length / ids.Length;
-        using GuardedMatrix rows = GuardedMatrix.Input(backend, DataType.Float32, ids.Length, vocabulary, logits, gap);
-        using GuardedMatrix tokens = GuardedMatrix.Input(backend, ids.Length, 1, ids);
-        using GuardedMatrix output = GuardedMatrix.Output(backend, DataType.Float32, ids.Length, 1);
-        backend.LogProbabilities(new LogProbabilitiesArgs { Logits = rows.View, TokenIds = tokens.View, Output = output.View });
-        rows.AssertUnchanged("logits");
-        tokens.AssertUnchanged("token ids");
-        output.AssertGuardsIntact("output");
-        return output.Values();
-    }
 }

@@ -40,6 +40,19 @@ internal static class TestBackends
     public static IReadOnlyList<string> NamesWith(string operation) =>
         KernelSources.Kernels.Contains(SnakeCase.Of(operation) + ".cu") ? Names : ["cpu"];
 
+    /// <summary>Every backend with every case, for tables that are quick.</summary>
+    public static TheoryData<string, string> WithEvery(IEnumerable<string> cases)
+    {
+        TheoryData<string, string> data = [];
+        string[] rows = [.. cases];
+        foreach (string name in Names)
+        {
+            data.AddRange([.. rows.Select(row => new TheoryDataRow<string, string>(name, row))]);
+        }
+
+        return data;
+    }
+
     /// <summary>
     /// Every backend with every case. On the host device each case runs on one type of activations, the types taking turns: they share all
     /// code but loading and storing, and between them the whole table is run.

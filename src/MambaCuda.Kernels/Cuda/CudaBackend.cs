@@ -70,6 +70,12 @@ public sealed unsafe partial class CudaBackend : Backend
     /// <inheritdoc/>
     public override DataType WeightTypeFor(DataType stored) => ActivationType == DataType.Float32 ? stored : ActivationType;
 
+    /// <summary>
+    /// Told of every kernel that operations put into the stream, for whoever wants to know which variant a shape takes. Null, as at first,
+    /// costs nothing.
+    /// </summary>
+    public Action<KernelLaunch>? OnLaunch { get; set; }
+
     /// <summary>The context that everything lies in.</summary>
     public CudaContext Context { get; }
 
@@ -193,9 +199,16 @@ public sealed unsafe partial class CudaBackend : Backend
         }
     }
 
-    /// <summary>Puts a kernel that takes one struct into the stream.</summary>
-    private void Launch<T>(CudaKernel kernel, Dim3 grid, Dim3 block, in T parameters, int dynamicSharedBytes = 0) where T : unmanaged =>
+    /// <summary>Puts a kernel that takes one struct into the stream; <paramref name="pieces"/> is for <see cref="OnLaunch"/> alone.</summary>
+    private void Launch<T>(CudaKernel kernel, Dim3 grid, Dim3 block, in T parameters, int dynamicSharedBytes = 0, int pieces = 1) where T : unmanaged
+    {
         kernel.Launch(Stream, new LaunchConfiguration(grid, block, dynamicSharedBytes), parameters);
+        if (OnLaunch is { } tell)
+        {
+            (string expression, string variant) = _library.NameOf(kernel);
+            tell(new KernelLaunch(variant, expression, grid, block, pieces));
+        }
+    }
 
     /// <summary>The address of the first element, or 0 for "none".</summary>
     private nint Address(in MatrixView view) => view.IsNone ? 0 : checked((nint)(MemoryOf(view).Address + view.ByteOffset));
@@ -238,4 +251,7 @@ public sealed unsafe partial class CudaBackend : Backend
     private static int RoundUp(int value, int multiple) => DivideUp(value, multiple) * multiple;
 
     private static string Word(bool value) => value ? "true" : "false";
+
+    /// <summary>How a variant tells that its rows are read in vectors.</summary>
+    private static string Placed(bool aligned) => aligned ? " aligned" : "";
 }

@@ -23,7 +23,13 @@ internal interface IKernelFamily
 /// <param name="expression">The C++ name of the instance for a variant.</param>
 /// <param name="variants">All variants that launches can ask for; tests compile each.</param>
 /// <param name="suffix">"a" where the template uses instructions of one generation alone (sm_90a).</param>
-internal sealed class KernelFamily<TVariant>(string file, Func<TVariant, string> expression, IEnumerable<TVariant> variants, string suffix = "") : IKernelFamily
+/// <param name="describe">A variant for people, its type of activations left out; by itself, the variant's own text.</param>
+internal sealed class KernelFamily<TVariant>(
+    string file,
+    Func<TVariant, string> expression,
+    IEnumerable<TVariant> variants,
+    string suffix = "",
+    Func<TVariant, string>? describe = null) : IKernelFamily
     where TVariant : struct, IEquatable<TVariant>
 {
     /// <inheritdoc/>
@@ -48,6 +54,7 @@ internal sealed class KernelFamily<TVariant>(string file, Func<TVariant, string>
         if (!kernels.TryGetValue(variant, out CudaKernel? kernel))
         {
             kernel = library.Load(File, Expression(variant), Suffix);
+            library.Name(kernel, Expression(variant), describe?.Invoke(variant) ?? variant.ToString() ?? "");
             kernels.Add(variant, kernel);
         }
 

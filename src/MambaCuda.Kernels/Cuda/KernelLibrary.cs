@@ -10,6 +10,7 @@ internal sealed class KernelLibrary(CudaContext context, KernelCompiler compiler
 {
     private readonly List<CudaModule> _modules = [];
     private readonly Dictionary<IKernelFamily, object> _kernels = [];
+    private readonly Dictionary<CudaKernel, (string Expression, string Variant)> _names = [];
 
     /// <summary>The options that every kernel is compiled with. No fast-math: a kernel names the approximations that it takes.</summary>
     public static IReadOnlyList<string> Options { get; } = ["--std=c++17"];
@@ -42,6 +43,12 @@ internal sealed class KernelLibrary(CudaContext context, KernelCompiler compiler
         _kernels.Add(family, none);
         return none;
     }
+
+    /// <summary>Keeps what a kernel of a family is called.</summary>
+    public void Name(CudaKernel kernel, string expression, string variant) => _names[kernel] = (expression, variant);
+
+    /// <summary>What a kernel of a family is called: its C++ name, and its variant for people.</summary>
+    public (string Expression, string Variant) NameOf(CudaKernel kernel) => _names[kernel];
 
     /// <summary>Compiles where need be, loads, and gives the kernel; families ask for each instance once.</summary>
     /// <param name="file">The file that it stands in.</param>

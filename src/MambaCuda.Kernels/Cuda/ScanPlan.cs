@@ -12,6 +12,9 @@ internal readonly record struct ScanShape(int States, int Lanes, int Channels, i
     /// <summary>The C++ type.</summary>
     public string Expression => $"mamba::ScanShape<{States}, {Lanes}, {Channels}, {Steps}, {WorkerWarps}, {Piece}>";
 
+    /// <summary>As in "2 lanes 64x32": lanes of a channel, channels and steps of a tile.</summary>
+    public override string ToString() => $"{Lanes} {(Lanes == 1 ? "lane" : "lanes")} {Channels}x{Steps}";
+
     /// <summary>Threads of a block.</summary>
     public int Threads => (Channels * Lanes) + (32 * WorkerWarps);
 

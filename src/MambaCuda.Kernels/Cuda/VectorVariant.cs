@@ -19,6 +19,9 @@ internal readonly record struct VectorVariant(DataType Type, int Elements)
     public static IEnumerable<VectorVariant> All(int bytes) =>
         from type in ActivationTypes from elements in new[] { bytes / type.Size(), 1 } select new VectorVariant(type, elements);
 
+    /// <summary>As in "vectors of 8".</summary>
+    public override string ToString() => Elements == 1 ? "single elements" : $"vectors of {Elements}";
+
     /// <summary>The form for rows of so many channels, which are aligned or not.</summary>
     public static VectorVariant For(DataType type, int bytes, int channels, bool aligned)
     {

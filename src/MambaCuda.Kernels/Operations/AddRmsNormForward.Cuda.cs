@@ -45,7 +45,10 @@ public sealed partial class CudaBackend
         });
     }
 
-    private readonly record struct AddRmsNormVariant(DataType Type, bool Aligned, bool InOnePass);
+    private readonly record struct AddRmsNormVariant(DataType Type, bool Aligned, bool InOnePass)
+    {
+        public override string ToString() => (InOnePass ? "one pass" : "two passes") + Placed(Aligned);
+    }
 
     [StructLayout(LayoutKind.Sequential)]
     private struct AddRmsNormForwardParams

@@ -16,7 +16,8 @@ public sealed partial class CudaBackend
         "causal_conv1d_forward.cu",
         variant => $"mamba::causal_conv1d_forward<{TypeName(variant.Shape.Vector.Type)}, {variant.Shape.Width}, {Word(variant.Silu)}, "
             + $"{variant.Shape.Vector.Elements}, {ConvolutionStepsAhead}>",
-        from shape in ConvolutionVariant.All from silu in new[] { true, false } select (shape, silu));
+        from shape in ConvolutionVariant.All from silu in new[] { true, false } select (shape, silu),
+        describe: variant => variant.Shape.ToString());
 
     /// <inheritdoc/>
     protected override void CausalConv1dForwardCore(in CausalConv1dForwardArgs args)
@@ -60,6 +61,8 @@ public sealed partial class CudaBackend
     {
         public static IEnumerable<ConvolutionVariant> All { get; } =
             from vector in VectorVariant.All(ConvolutionBytes) from width in new[] { 2, 3, 4 } select new ConvolutionVariant(vector, width);
+
+        public override string ToString() => $"width {Width}, {Vector}";
     }
 
     [StructLayout(LayoutKind.Sequential)]

@@ -17,7 +17,8 @@ public sealed partial class CudaBackend
             2 => "mamba::gather_rows<unsigned short>",
             _ => "mamba::gather_rows<unsigned char>",
         },
-        [16, 4, 2, 1]);
+        [16, 4, 2, 1],
+        describe: bytes => bytes == 1 ? "1 byte" : $"{bytes} bytes");
 
     /// <inheritdoc/>
     protected override void GatherRowsCore(in GatherRowsArgs args)

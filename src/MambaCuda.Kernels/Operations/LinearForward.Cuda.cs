@@ -41,12 +41,14 @@ public sealed partial class CudaBackend
         "linear_vector.cu",
         variant => $"mamba::linear_vector<{TypeName(variant.X)}, {TypeName(variant.Weight)}, {TypeName(variant.Y)}, "
             + $"{variant.Rows}, {VectorOutputs}, {Word(variant.Aligned)}>",
-        LinearVectorVariant.Of(mma: false));
+        LinearVectorVariant.Of(mma: false),
+        describe: variant => $"vector {variant}");
 
     private static readonly KernelFamily<LinearVectorVariant> LinearVectorMmaKernels = new(
         "linear_vector.cu",
         variant => $"mamba::linear_vector_mma<{TypeName(variant.X)}, {TypeName(variant.Y)}, {variant.Rows / 8}, {Word(variant.Aligned)}>",
-        LinearVectorVariant.Of(mma: true));
+        LinearVectorVariant.Of(mma: true),
+        describe: variant => $"vector mma {variant}");
 
     private readonly Dictionary<RowProduct, CublasLtProduct?> _linearProducts = [];
     private CublasLt? _cublasLt;
@@ -245,7 +247,7 @@ public sealed partial class CudaBackend
         // Blocks stay and take tile after tile; some more than the card holds at once would only wait.
         int resident = tile.Kind == LinearTileKind.Wgmma ? 1 : 4;
         int blocks = Math.Min(checked(tiles * splits), resident * Context.Device.MultiprocessorCount);
-        Launch(family.Get(_library, variant), blocks, tile.Threads, parameters, tile.SharedBytes);
+        Launch(family.Get(_library, variant), blocks, tile.Threads, parameters, tile.SharedBytes, splits);
     }
 
     private void RunVector(in LinearForwardArgs args, bool mma)
@@ -282,6 +284,7 @@ public sealed partial class CudaBackend
     {
         nint workspace = product.WorkspaceBytes == 0 ? 0 : _scratch.Reserve(product.WorkspaceBytes);
         product.Run(Stream, Address(args.X), Address(args.Weight), Address(args.Y), workspace);
+        OnLaunch?.Invoke(new KernelLaunch(new LinearVariant(LinearAlgorithm.CublasLt).ToString(), "cublasLtMatmul", default, default));
     }
 
     /// <summary>How cuBLASLt computes it, chosen once for each shape; null where it is not to, cannot or is not there.</summary>
@@ -384,6 +387,9 @@ public sealed partial class CudaBackend
             from aligned in VectorVariant.Either
             where kind == LinearTileKind.Mma || aligned == (kind == LinearTileKind.Wgmma)
             select new LinearTileVariant(cost.Tile, x, weight, y, aligned);
+
+        // The wgmma kernel takes aligned rows alone.
+        public override string ToString() => Tile + Placed(Aligned && Tile.Kind == LinearTileKind.Mma);
     }
 
     private readonly record struct LinearVectorVariant(DataType X, DataType Weight, DataType Y, int Rows, bool Aligned)
@@ -400,6 +406,8 @@ public sealed partial class CudaBackend
             from rows in mma ? MmaRows : PlainRows
             from aligned in VectorVariant.Either
             select new LinearVectorVariant(x, weight, y, rows, aligned);
+
+        public override string ToString() => $"{Rows} {(Rows == 1 ? "row" : "rows")}{Placed(Aligned)}";
     }
 
     private static IEnumerable<DataType> ResultTypes(DataType activation) => new[] { activation, DataType.Float32 }.Distinct();

@@ -11,7 +11,7 @@ public sealed partial class CudaBackend
     private const int MostLogProbabilitiesThreads = 512;
 
     private static readonly KernelFamily<bool> LogProbabilitiesKernels = new(
-        "log_probabilities.cu", aligned => $"mamba::log_probabilities<{Word(aligned)}>", [true, false]);
+        "log_probabilities.cu", aligned => $"mamba::log_probabilities<{Word(aligned)}>", [true, false], describe: aligned => "one pass" + Placed(aligned));
 
     /// <inheritdoc/>
     protected override void LogProbabilitiesCore(in LogProbabilitiesArgs args)

@@ -15,7 +15,7 @@ public sealed partial class CudaBackend
         "selective_scan_forward.cu", variant => variant.Expression, AnyScanVariant.All);
 
     private static readonly KernelFamily<int> SelectiveScanChunksKernels = new(
-        "selective_scan_forward.cu", threads => $"mamba::selective_scan_chunks<{threads}>", [ChunkThreads]);
+        "selective_scan_forward.cu", threads => $"mamba::selective_scan_chunks<{threads}>", [ChunkThreads], describe: _ => "chunk states");
 
     /// <inheritdoc/>
     protected override void SelectiveScanForwardCore(in SelectiveScanForwardArgs args)
@@ -114,12 +114,12 @@ public sealed partial class CudaBackend
         parameters.InitialStride = parameters.FinalStride = parameters.Channels;
         Dim3 grid = new(blocks, plan.Chunks);
         CudaKernel ends = SelectiveScanForwardKernels.Get(_library, new ScanVariant(ActivationType, shape, EndState: true, plan.Aligned));
-        Launch(ends, grid, shape.Threads, parameters, shape.SharedBytes);
+        Launch(ends, grid, shape.Threads, parameters, shape.SharedBytes, plan.Chunks);
         Dim3 states = new(DivideUp(parameters.Channels, ChunkThreads), parameters.States, args.Sequences.Count);
         Launch(SelectiveScanChunksKernels.Get(_library, ChunkThreads), states, ChunkThreads, chunks);
         parameters.InitialState = chunkStates;
         parameters.FinalState = 0;
-        Launch(whole, grid, shape.Threads, parameters, shape.SharedBytes);
+        Launch(whole, grid, shape.Threads, parameters, shape.SharedBytes, plan.Chunks);
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -187,6 +187,8 @@ public sealed partial class CudaBackend
 
         public string Expression =>
             $"mamba::selective_scan_forward<{TypeName(Type)}, {Shape.Expression}, mamba::ScanPart::{(EndState ? "end_state" : "whole")}, {Word(Aligned)}>";
+
+        public override string ToString() => EndState ? "chunk ends" : Shape + Placed(Aligned);
     }
 
     /// <summary>An instance of the kernel for every state size; each lane of a warp has <paramref name="LaneStates"/> of them.</summary>
@@ -201,6 +203,8 @@ public sealed partial class CudaBackend
 
         public string Expression =>
             $"mamba::selective_scan_forward_any<{TypeName(Type)}, {LaneStates}, {Word(ConstantB)}, {Word(ConstantC)}>";
+
+        public override string ToString() => $"any size, {LaneStates} a lane";
 
         public static AnyScanVariant For(DataType type, int states, bool constantB, bool constantC) =>
             new(type, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)DivideUp(states, 32)), constantB, constantC);

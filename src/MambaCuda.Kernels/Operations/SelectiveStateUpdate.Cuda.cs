@@ -92,5 +92,13 @@ public sealed partial class CudaBackend
             select new UpdateVariant(type, constantB, constantC);
 
         public string Expression => $"mamba::selective_state_update<{TypeName(Type)}, {Word(ConstantB)}, {Word(ConstantC)}>";
+
+        public override string ToString() => (ConstantB, ConstantC) switch
+        {
+            (true, true) => "constant B and C",
+            (true, false) => "constant B",
+            (false, true) => "constant C",
+            _ => "B and C of the input",
+        };
     }
 }

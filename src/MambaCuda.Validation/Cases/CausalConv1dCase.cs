@@ -53,6 +53,16 @@ public sealed record CausalConv1dCase(int Batch, int Length, int Channels, int W
     /// <summary>The sequences of the case.</summary>
     public PackedSequences Sequences => PackedSequences.Of(Batch, Length, Packed);
 
+    /// <summary>The most steps of a sequence that are run token by token.</summary>
+    public const int UpdateSteps = 12;
+
+    /// <summary>The first steps of each sequence, to be run token by token.</summary>
+    public CausalConv1dInputs UpdateInputs()
+    {
+        CausalConv1dInputs all = Inputs();
+        return all.Parts(sequence => (0, Math.Min(UpdateSteps, all.Lengths[sequence])));
+    }
+
     /// <summary>The operands, the same in every run.</summary>
     public CausalConv1dInputs Inputs()
     {

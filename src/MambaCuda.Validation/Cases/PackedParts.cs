@@ -22,6 +22,17 @@ public sealed class PackedParts
         _parts = [.. parts];
     }
 
+    /// <summary>Puts rows of a matrix of what is taken to where they lie in one of all tokens.</summary>
+    public void Scatter<T>(T[] rows, T[] matrix, int columns)
+    {
+        int at = 0;
+        foreach ((_, int row, int length) in _parts)
+        {
+            Array.Copy(rows, at, matrix, row * columns, length * columns);
+            at += length * columns;
+        }
+    }
+
     /// <summary>The length of each part.</summary>
     public int[] Lengths => [.. _parts.Select(part => part.Length)];
 

@@ -1,3 +1,5 @@
+using MambaCuda.Kernels;
+
 namespace MambaCuda.Validation;
 
 /// <summary>
@@ -11,6 +13,11 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
     private static readonly int[] ChannelCounts = [1, 3, 96, 130];
     private static readonly int[] StateSizes = [1, 16, 33];
     private static readonly int[] OtherStateSizes = [4, 8, 64, 256];
+    private static readonly int[] TiledStateSizes = [4, 8, 16, 32, 64];
+
+    // Of a multiprocessor; see ScanPlanner.
+    private static readonly int[] ChannelsEach = [20, 128];
+    private static readonly int[] UsualChannelsEach = [8, 20, 48, 100, 128];
 
     /// <summary>Groups of channels that share B and C.</summary>
     public int Groups { get; init; } = 1;
@@ -39,13 +46,16 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
     /// <summary>Whether C does not depend on the input.</summary>
     public bool ConstantC { get; init; }
 
+    /// <summary>How often the channels stand side by side.</summary>
+    public int Copies { get; init; } = 1;
+
     /// <summary>Steps up to 50, A down to -1e4, inputs up to 1e4, softplus over -100 to 100.</summary>
     public bool Large { get; init; }
 
     /// <summary>What it is, for people and as the key of <see cref="Named"/>.</summary>
     public string Name => string.Join(' ', new[]
     {
-        $"b{Batch}", $"l{Length}", $"c{Channels}", $"n{StateSize}", $"g{Groups}", Skip ? "D" : "", Gate ? "z" : "", DeltaBias ? "bias" : "",
+        $"b{Batch}", $"l{Length}", $"c{Channels}{(Copies == 1 ? "" : $"x{Copies}")}", $"n{StateSize}", $"g{Groups}", Skip ? "D" : "", Gate ? "z" : "", DeltaBias ? "bias" : "",
         Softplus ? "softplus" : "", InitialState ? "h0" : "", Packed ? "packed" : "", ConstantB ? "constB" : "",
         ConstantC ? "constC" : "", Large ? "large" : "",
     }.Where(word => word.Length > 0));
@@ -53,16 +63,59 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
     /// <summary>All pairs of sizes and options, the other state sizes singly, and large values.</summary>
     public static IReadOnlyList<SelectiveScanCase> All { get; } = [.. Pairs(), .. Single(), .. LargeValues()];
 
+    /// <summary>
+    /// Long enough, and of few enough channels, that CUDA cuts the sequences into chunks; one is shorter than a chunk. For each state size that
+    /// its tiles are for.
+    /// </summary>
+    public static IReadOnlyList<SelectiveScanCase> Long { get; } =
+        [.. from stateSize in TiledStateSizes select new SelectiveScanCase(2, 4501, 16, stateSize) { InitialState = true, Packed = true }];
+
+    /// <summary>
+    /// The cases of <see cref="All"/> whose first steps are run token by token, long enough that every sequence has about as many: over one or two
+    /// steps, a plain evaluation may be right by luck.
+    /// </summary>
+    public static IReadOnlyList<SelectiveScanCase> Updates { get; } = [.. All.Select(row => row with { Length = 64 }).Distinct()];
+
     /// <summary>The names of all cases.</summary>
     public static IEnumerable<string> Names => All.Select(row => row.Name);
 
     /// <summary>The case of a name.</summary>
-    public static SelectiveScanCase Named(string name) => All.Single(row => row.Name == name);
+    public static SelectiveScanCase Named(string name) => All.Concat(Updates).First(row => row.Name == name);
+
+    /// <summary>
+    /// As many channels as make a card of so many multiprocessors choose each of its tiles, of which there are most for the state size of the
+    /// published models. Few channels again and again: of thousands that differ, some plain evaluation would be right by luck.
+    /// </summary>
+    public static IEnumerable<SelectiveScanCase> Wide(int multiprocessors)
+    {
+        const int Batch = 2, Distinct = 8;
+        return
+            from stateSize in TiledStateSizes
+            from each in stateSize == 16 ? UsualChannelsEach : ChannelsEach
+            let copies = ((each * multiprocessors / Batch) + Distinct - 1) / Distinct
+            let length = each <= 20 ? 150 : stateSize <= 16 ? 70 : 37
+            select new SelectiveScanCase(Batch, length, Distinct, stateSize) { Copies = copies };
+    }
+
+    /// <summary>The most steps of a sequence that are run token by token.</summary>
+    public const int UpdateSteps = 12;
+
+    /// <summary>The first steps of each sequence, to be run token by token; see <see cref="Updates"/>.</summary>
+    public SelectiveScanInputs UpdateInputs()
+    {
+        SelectiveScanInputs all = Inputs();
+        return all.Parts(sequence => (0, Math.Min(UpdateSteps, all.Lengths[sequence])));
+    }
+
+    /// <summary>Whether a plain evaluation in the type has a result: large values are beyond float16.</summary>
+    public bool Fits(DataType activation) => !Large || activation != DataType.Float16;
 
     /// <summary>The sequences of the case.</summary>
     public PackedSequences Sequences => PackedSequences.Of(Batch, Length, Packed);
 
-    /// <summary>The operands, with values as a trained model has them: decays from none to all within a few steps.</summary>
+    /// <summary>
+    /// The operands, one copy of the channels, with values as a trained model has them: decays from none to all within a few steps.
+    /// </summary>
     public SelectiveScanInputs Inputs()
     {
         RandomValues random = new(Name);

@@ -86,6 +86,33 @@ public sealed record SelectiveScanInputs
         Z = Z is null ? null : round(Z),
     };
 
+    /// <summary>The same with all channels side by side so many times. They must be of one group, and B and C of the input.</summary>
+    public SelectiveScanInputs Repeat(int copies)
+    {
+        if (copies == 1)
+        {
+            return this;
+        }
+
+        if (Groups > 1 || ConstantB || ConstantC)
+        {
+            throw new ArgumentException("Copies of channels share one B and one C of the input.", nameof(copies));
+        }
+
+        float[] Wide(float[] rows) => [.. rows.Chunk(Channels).SelectMany(row => Enumerable.Repeat(row, copies)).SelectMany(row => row)];
+        return this with
+        {
+            Channels = Channels * copies,
+            U = Wide(U),
+            Delta = Wide(Delta),
+            A = Wide(A),
+            D = D is null ? null : Wide(D),
+            Z = Z is null ? null : Wide(Z),
+            DeltaBias = DeltaBias is null ? null : Wide(DeltaBias),
+            InitialState = InitialState is null ? null : Wide(InitialState),
+        };
+    }
+
     /// <summary>
     /// A scan over parts of the sequences, steps [from, to) of each; sequences keep their slots, and empty parts are left out.
     /// </summary>

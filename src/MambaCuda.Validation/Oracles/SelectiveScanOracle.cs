@@ -19,28 +19,29 @@ public static class SelectiveScanOracle
         int channels = inputs.Channels, stateSize = inputs.StateSize;
         T[] y = new T[inputs.Tokens * channels];
         T[] finalState = new T[inputs.SlotCount * stateSize * channels];
-        T[] state = new T[stateSize];
         int start = 0;
         for (int sequence = 0; sequence < inputs.Lengths.Length; start += inputs.Lengths[sequence++])
         {
-            int end = start + inputs.Lengths[sequence];
-            for (int channel = 0; channel < channels; channel++)
+            int first = start, end = start + inputs.Lengths[sequence], slot = inputs.Slots[sequence];
+            _ = Parallel.For(0, channels, () => new T[stateSize], (channel, _, state) =>
             {
                 for (int n = 0; n < stateSize; n++)
                 {
-                    state[n] = Value<T>(inputs.InitialState, StateIndex(inputs, sequence, n, channel));
+                    state[n] = Value<T>(inputs.InitialState, StateIndex(inputs, slot, n, channel));
                 }
 
-                for (int t = start; t < end; t++)
+                for (int t = first; t < end; t++)
                 {
                     y[(t * channels) + channel] = Step(inputs, t, channel, state);
                 }
 
                 for (int n = 0; n < stateSize; n++)
                 {
-                    finalState[StateIndex(inputs, sequence, n, channel)] = state[n];
+                    finalState[StateIndex(inputs, slot, n, channel)] = state[n];
                 }
-            }
+
+                return state;
+            }, _ => { });
         }
 
         return new SelectiveScanResult<T>(y, finalState);
@@ -69,8 +70,8 @@ public static class SelectiveScanOracle
         return inputs.Z is null ? y : y * Activations.Silu(T.CreateChecked(inputs.Z[(t * channels) + channel]));
     }
 
-    private static int StateIndex(SelectiveScanInputs inputs, int sequence, int n, int channel) =>
-        (((inputs.Slots[sequence] * inputs.StateSize) + n) * inputs.Channels) + channel;
+    private static int StateIndex(SelectiveScanInputs inputs, int slot, int n, int channel) =>
+        (((slot * inputs.StateSize) + n) * inputs.Channels) + channel;
 
     private static T Value<T>(float[]? values, int index) where T : IFloatingPointIeee754<T> =>
         values is null ? T.Zero : T.CreateChecked(values[index]);

@@ -67,6 +67,30 @@ public static class CausalConv1dRunner
         return new CausalConv1dResult<float>(y.Values(), OfTakenSlots(inputs, final?.Values() ?? new float[stateRows * channels]));
     }
 
+    /// <summary>Runs one token by token, state in place.</summary>
+    public static CausalConv1dResult<float> RunSteps(Backend backend, CausalConv1dInputs inputs, int gap = GuardedMatrix.UsualGap)
+    {
+        int slotSize = (inputs.Width - 1) * inputs.Channels;
+        float[] y = new float[inputs.Tokens * inputs.Channels];
+        float[] state = inputs.InitialState?.ToArray() ?? new float[inputs.SlotCount * slotSize];
+        for (int t = 0; t < inputs.Lengths.Max(); t++)
+        {
+            (int, int) Step(int sequence) => (t, Math.Min(t + 1, inputs.Lengths[sequence]));
+            CausalConv1dInputs step = inputs.Parts(Step) with { InitialState = state };
+            CausalConv1dResult<float> updated = Run(
+                backend, step, new ConvPlacement { StateInPlace = true, OneTokenUpdate = true, Gap = gap });
+            new PackedParts(inputs.Lengths, Step).Scatter(updated.Y, y, inputs.Channels);
+
+            // Slots without a sequence are zero in the result; sequences that have ended keep what they had.
+            foreach (int slot in step.Slots)
+            {
+                updated.FinalState.AsSpan(slot * slotSize, slotSize).CopyTo(state.AsSpan(slot * slotSize));
+            }
+        }
+
+        return new CausalConv1dResult<float>(y, OfTakenSlots(inputs, state));
+    }
+
     /// <summary>A state with zeros in the slots that no sequence has.</summary>
     internal static float[] OfTakenSlots(CausalConv1dInputs inputs, float[] state)
     {

@@ -34,6 +34,11 @@ public readonly record struct ScanPlacement()
     public bool OneTokenUpdate { get; init; }
 }
 
+/// <summary>What a scan leaves that is run token by token.</summary>
+/// <param name="Y">y, (tokens, channels).</param>
+/// <param name="States">The states after each step, (slots * state size, channels).</param>
+public sealed record SelectiveScanSteps(float[] Y, IReadOnlyList<float[]> States);
+
 /// <summary>Runs selective scans on a backend, guard words around every operand.</summary>
 public static class SelectiveScanRunner
 {
@@ -73,6 +78,34 @@ public static class SelectiveScanRunner
         operands.AssertUnchanged(written: y);
         ownInitial?.AssertUnchanged("initial state");
         return new SelectiveScanResult<float>(y.Values(), OfTakenSlots(inputs, final?.Values() ?? new float[stateRows * channels]));
+    }
+
+    /// <summary>Runs one token by token, state in place; y lies in another place of those there are at each step.</summary>
+    public static SelectiveScanSteps RunSteps(Backend backend, SelectiveScanInputs inputs, int gap = GuardedMatrix.UsualGap)
+    {
+        int slotSize = inputs.StateSize * inputs.Channels;
+        float[] y = new float[inputs.Tokens * inputs.Channels];
+        float[] state = inputs.InitialState?.ToArray() ?? new float[inputs.SlotCount * slotSize];
+        List<float[]> states = [];
+        for (int t = 0; t < inputs.Lengths.Max(); t++)
+        {
+            (int, int) Step(int sequence) => (t, Math.Min(t + 1, inputs.Lengths[sequence]));
+            SelectiveScanInputs step = inputs.Parts(Step) with { InitialState = state };
+            ScanOutput output = (ScanOutput)(inputs.Z is null ? t % 2 : t % 3);
+            SelectiveScanResult<float> updated = Run(
+                backend, step, new ScanPlacement { StateInPlace = true, OneTokenUpdate = true, Output = output, Gap = gap });
+            new PackedParts(inputs.Lengths, Step).Scatter(updated.Y, y, inputs.Channels);
+
+            // Slots without a sequence are zero in the result; sequences that have ended keep what they had.
+            foreach (int slot in step.Slots)
+            {
+                updated.FinalState.AsSpan(slot * slotSize, slotSize).CopyTo(state.AsSpan(slot * slotSize));
+            }
+
+            states.Add(OfTakenSlots(inputs, [.. state]));
+        }
+
+        return new SelectiveScanSteps(y, states);
     }
 
     /// <summary>A state with zeros in the slots that no sequence has.</summary>

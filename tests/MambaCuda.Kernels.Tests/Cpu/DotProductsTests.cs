@@ -30,14 +30,18 @@ public unsafe class DotProductsTests
         float[] x = random.Normal(rows * inputs), bias = random.Normal(outputs);
         float[] weight = StoredValues.Round(random.Normal(outputs * inputs), type);
         float[] y = Run(wide, type, x, StoredValues.Encode(weight, type), bias, rows, outputs, inputs);
-        PlainBound bound = new(
-            LinearOracle.Run<double>(x, weight, bias, rows, outputs, inputs),
-            LinearOracle.Run<float>(x, weight, bias, rows, outputs, inputs),
-            LinearOracle.Run<double>(
-                [.. x.Select(MathF.Abs)], [.. weight.Select(MathF.Abs)], [.. bias.Select(MathF.Abs)], rows, outputs, inputs),
-            outputs);
-        double quotient = bound.WorstQuotient(y, [rows]);
-        Assert.True(quotient <= 1, $"y is off by {quotient:F2} times the bound.");
+        LinearInputs operands = new()
+        {
+            X = x,
+            Weight = weight,
+            Bias = bias,
+            RowCount = rows,
+            Outputs = outputs,
+            Inputs = inputs,
+            WeightType = type,
+            ResultType = DataType.Float32,
+        };
+        Within.AssertAll(LinearForwardValidation.Compare(operands, y));
     }
 
     [Theory]

@@ -1,0 +1,27 @@
+using MambaCuda.Kernels;
+
+namespace MambaCuda.Validation;
+
+/// <summary>
+/// What <c>mamba-cuda validate</c> runs. A new operation is a line here and a file under Suites; a new shape is a row of its table under
+/// Cases, and a new kernel of an operation that is here is a shape that launches it.
+/// </summary>
+public static class ValidationTable
+{
+    /// <summary>The rows of each operation on a backend.</summary>
+    public static IReadOnlyList<Func<Backend, IEnumerable<ValidationRow>>> Suites { get; } =
+    [
+        EmbeddingForwardValidation.Rows,
+        AddRmsNormForwardValidation.Rows,
+        LinearForwardValidation.Rows,
+        CausalConv1dForwardValidation.Rows,
+        CausalConv1dUpdateValidation.Rows,
+        SelectiveScanForwardValidation.Rows,
+        SelectiveStateUpdateValidation.Rows,
+        GatherRowsValidation.Rows,
+        LogProbabilitiesValidation.Rows,
+    ];
+
+    /// <summary>All rows on a backend.</summary>
+    public static IEnumerable<ValidationRow> Rows(Backend backend) => Suites.SelectMany(suite => suite(backend));
+}

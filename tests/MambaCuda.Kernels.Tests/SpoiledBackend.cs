@@ -1,0 +1,131 @@
+namespace MambaCuda.Kernels.Tests;
+
+/// <summary>What goes wrong in every operation of a <see cref="SpoiledBackend"/>.</summary>
+public enum Spoiling
+{
+    /// <summary>Nothing.</summary>
+    None,
+
+    /// <summary>The first element has the wrong sign.</summary>
+    WrongSign,
+
+    /// <summary>The first element is not a number.</summary>
+    NotANumber,
+
+    /// <summary>An element is written beside the result.</summary>
+    WriteBeside,
+
+    /// <summary>It throws.</summary>
+    Failure,
+}
+
+/// <summary>The CPU backend with a fault: what finds faults is shown by it to find them.</summary>
+internal sealed class SpoiledBackend(Spoiling spoiling, Action? onOperation = null) : Backend
+{
+    private readonly CpuBackend _inner = new(threads: 1);
+
+    public override string Name => "cpu";
+
+    public override string Description => $"spoiled by {spoiling}";
+
+    public override DataType ActivationType => _inner.ActivationType;
+
+    public override int PreferredChunkTokens => _inner.PreferredChunkTokens;
+
+    public override DeviceBuffer Allocate(long byteLength) => _inner.Allocate(byteLength);
+
+    public override DeviceBuffer Import(HostMemory memory, long byteOffset, long byteLength) => _inner.Import(memory, byteOffset, byteLength);
+
+    public override void Synchronize() => _inner.Synchronize();
+
+    public override void Clear(MatrixView destination) => _inner.Clear(destination);
+
+    protected override void UploadCore(ReadOnlySpan<byte> source, MatrixView destination) => _inner.Upload(source, destination);
+
+    protected override void DownloadCore(MatrixView source, Span<byte> destination) => _inner.Download(source, destination);
+
+    protected override void CopyCore(MatrixView source, MatrixView destination) => _inner.Copy(source, destination);
+
+    protected override void Dispose(bool disposing) => _inner.Dispose();
+
+    protected override void EmbeddingForwardCore(in EmbeddingForwardArgs args)
+    {
+        _inner.EmbeddingForward(args);
+        Spoil(args.Output);
+    }
+
+    protected override void AddRmsNormForwardCore(in AddRmsNormForwardArgs args)
+    {
+        _inner.AddRmsNormForward(args);
+        Spoil(args.Y);
+    }
+
+    protected override void LinearForwardCore(in LinearForwardArgs args)
+    {
+        _inner.LinearForward(args);
+        Spoil(args.Y);
+    }
+
+    protected override void CausalConv1dForwardCore(in CausalConv1dForwardArgs args)
+    {
+        _inner.CausalConv1dForward(args);
+        Spoil(args.Y);
+    }
+
+    protected override void CausalConv1dUpdateCore(in CausalConv1dForwardArgs args)
+    {
+        _inner.CausalConv1dUpdate(args);
+        Spoil(args.Y);
+    }
+
+    protected override void SelectiveScanForwardCore(in SelectiveScanForwardArgs args)
+    {
+        _inner.SelectiveScanForward(args);
+        Spoil(args.Y);
+    }
+
+    protected override void SelectiveStateUpdateCore(in SelectiveScanForwardArgs args)
+    {
+        _inner.SelectiveStateUpdate(args);
+        Spoil(args.Y);
+    }
+
+    protected override void GatherRowsCore(in GatherRowsArgs args)
+    {
+        _inner.GatherRows(args);
+        Spoil(args.Destination);
+    }
+
+    protected override void LogProbabilitiesCore(in LogProbabilitiesArgs args)
+    {
+        _inner.LogProbabilities(args);
+        Spoil(args.Output);
+    }
+
+    private void Spoil(MatrixView result)
+    {
+        onOperation?.Invoke();
+        MatrixView first = result.RowRange(0, 1).ColumnRange(0, 1);
+        byte[] bytes = new byte[result.Type.Size()];
+        switch (spoiling)
+        {
+            case Spoiling.WrongSign:
+                _inner.Download(first, bytes.AsSpan());
+                bytes[^1] ^= 0x80;
+                _inner.Upload<byte>(bytes, first);
+                break;
+            case Spoiling.NotANumber:
+                bytes.AsSpan().Fill(0xFF);
+                _inner.Upload<byte>(bytes, first);
+                break;
+            case Spoiling.WriteBeside:
+                long behind = result.ByteOffset + ((long)result.Columns * result.Type.Size());
+                _inner.Upload<byte>(bytes, result.Buffer!.Matrix(result.Type, 1, 1, behind));
+                break;
+            case Spoiling.Failure:
+                throw new InvalidOperationException("The operation is spoiled.");
+            default:
+                break;
+        }
+    }
+}
