@@ -1,4 +1,5 @@
 using System.CommandLine;
+using MambaCuda.Training;
 
 namespace MambaCuda.Cli;
 
@@ -26,6 +27,8 @@ public static class CommandRunner
               mamba-cuda info --model ./mamba-130m-hf
               mamba-cuda convert ./mamba-130m ./mamba-130m-hf --dtype bf16
               mamba-cuda perplexity --model ./mamba-130m-hf book.txt
+              mamba-cuda train book.tokens --output ./book-model
+              mamba-cuda task induction-heads
               mamba-cuda bench scan --shape 8x2048x2048
               mamba-cuda validate --filter LinearForward
 
@@ -37,6 +40,8 @@ public static class CommandRunner
         root.Subcommands.Add(InfoCommand.Create(output, error));
         root.Subcommands.Add(ConvertCommand.Create(output, error));
         root.Subcommands.Add(PerplexityCommand.Create(output, error));
+        root.Subcommands.Add(TrainCommand.Create(output, error));
+        root.Subcommands.Add(TaskCommand.Create(output, error));
         root.Subcommands.Add(BenchCommand.Create(output, error));
         root.Subcommands.Add(ValidateCommand.Create(output, error));
         CommandHelp.AddTo(root);
@@ -71,7 +76,7 @@ public static class CommandRunner
     {
         OperationCanceledException => ExitCode.Cancelled,
         UsageException => ExitCode.Usage,
-        CheckpointException or TokenizerException or IOException or UnauthorizedAccessException => ExitCode.BadFile,
+        CheckpointException or TokenizerException or TokenFileException or IOException or UnauthorizedAccessException => ExitCode.BadFile,
         _ => ExitCode.Failed,
     };
 

@@ -15,4 +15,5 @@ namespace MambaCuda.Training;
 [JsonSerializable(typeof(LearningRateSchedule))]
 [JsonSerializable(typeof(TrainingMetrics))]
 [JsonSerializable(typeof(TrainingProgress))]
+[JsonSerializable(typeof(FailedBatch))]
 internal sealed partial class TrainingJson : JsonSerializerContext;

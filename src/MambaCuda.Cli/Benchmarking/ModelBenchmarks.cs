@@ -4,33 +4,6 @@ using MambaCuda.Kernels;
 
 namespace MambaCuda.Cli;
 
-/// <summary>The published sizes, with random weights.</summary>
-internal static class ModelSizes
-{
-    private const int Vocabulary = 50_280;
-
-    private static readonly Dictionary<string, (int Hidden, int Layers)> Sizes = new()
-    {
-        ["130m"] = (768, 24),
-        ["370m"] = (1024, 48),
-        ["790m"] = (1536, 48),
-        ["1.4b"] = (2048, 48),
-        ["2.8b"] = (2560, 64),
-    };
-
-    /// <summary>The names, smallest first; "tiny" is for trying the command out.</summary>
-    public static string[] Names => [.. Sizes.Keys, "tiny"];
-
-    /// <summary>The configuration of a size.</summary>
-    public static MambaConfig Config(string name) => name == "tiny"
-        ? new MambaConfig { VocabularySize = 256, HiddenSize = 64, LayerCount = 2 }
-        : new MambaConfig { VocabularySize = Vocabulary, HiddenSize = Sizes[name].Hidden, LayerCount = Sizes[name].Layers };
-
-    /// <summary>The parameters that every token meets: all but the embedding.</summary>
-    public static long ParametersATokenMeets(MambaConfig config) =>
-        config.Tensors().Sum(tensor => tensor.ElementCount) - ((long)config.VocabularySize * config.HiddenSize);
-}
-
 /// <summary>A whole forward pass: prompts from their start to the logits of their last tokens on the host, or one token for each of a batch.</summary>
 internal sealed class ModelBenchmark : Benchmark
 {

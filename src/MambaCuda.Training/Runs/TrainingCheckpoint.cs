@@ -18,9 +18,11 @@ public static class TrainingCheckpoint
     /// <summary>Saves a run, and deletes the oldest of its checkpoints beyond those that are to be kept.</summary>
     /// <param name="directory">The run's folder; created where it is absent.</param>
     /// <param name="trainer">The run.</param>
+    /// <param name="companions">Files that the checkpoint gets a copy of.</param>
     /// <returns>The checkpoint's folder.</returns>
-    public static string Save(string directory, Trainer trainer)
+    public static string Save(string directory, Trainer trainer, params IReadOnlyList<string> companions)
     {
+        ArgumentNullException.ThrowIfNull(companions);
         ArgumentException.ThrowIfNullOrEmpty(directory);
         ArgumentNullException.ThrowIfNull(trainer);
         Directory.CreateDirectory(directory);
@@ -30,6 +32,11 @@ public static class TrainingCheckpoint
         {
             WriteModel(temporary, trainer.Model);
             MomentsFormat.Write(Path.Combine(temporary, MomentsFile), trainer);
+            foreach (string companion in companions)
+            {
+                File.Copy(companion, Path.Combine(temporary, Path.GetFileName(companion)));
+            }
+
             TrainingProgress progress = new(trainer.StepsDone, trainer.TokensSeen, trainer.Seconds);
             using (FileStream file = new(Path.Combine(temporary, ProgressFile), FileMode.CreateNew))
             {

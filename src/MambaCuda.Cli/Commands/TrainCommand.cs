@@ -1,0 +1,183 @@
+using System.CommandLine;
+using MambaCuda.Kernels;
+using MambaCuda.Training;
+
+namespace MambaCuda.Cli;
+
+/// <summary>mamba-cuda train: a model from scratch, or a checkpoint further, on a token file.</summary>
+internal static class TrainCommand
+{
+    public static Command Create(TextWriter output, TextWriter error)
+    {
+        Options options = new();
+        Command command = new(
+            "train",
+            """
+            Train a model on a file of tokens: AdamW, a learning rate with warm-up, gradients of the whole model. Stopping it (Ctrl+C) saves a
+            checkpoint; the same command goes on from there, and ends with the very weights of a run that was never stopped.
+
+            Examples:
+              mamba-cuda train book.tokens --output ./book-model --hidden 128 --layers 4 --steps 500
+              mamba-cuda train book.tokens --output ./tuned --from ./mamba-130m-hf --learning-rate 1e-4
+            """);
+        options.AddTo(command);
+        command.SetAction((parsed, cancellation) => Task.Run(() => Run(options, parsed, output, error, cancellation), cancellation));
+        return command;
+    }
+
+    private static int Run(Options options, ParseResult parsed, TextWriter output, TextWriter error, CancellationToken cancellation)
+    {
+        TrainerOptions training = options.Training.Read(parsed);
+        string? from = parsed.GetValue(options.From);
+        using TokenFile file = TokenFile.Open(parsed.GetValue(options.Data)!);
+        string[] companions = Companions(parsed.GetValue(options.Tokenizer) ?? from, file);
+        (BatchSource batches, BatchSource? heldOut) = Batches(options, parsed, file);
+        using Backend backend = options.Device.Open(parsed, error);
+        using Checkpoint? start = from is null ? null : Checkpoint.Open(from);
+        MambaConfig config = start?.Config ?? NewModel(options, parsed, file);
+        using RandomWeights? weights = start is null ? new(config, DataType.Float32, parsed.GetValue(options.Seed)) : null;
+        Recomputation recomputation = parsed.GetValue(options.RecomputeBlocks) ? Recomputation.Block : Recomputation.Mixer;
+        using TrainableModel model = new(config, start?.Tensors ?? weights!.Tensors, backend, recomputation);
+        using Trainer trainer = new(model, batches, training, heldOut);
+        using TrainingRun run = TrainingRun.Open(parsed.GetValue(options.Folder)!, trainer, companions);
+        using (TrainingReport report = new(error, training.Steps))
+        {
+            run.Complete(report, cancellation);
+        }
+
+        output.WriteLine(run.Checkpoint);
+        return ExitCode.Done;
+    }
+
+    /// <summary>The tokenizer's file, where one is named or lies beside the checkpoint; it must be the one that made the tokens.</summary>
+    private static string[] Companions(string? tokenizer, TokenFile file)
+    {
+        string? path = Directory.Exists(tokenizer) ? Path.Combine(tokenizer, "tokenizer.json") : tokenizer;
+        if (path is null || !File.Exists(path))
+        {
+            return [];
+        }
+
+        file.CheckMadeBy(Tokenizer.Load(path));
+        return [path];
+    }
+
+    private static (BatchSource Batches, BatchSource? HeldOut) Batches(Options options, ParseResult parsed, TokenFile file)
+    {
+        int batch = parsed.GetValue(options.Batch), length = parsed.GetValue(options.Length);
+        ulong seed = (uint)parsed.GetValue(options.Seed);
+        double share = parsed.GetValue(options.HoldOut);
+        try
+        {
+            if (share == 0)
+            {
+                return (Of(file.All, seed), null);
+            }
+
+            (TokenSlice training, TokenSlice heldOut) = file.All.HoldOut(share);
+            return (Of(training, seed), Of(heldOut, order: null));
+        }
+        catch (ArgumentException exception)
+        {
+            throw new UsageException(exception.Message, exception);
+        }
+
+        BatchSource Of(TokenSlice slice, ulong? order) => parsed.GetValue(options.Pack)
+            ? new PackedBatches(slice, checked(batch * length), order)
+            : new ContiguousBatches(slice, batch, length, order);
+    }
+
+    /// <summary>Vocabularies are padded to a multiple of 8, as the published models' are: matrix units want it.</summary>
+    private static MambaConfig NewModel(Options options, ParseResult parsed, TokenFile file)
+    {
+        int vocabulary = (file.VocabularySize + 7) / 8 * 8;
+        MambaConfig config = parsed.GetValue(options.Size) is { } size
+            ? ModelSizes.Config(size) with { VocabularySize = vocabulary }
+            : new MambaConfig
+            {
+                VocabularySize = vocabulary,
+                HiddenSize = parsed.GetValue(options.Hidden),
+                LayerCount = parsed.GetValue(options.Layers),
+            };
+        config = file.EndOfDocument is { } end ? config with { EosTokenIds = [end] } : config;
+        config.Validate("the new model");
+        return config;
+    }
+
+    private sealed class Options
+    {
+        public Argument<string> Data { get; } = new("data") { Description = "A file of tokens, made by mamba-cuda tokenize." };
+
+        public Option<string> Folder { get; } = new("--output", "-o")
+        {
+            Description = "The run's folder: checkpoints that every command loads, and metrics.jsonl. A run that was stopped goes on from its "
+                + "newest checkpoint.",
+            HelpName = "DIR",
+            Required = true,
+        };
+
+        public Option<string?> Tokenizer { get; } = new("--tokenizer")
+        {
+            Description = "The tokenizer.json that the tokens were made by, or a folder with it: every checkpoint gets a copy. Left out: that "
+                + "of --from.",
+            HelpName = "PATH",
+        };
+
+        public Option<string?> From { get; } = new("--from")
+        {
+            Description = "Train this checkpoint further. Left out: a new model of --size, or of --hidden and --layers.", HelpName = "DIR",
+        };
+
+        public Option<string?> Size { get; } = new("--size") { Description = "A size of the paper for a new model.", HelpName = "NAME" };
+
+        public Option<int> Hidden { get; } = Number("--hidden", "The width of a new model.", 256);
+
+        public Option<int> Layers { get; } = Number("--layers", "The layers of a new model.", 8);
+
+        public Option<int> Batch { get; } = Number("--batch", "Sequences in a batch.", 8);
+
+        public Option<int> Length { get; } = Number("--length", "Tokens in a sequence; with --pack, a batch has --batch times as many.", 512);
+
+        public Option<bool> Pack { get; } = new("--pack")
+        {
+            Description = "Make each document a sequence of its own, packed into batches without padding, in place of pieces of one stream.",
+        };
+
+        public Option<double> HoldOut { get; } = new("--hold-out")
+        {
+            Description = "The share of the tokens, the last ones, that is not trained on but measured by --validate-every; 0 for none.",
+            DefaultValueFactory = _ => 0.01,
+            HelpName = "SHARE",
+        };
+
+        public Option<int> Seed { get; } = Number("--seed", "Decides a new model's weights and the order of the data.", 1);
+
+        public Option<bool> RecomputeBlocks { get; } = new("--recompute-blocks")
+        {
+            Description = "Keep only each layer's residual stream for the backward pass: the least memory, a third more arithmetic.",
+        };
+
+        public TrainingOptions Training { get; } = new(steps: 1000, learningRate: 1e-3, "cosine");
+
+        public DeviceOptions Device { get; } = new();
+
+        public void AddTo(Command command)
+        {
+            Size.AcceptOnlyFromAmong([.. ModelSizes.Names]);
+            command.Arguments.Add(Data);
+            foreach (Option option in new Option[]
+            {
+                Folder, Tokenizer, From, Size, Hidden, Layers, Batch, Length, Pack, HoldOut, Seed, RecomputeBlocks,
+            })
+            {
+                command.Options.Add(option);
+            }
+
+            Training.AddTo(command);
+            Device.AddTo(command);
+        }
+
+        private static Option<int> Number(string name, string description, int value) =>
+            new(name) { Description = description, DefaultValueFactory = _ => value, HelpName = "N" };
+    }
+}

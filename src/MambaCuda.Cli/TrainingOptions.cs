@@ -1,0 +1,144 @@
+using System.CommandLine;
+using MambaCuda.Training;
+
+namespace MambaCuda.Cli;
+
+/// <summary>How a model is trained: the options of every command that trains, with defaults of the command's own.</summary>
+internal sealed class TrainingOptions
+{
+    private readonly Option<long> _steps;
+    private readonly Option<double> _learningRate;
+    private readonly Option<string> _schedule;
+
+    private readonly Option<long> _warmup = new("--warmup")
+    {
+        Description = "Steps in which the learning rate rises to its peak. Left out: a tenth of all.",
+        DefaultValueFactory = _ => -1,
+        HelpName = "N",
+    };
+
+    private readonly Option<double> _floor = new("--floor")
+    {
+        Description = "The learning rate at the end of a cosine or a decay. Left out: 1e-5, or a tenth of the peak where that is less.",
+        DefaultValueFactory = _ => -1,
+        HelpName = "RATE",
+    };
+
+    private readonly Option<double> _weightDecay = new("--weight-decay")
+    {
+        Description = "Weight decay of matrices and convolutions; A_log, D, biases and norms have none.",
+        DefaultValueFactory = _ => new AdamWSettings().WeightDecay,
+        HelpName = "SHARE",
+    };
+
+    private readonly Option<double> _clip = new("--clip")
+    {
+        Description = "Scale gradients down where the norm of all of them is more than this.",
+        DefaultValueFactory = _ => new AdamWSettings().MaxGradientNorm,
+        HelpName = "NORM",
+    };
+
+    private readonly Option<int> _accumulate = new("--accumulate")
+    {
+        Description = "Batches whose gradients are added up before a step.",
+        DefaultValueFactory = _ => 1,
+        HelpName = "N",
+    };
+
+    private readonly Option<int> _segment = new("--segment")
+    {
+        Description = "Run sequences longer than this in segments: the state is carried on, the gradient cut off. 0: never.",
+        DefaultValueFactory = _ => 0,
+        HelpName = "TOKENS",
+    };
+
+    private readonly Option<long> _checkpointEvery = new("--checkpoint-every")
+    {
+        Description = "Save a checkpoint after every so many steps; the last step is always saved. 0: only there.",
+        DefaultValueFactory = _ => 0,
+        HelpName = "N",
+    };
+
+    private readonly Option<int> _keep = new("--keep")
+    {
+        Description = "How many checkpoints are kept; older ones are deleted.",
+        DefaultValueFactory = _ => 2,
+        HelpName = "N",
+    };
+
+    private readonly Option<long> _validateEvery = new("--validate-every")
+    {
+        Description = "Measure the loss on what is held out after every so many steps. 0: never.",
+        DefaultValueFactory = _ => 0,
+        HelpName = "N",
+    };
+
+    public TrainingOptions(long steps, double learningRate, string schedule)
+    {
+        _steps = new Option<long>("--steps")
+        {
+            Description = "How many steps to train.", DefaultValueFactory = _ => steps, HelpName = "N",
+        };
+        _learningRate = new Option<double>("--learning-rate")
+        {
+            Description = "The peak of the learning rate.", DefaultValueFactory = _ => learningRate, HelpName = "RATE",
+        };
+        _schedule = new Option<string>("--schedule")
+        {
+            Description = "What the learning rate does after the warm-up: constant, cosine, or wsd (stable, then falling over the last fifth).",
+            DefaultValueFactory = _ => schedule,
+        };
+        _schedule.AcceptOnlyFromAmong("constant", "cosine", "wsd");
+    }
+
+    public void AddTo(Command command)
+    {
+        foreach (Option option in new Option[]
+        {
+            _steps, _learningRate, _schedule, _warmup, _floor, _weightDecay, _clip, _accumulate, _segment, _checkpointEvery, _keep,
+            _validateEvery,
+        })
+        {
+            command.Options.Add(option);
+        }
+    }
+
+    /// <exception cref="UsageException">A number is out of its range.</exception>
+    public TrainerOptions Read(ParseResult parsed)
+    {
+        long steps = parsed.GetValue(_steps);
+        double peak = parsed.GetValue(_learningRate);
+        try
+        {
+            TrainerOptions options = new()
+            {
+                Steps = steps,
+                Schedule = Schedule(parsed, steps, peak),
+                Optimizer = new AdamWSettings { WeightDecay = parsed.GetValue(_weightDecay), MaxGradientNorm = parsed.GetValue(_clip) },
+                Accumulation = parsed.GetValue(_accumulate),
+                SegmentTokens = parsed.GetValue(_segment),
+                CheckpointEvery = parsed.GetValue(_checkpointEvery),
+                KeepCheckpoints = parsed.GetValue(_keep),
+                ValidateEvery = parsed.GetValue(_validateEvery),
+            };
+            options.Validate();
+            return options;
+        }
+        catch (ArgumentException exception)
+        {
+            throw new UsageException(exception.Message, exception);
+        }
+    }
+
+    private LearningRateSchedule Schedule(ParseResult parsed, long steps, double peak)
+    {
+        long warmup = parsed.GetValue(_warmup) is var given and >= 0 ? given : steps / 10;
+        double floor = parsed.GetValue(_floor) is var asked and >= 0 ? asked : Math.Min(1e-5, peak / 10);
+        return parsed.GetValue(_schedule) switch
+        {
+            "constant" => LearningRateSchedule.Constant(peak, warmup),
+            "cosine" => LearningRateSchedule.Cosine(peak, warmup, steps, floor),
+            _ => LearningRateSchedule.WarmupStableDecay(peak, warmup, steps, Math.Max(1, Math.Min(steps / 5, steps - warmup)), floor),
+        };
+    }
+}
