@@ -6,7 +6,8 @@ public sealed partial class CpuBackend
 
     /// <summary>
     /// Memory for one operation to compute in, at least so large and aligned to a cache line; the next operation's may be the same. Kept,
-    /// because fresh memory costs a page fault each 4 KB: the operations that ask for it bound it by their panels, not by the batch.
+    /// because fresh memory costs a page fault each 4 KB: the operations that ask for it bound it by their panels, not by the batch, but for
+    /// the scan's backward pass, whose shares of the gradients of B and C are about as large as one activation.
     /// </summary>
     private HostBuffer Scratch(long bytes)
     {
