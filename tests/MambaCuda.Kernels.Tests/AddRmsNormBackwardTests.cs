@@ -164,7 +164,10 @@ public class AddRmsNormBackwardTests
         { "weight columns", "weight is (1 x 5) Float32, but must be (1 x 4)." },
         { "gradient of y rows", "gradient of y is (5 x 4) Float32, but must be (6 x 4)." },
         { "gradient of y type", "gradient of y is (6 x 4) BFloat16, but must be Float32." },
-        { "gradient of the residual", "gradient of the residual is (6 x 5) Float32 and residual is (6 x 4) Float32; they must be the same." },
+        {
+            "gradient of the residual",
+            "gradient of the residual is (6 x 5) Float32 and residual is (6 x 4) Float32; they must be the same."
+        },
         { "gradient of x", "gradient of x is (7 x 4) Float32 and gradient of y is (6 x 4) Float32; they must be the same." },
         { "gradient of the weight", "gradient of the weight is (2 x 4) Float32 and weight is (1 x 4) Float32; they must be the same." },
         { "y type", "y is (6 x 4) Float16 and gradient of y is (6 x 4) Float32; they must be the same." },

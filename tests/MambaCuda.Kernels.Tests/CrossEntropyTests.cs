@@ -36,7 +36,8 @@ public class CrossEntropyTests
         Assert.True(lossQuotient <= 1, $"The losses are off by {lossQuotient:F2} times the bound.");
 
         DataType activation = backend.ActivationType;
-        double[] size = [.. exact.Select((value, i) => Math.Abs(value) + (i % c.Vocabulary == targets[i / c.Vocabulary] ? c.GradScale : 0))];
+        double OneHot(int i) => i % c.Vocabulary == targets[i / c.Vocabulary] ? c.GradScale : 0;
+        double[] size = [.. exact.Select((value, i) => Math.Abs(value) + OneHot(i))];
         PlainBound bound = new(exact, StoredValues.Round(plain, activation), size, 1)
         {
             UnitRoundoff = StoredValues.UnitRoundoff(activation),

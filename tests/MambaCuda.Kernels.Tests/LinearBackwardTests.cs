@@ -234,7 +234,8 @@ public class LinearBackwardTests
     private static float[] Absolute(float[] values) => Array.ConvertAll(values, MathF.Abs);
 
     private static Gradients Run(
-        Backend backend, Operands operands, int gap = GuardedMatrix.UsualGap, bool wantX = true, bool wantWeight = true, bool wantBias = true)
+        Backend backend, Operands operands, int gap = GuardedMatrix.UsualGap, bool wantX = true, bool wantWeight = true,
+        bool wantBias = true)
     {
         (int rows, int outputs, int inputs, DataType type, bool add) = operands.Case;
         DataType activation = backend.ActivationType;

@@ -21,7 +21,9 @@ public readonly struct AdamWArgs
     /// <summary>The stepped parameters as the model computes with them, any weight type, rounded to nearest even; or none.</summary>
     public MatrixView Rounded { get; init; }
 
-    /// <summary>The norm of all gradients, (1, 1), Float32, from <see cref="Backend.GradientNorm"/>; or none, and nothing is clipped.</summary>
+    /// <summary>
+    /// The norm of all gradients, (1, 1), Float32, from <see cref="Backend.GradientNorm"/>; or none, and nothing is clipped.
+    /// </summary>
     public MatrixView GradientNorm { get; init; }
 
     /// <summary>

@@ -36,8 +36,8 @@ public readonly struct AddRmsNormBackwardArgs
 public abstract partial class Backend
 {
     /// <summary>
-    /// The gradients of <see cref="AddRmsNormForward"/>: with r = 1 / sqrt(mean(residual^2) + epsilon) and n = residual * r, of the residual
-    /// += r (g w - n mean(g w n)), g being that of y, and of the weight += the sum of g n over tokens.
+    /// The gradients of <see cref="AddRmsNormForward"/>: with r = 1 / sqrt(mean(residual^2) + epsilon) and n = residual * r, of the
+    /// residual += r (g w - n mean(g w n)), g being that of y, and of the weight += the sum of g n over tokens.
     /// </summary>
     /// <exception cref="ShapeException">A shape or type disagrees with another; the message names both.</exception>
     /// <exception cref="NotSupportedException">The backend cannot train.</exception>

@@ -7,8 +7,8 @@ namespace MambaCuda.Validation;
 public static class CrossEntropyOracle
 {
     /// <summary>
-    /// Gives the loss of each row, not scaled, the scaled gradient of the logits, (rows, vocabulary), and the logarithm of each row's sum of
-    /// exponentials.
+    /// Gives the loss of each row, not scaled, the scaled gradient of the logits, (rows, vocabulary), and the logarithm of each row's sum
+    /// of exponentials.
     /// </summary>
     public static (T[] Losses, T[] GradLogits, T[] Normalisers) Run<T>(float[] logits, int[] targets, float zLossWeight, float gradScale)
         where T : IFloatingPointIeee754<T>
