@@ -3,6 +3,15 @@ namespace MambaCuda.Kernels;
 /// <summary>The checks that operations share; each message names the operation, the operands and their shapes.</summary>
 internal static class Check
 {
+    /// <summary>A number that must be: left out, it would be zero and do harm in silence.</summary>
+    public static void Positive(string operation, string name, double value)
+    {
+        if (!(value > 0))
+        {
+            throw new ArgumentOutOfRangeException(name, value, $"{operation}: {name} must be positive.");
+        }
+    }
+
     public static void Given(string operation, string name, in MatrixView view)
     {
         if (view.IsNone)
@@ -98,6 +107,15 @@ internal static class Check
         if (sequences.MaxLength != 1)
         {
             ShapeException.Throw(operation, $"a sequence has {sequences.MaxLength} tokens, but a one-token update takes one");
+        }
+    }
+
+    /// <summary>Two views do not start at one place, for an operation that reads the one after it wrote the other.</summary>
+    public static void Apart(string operation, string name, in MatrixView view, string otherName, in MatrixView other)
+    {
+        if (view.Buffer == other.Buffer && view.ByteOffset == other.ByteOffset && view.Rows > 0)
+        {
+            ShapeException.Throw(operation, $"{name} and {otherName} are the same memory, but cannot be");
         }
     }
 

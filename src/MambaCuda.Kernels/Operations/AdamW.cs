@@ -18,19 +18,22 @@ public readonly struct AdamWArgs
     /// <summary>The running mean of its square, Float32; zero before the first step.</summary>
     public MatrixView SecondMoment { get; init; }
 
-    /// <summary>The parameters as the model computes with them, any weight type, written; or none.</summary>
+    /// <summary>The stepped parameters as the model computes with them, any weight type, rounded to nearest even; or none.</summary>
     public MatrixView Rounded { get; init; }
 
-    /// <summary>The norm of all gradients, (1, 1), Float32, from <see cref="Backend.GradientNorm"/>; or none, and nothing is clipped.</summary>
+    /// <summary>
+    /// The norm of all gradients, (1, 1), Float32, from <see cref="Backend.GradientNorm"/>; or none, and nothing is clipped.
+    /// </summary>
     public MatrixView GradientNorm { get; init; }
 
     /// <summary>
-    /// Where the norm (times <see cref="GradientScale"/>) is more, gradients are scaled down to it. Where the norm is not finite, the
-    /// operation changes nothing.
+    /// Where the norm (times <see cref="GradientScale"/>) is more, gradients are scaled down to it: by
+    /// min(1, MaxGradientNorm / (norm * GradientScale + 1e-6)), as torch.nn.utils.clip_grad_norm_ does. Where the norm is not finite, the
+    /// operation changes nothing at all. Positive, where there is a norm; infinity clips nothing and keeps the check.
     /// </summary>
     public float MaxGradientNorm { get; init; }
 
-    /// <summary>What gradients are multiplied by first: 1, or 1 / (loss scale).</summary>
+    /// <summary>What gradients are multiplied by first: 1, or 1 / (loss scale). Positive.</summary>
     public float GradientScale { get; init; }
 
     /// <summary>The learning rate of this step.</summary>
@@ -56,14 +59,17 @@ public abstract partial class Backend
 {
     /// <summary>
     /// One step of AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", algorithm 2), the clip of the gradients' norm
-    /// included.
+    /// included. In PyTorch's order: p *= 1 - rate * decay; m += (g - m) (1 - beta1); v = beta2 v + (1 - beta2) g^2;
+    /// p -= rate / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + epsilon).
     /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException">The step, the gradients' scale or their largest norm is not positive.</exception>
     /// <exception cref="ShapeException">A shape or type disagrees with another; the message names both.</exception>
     /// <exception cref="NotSupportedException">The backend cannot train.</exception>
     public void AdamW(in AdamWArgs args)
     {
         const string Operation = nameof(AdamW);
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(args.Step, nameof(args));
+        Check.Positive(Operation, "step", args.Step);
+        Check.Positive(Operation, "gradient scale", args.GradientScale);
         Check.Given(Operation, "parameters", args.Parameters);
         Check.Given(Operation, "gradients", args.Gradients);
         Check.Given(Operation, "first moment", args.FirstMoment);
@@ -84,6 +90,11 @@ public abstract partial class Backend
         Check.Contiguous(Operation, "rounded parameters", args.Rounded);
         Check.Shape(Operation, "gradient norm", args.GradientNorm, 1, 1);
         Check.Type(Operation, "gradient norm", args.GradientNorm, DataType.Float32);
+        if (!args.GradientNorm.IsNone)
+        {
+            Check.Positive(Operation, "largest gradient norm", args.MaxGradientNorm);
+        }
+
         AdamWCore(args);
     }
 

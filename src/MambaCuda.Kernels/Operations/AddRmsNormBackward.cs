@@ -29,13 +29,16 @@ public readonly struct AddRmsNormBackwardArgs
     /// <summary>Added to: gradient of the weight, (1, channels), Float32; or none.</summary>
     public MatrixView GradWeight { get; init; }
 
-    /// <summary>The forward's result again, (tokens, channels), activation type; or none.</summary>
+    /// <summary>The forward's result again, to the last bit, (tokens, channels), activation type; or none.</summary>
     public MatrixView Y { get; init; }
 }
 
 public abstract partial class Backend
 {
-    /// <summary>The gradients of <see cref="AddRmsNormForward"/>.</summary>
+    /// <summary>
+    /// The gradients of <see cref="AddRmsNormForward"/>: with r = 1 / sqrt(mean(residual^2) + epsilon) and n = residual * r, of the
+    /// residual += r (g w - n mean(g w n)), g being that of y, and of the weight += the sum of g n over tokens.
+    /// </summary>
     /// <exception cref="ShapeException">A shape or type disagrees with another; the message names both.</exception>
     /// <exception cref="NotSupportedException">The backend cannot train.</exception>
     public void AddRmsNormBackward(in AddRmsNormBackwardArgs args)

@@ -35,8 +35,13 @@ public abstract partial class Backend
 {
     /// <summary>
     /// Softmax cross-entropy and its gradient in one pass over some rows of logits: -log softmax(logits)[target] and
-    /// (softmax(logits) - onehot(target)) * scale. A model calls it for as many rows as it holds logits of at once.
+    /// (softmax(logits) - onehot(target)) * scale; with z = log(sum of e^logits), the z-loss adds weight * z^2 to the one and
+    /// 2 * weight * z * softmax(logits) * scale to the other. A model calls it for as many rows as it holds logits of at once.
     /// </summary>
+    /// <remarks>
+    /// Where a logit is NaN or +infinity, or all are -infinity, the loss of its row is NaN and so is its gradient, in part at least;
+    /// -infinity excludes a token. A wrong target is found before anything is written on the CPU, and when CUDA is next waited for.
+    /// </remarks>
     /// <exception cref="ShapeException">A shape or type disagrees with another; the message names both.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A target is neither in the vocabulary nor ignored.</exception>
     /// <exception cref="NotSupportedException">The backend cannot train.</exception>

@@ -6,7 +6,7 @@ public readonly struct EmbeddingBackwardArgs
     /// <summary>Token ids, (tokens, 1), Int32, each in [0, vocabulary).</summary>
     public MatrixView TokenIds { get; init; }
 
-    /// <summary>Gradient of the rows that were looked up, (tokens, channels), Float32.</summary>
+    /// <summary>Gradient of the rows that were looked up, (tokens, channels), Float32: that of the residual stream at its start.</summary>
     public MatrixView GradOutput { get; init; }
 
     /// <summary>Added to: gradient of the table, (vocabulary, channels), Float32.</summary>

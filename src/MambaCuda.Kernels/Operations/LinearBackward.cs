@@ -28,7 +28,8 @@ public readonly struct LinearBackwardArgs
 public abstract partial class Backend
 {
     /// <summary>
-    /// The gradients of <see cref="LinearForward"/>: of x = grad_y W, of W += grad_y^T x, of the bias += the sum of grad_y over rows.
+    /// The gradients of <see cref="LinearForward"/>: of x = grad_y W, of W += grad_y^T x, of the bias += the sum of grad_y over rows;
+    /// accumulated in float32, sums over rows in an order that the shapes alone decide.
     /// </summary>
     /// <exception cref="ShapeException">A shape or type disagrees with another; the message names both.</exception>
     /// <exception cref="NotSupportedException">The backend cannot train.</exception>
@@ -46,6 +47,7 @@ public abstract partial class Backend
             Check.WeightType(Operation, "weight", args.Weight);
             Check.Shape(Operation, "gradient of x", args.GradX, rows, args.GradX.Columns);
             Check.Type(Operation, "gradient of x", args.GradX, ActivationType);
+            Check.Apart(Operation, "gradient of x", args.GradX, "gradient of y", args.GradY);
         }
 
         if (!args.GradWeight.IsNone)
