@@ -12,7 +12,6 @@ public sealed class TokenFileWriter : IDisposable
 {
     private const int BufferBytes = 1 << 18;
 
-    private readonly string _path;
     private readonly string _temporaryPath;
     private readonly bool _replace;
     private readonly int _vocabularySize;
@@ -61,7 +60,7 @@ public sealed class TokenFileWriter : IDisposable
             throw Exists(path);
         }
 
-        _path = path;
+        Path = path;
         _replace = replace;
         _vocabularySize = vocabularySize;
         _fingerprint = fingerprint.ToArray();
@@ -94,6 +93,9 @@ public sealed class TokenFileWriter : IDisposable
         // The place of the header, whose counts are known at the end.
         _tokens.Write(_buffer, 0, TokenFileHeader.Length);
     }
+
+    /// <summary>The file.</summary>
+    public string Path { get; }
 
     /// <summary>The tokens so far.</summary>
     public long TokenCount { get; private set; }
@@ -176,11 +178,11 @@ public sealed class TokenFileWriter : IDisposable
         _ends.Dispose();
         try
         {
-            File.Move(_temporaryPath, _path, _replace);
+            File.Move(_temporaryPath, Path, _replace);
         }
-        catch (IOException) when (!_replace && File.Exists(_path))
+        catch (IOException) when (!_replace && File.Exists(Path))
         {
-            throw Exists(_path);
+            throw Exists(Path);
         }
 
         _completed = true;
