@@ -45,8 +45,8 @@ public class AdamWTests
             }
 
             float[] actual = optimizer.Values();
-            double quotient = new PlainBound(exact.Parameters, plain.Parameters, exact.Sizes, 1).WorstQuotient(actual, [c.Count]);
-            Assert.True(quotient <= 1, $"After step {step} the parameters are off by {quotient:F2} times the bound.");
+            OutputError error = new PlainBound(exact.Parameters, plain.Parameters, exact.Sizes, 1).Worst("parameters", actual, [c.Count]);
+            Assert.True(error.IsWithin, $"After step {step} {error}.");
             Bits.AssertSame(actual, again.Values(), "again");
             if (c.Rounded is { } type)
             {

@@ -133,15 +133,16 @@ public class LinearBackwardTests
     {
         const int Rows = 5, Outputs = 4, Inputs = 3;
         Operands o = new(DataType.Float32, new Case(Rows, Outputs, Inputs, DataType.Float32, false));
-        float[] bias = new float[Outputs];
-        double Loss() => LinearOracle.Run<double>(o.X, o.Weight, bias, Rows, Outputs, Inputs).Zip(o.GradY, (y, g) => y * g).Sum();
-        float[] zeros = new float[Outputs * Inputs];
-        AssertDerivative(o.X, LinearBackwardOracle.OfX<double>(o.GradY, o.Weight, null, Rows, Outputs, Inputs));
-        AssertDerivative(o.Weight, LinearBackwardOracle.OfWeight<double>(o.GradY, o.X, zeros, Rows, Outputs, Inputs));
-        AssertDerivative(bias, LinearBackwardOracle.OfBias<double>(o.GradY, bias));
-
-        void AssertDerivative(float[] values, double[] gradient) =>
-            Assert.True(FiniteDifferences.Deviation(gradient, FiniteDifferences.Gradient(values, Loss)) <= 1e-9);
+        float[] x = FiniteDifferences.Exact(o.X), weight = FiniteDifferences.Exact(o.Weight), bias = new float[Outputs];
+        double Loss(float[] x, float[] weight, float[] bias) =>
+            LinearOracle.Run<double>(x, weight, bias, Rows, Outputs, Inputs).Zip(o.GradY, (y, g) => y * g).Sum();
+        FiniteDifferences.AssertGradient(
+            "x", x, LinearBackwardOracle.OfX<double>(o.GradY, weight, null, Rows, Outputs, Inputs), moved => Loss(moved, weight, bias));
+        FiniteDifferences.AssertGradient(
+            "the weight", weight, LinearBackwardOracle.OfWeight<double>(o.GradY, x, new float[weight.Length], Rows, Outputs, Inputs),
+            moved => Loss(x, moved, bias));
+        FiniteDifferences.AssertGradient(
+            "the bias", bias, LinearBackwardOracle.OfBias<double>(o.GradY, bias), moved => Loss(x, weight, moved));
     }
 
     [Theory, MemberData(nameof(WrongOperands))]
@@ -213,23 +214,22 @@ public class LinearBackwardTests
         {
             UnitRoundoff = StoredValues.UnitRoundoff(activation),
         };
-        AssertBound(boundX.WorstQuotient(actual.X!, [rows]), "x");
+        AssertWithin(boundX.Worst("gradient of x", actual.X!, [rows]));
         PlainBound boundWeight = new(
             LinearBackwardOracle.OfWeight<double>(o.GradY, o.X, o.GradWeight, rows, outputs, inputs),
             LinearBackwardOracle.OfWeight<float>(o.GradY, o.X, o.GradWeight, rows, outputs, inputs),
             LinearBackwardOracle.OfWeight<double>(gradY, x, Absolute(o.GradWeight), rows, outputs, inputs),
             inputs);
-        AssertBound(boundWeight.WorstQuotient(actual.Weight!, [outputs]), "the weight");
+        AssertWithin(boundWeight.Worst("gradient of the weight", actual.Weight!, [outputs]));
         PlainBound boundBias = new(
             LinearBackwardOracle.OfBias<double>(o.GradY, o.GradBias),
             LinearBackwardOracle.OfBias<float>(o.GradY, o.GradBias),
             LinearBackwardOracle.OfBias<double>(gradY, Absolute(o.GradBias)),
             outputs);
-        AssertBound(boundBias.WorstQuotient(actual.Bias!, [1]), "the bias");
+        AssertWithin(boundBias.Worst("gradient of the bias", actual.Bias!, [1]));
     }
 
-    private static void AssertBound(double quotient, string what) =>
-        Assert.True(quotient <= 1, $"The gradient of {what} is off by {quotient:F2} times the bound.");
+    private static void AssertWithin(OutputError error) => Assert.True(error.IsWithin, error.ToString());
 
     private static float[] Absolute(float[] values) => Array.ConvertAll(values, MathF.Abs);
 

@@ -22,8 +22,8 @@ public class StateMatrixBackwardTests
             Array.ConvertAll(a, MathF.Abs), Array.ConvertAll(gradA, MathF.Abs), Array.ConvertAll(before, MathF.Abs));
         PlainBound bound = new(
             StateMatrixOracle.Backward<double>(a, gradA, before), StateMatrixOracle.Backward<float>(a, gradA, before), sizes, channels);
-        double quotient = bound.WorstQuotient(actual, Enumerable.Repeat(1, size));
-        Assert.True(quotient <= 1, $"The gradient is off by {quotient:F2} times the bound.");
+        OutputError error = bound.Worst("gradient", actual, Enumerable.Repeat(1, size));
+        Assert.True(error.IsWithin, error.ToString());
         Bits.AssertSame(actual, Run(backend, a, gradA, before, channels, gap: 0), "without gaps");
         Bits.AssertSame(actual, Run(backend, a, gradA, before, channels, GuardedMatrix.AlignedGap), "aligned");
     }
@@ -47,11 +47,11 @@ public class StateMatrixBackwardTests
     public void The_oracle_is_the_derivative_of_the_forward_oracle()
     {
         RandomValues random = new("derivative");
-        float[] logA = random.Normal(12), gradA = random.Normal(12);
-        double Loss() => StateMatrixOracle.Forward<double>(logA).Zip(gradA, (a, g) => a * g).Sum();
+        float[] logA = FiniteDifferences.Exact(random.Normal(12)), gradA = random.Normal(12);
         float[] a = StateMatrixOracle.Forward<float>(logA);
-        double[] gradient = StateMatrixOracle.Backward<double>(a, gradA, new float[12]);
-        Assert.InRange(FiniteDifferences.Deviation(gradient, FiniteDifferences.Gradient(logA, Loss)), 0, 1e-6);
+        FiniteDifferences.AssertGradient(
+            "A_log", logA, StateMatrixOracle.Backward<double>(a, gradA, new float[12]),
+            moved => StateMatrixOracle.Forward<double>(moved).Zip(gradA, (a, g) => a * g).Sum());
     }
 
     [Theory, MemberData(nameof(WrongOperands))]
