@@ -1,4 +1,5 @@
 using System.CommandLine;
+using MambaCuda.Training;
 
 namespace MambaCuda.Cli;
 
@@ -18,7 +19,8 @@ public static class CommandRunner
         ArgumentNullException.ThrowIfNull(error);
         RootCommand root = new(
             """
-            Generate text with Mamba (selective state space) models, and inspect, convert and measure their checkpoints and the kernels.
+            Generate text with Mamba (selective state space) models, inspect, convert and measure their checkpoints and the kernels, and
+            prepare text to train them on.
 
             Examples:
               mamba-cuda generate "Gets or sets the"
@@ -26,6 +28,7 @@ public static class CommandRunner
               mamba-cuda info --model ./mamba-130m-hf
               mamba-cuda convert ./mamba-130m ./mamba-130m-hf --dtype bf16
               mamba-cuda perplexity --model ./mamba-130m-hf book.txt
+              mamba-cuda tokenize ./books --tokenizer ./mamba-130m-hf --output books.tokens
               mamba-cuda bench scan --shape 8x2048x2048
 
             Exit codes: 0 done, 1 failed, 2 the command line is wrong, 3 a model, tokenizer, state or other file cannot be used,
@@ -36,6 +39,7 @@ public static class CommandRunner
         root.Subcommands.Add(InfoCommand.Create(output, error));
         root.Subcommands.Add(ConvertCommand.Create(output, error));
         root.Subcommands.Add(PerplexityCommand.Create(output, error));
+        root.Subcommands.Add(TokenizeCommand.Create(output, error));
         root.Subcommands.Add(BenchCommand.Create(output, error));
         CommandHelp.AddTo(root);
 
@@ -69,7 +73,8 @@ public static class CommandRunner
     {
         OperationCanceledException => ExitCode.Cancelled,
         UsageException => ExitCode.Usage,
-        CheckpointException or TokenizerException or IOException or UnauthorizedAccessException => ExitCode.BadFile,
+        CheckpointException or TokenizerException or TokenFileException or CorpusException or InvalidDataException or IOException
+            or UnauthorizedAccessException => ExitCode.BadFile,
         _ => ExitCode.Failed,
     };
 
