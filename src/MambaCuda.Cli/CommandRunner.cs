@@ -19,7 +19,8 @@ public static class CommandRunner
         ArgumentNullException.ThrowIfNull(error);
         RootCommand root = new(
             """
-            Generate text with Mamba (selective state space) models, and inspect, convert and measure their checkpoints and the kernels.
+            Generate text with Mamba (selective state space) models, inspect, convert and measure their checkpoints and the kernels, and
+            prepare text to train them on.
 
             Examples:
               mamba-cuda generate "Gets or sets the"
@@ -27,6 +28,7 @@ public static class CommandRunner
               mamba-cuda info --model ./mamba-130m-hf
               mamba-cuda convert ./mamba-130m ./mamba-130m-hf --dtype bf16
               mamba-cuda perplexity --model ./mamba-130m-hf book.txt
+              mamba-cuda tokenize ./books --tokenizer ./mamba-130m-hf --output books.tokens
               mamba-cuda train book.tokens --output ./book-model
               mamba-cuda task induction-heads
               mamba-cuda bench scan --shape 8x2048x2048
@@ -40,6 +42,7 @@ public static class CommandRunner
         root.Subcommands.Add(InfoCommand.Create(output, error));
         root.Subcommands.Add(ConvertCommand.Create(output, error));
         root.Subcommands.Add(PerplexityCommand.Create(output, error));
+        root.Subcommands.Add(TokenizeCommand.Create(output, error));
         root.Subcommands.Add(TrainCommand.Create(output, error));
         root.Subcommands.Add(TaskCommand.Create(output, error));
         root.Subcommands.Add(BenchCommand.Create(output, error));
@@ -76,7 +79,8 @@ public static class CommandRunner
     {
         OperationCanceledException => ExitCode.Cancelled,
         UsageException => ExitCode.Usage,
-        CheckpointException or TokenizerException or TokenFileException or IOException or UnauthorizedAccessException => ExitCode.BadFile,
+        CheckpointException or TokenizerException or TokenFileException or CorpusException or InvalidDataException or IOException
+            or UnauthorizedAccessException => ExitCode.BadFile,
         _ => ExitCode.Failed,
     };
 

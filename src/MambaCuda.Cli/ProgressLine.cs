@@ -1,26 +1,34 @@
+using System.Diagnostics;
 using System.Globalization;
+using MambaCuda.Training;
 
 namespace MambaCuda.Cli;
 
 /// <summary>
-/// One line on standard error that says how far loading has come; only on a terminal, only where it takes a while, and gone when it is
-/// done.
+/// One line on standard error that says how far loading or reading has come; only on a terminal, only where it takes a while, and gone
+/// when it is done.
 /// </summary>
-internal sealed class ProgressLine(TextWriter error) : IProgress<LoadProgress>, IDisposable
+internal sealed class ProgressLine(TextWriter error) : IProgress<LoadProgress>, IProgress<CorpusProgress>, IDisposable
 {
     private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(300);
-    private readonly long _started = System.Diagnostics.Stopwatch.GetTimestamp();
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
+    private long _next = Stopwatch.GetTimestamp() + (long)(Patience.TotalSeconds * Stopwatch.Frequency);
     private int _width;
 
     public void Report(LoadProgress value)
     {
-        if (error == System.Console.Error && !System.Console.IsErrorRedirected
-            && System.Diagnostics.Stopwatch.GetElapsedTime(_started) > Patience)
+        if (IsTime())
         {
-            string line = string.Create(
-                CultureInfo.InvariantCulture, $"loading {value.BytesRead / 1e6:f0} of {value.TotalBytes / 1e6:f0} MB");
-            error.Write("\r" + line.PadRight(_width));
-            _width = line.Length;
+            Show($"loading {value.BytesRead / 1e6:f0} of {value.TotalBytes / 1e6:f0} MB");
+        }
+    }
+
+    public void Report(CorpusProgress value)
+    {
+        if (IsTime())
+        {
+            string all = value.TotalBytes is { } total ? string.Create(CultureInfo.InvariantCulture, $" of {total / 1e6:f0}") : "";
+            Show($"tokenizing {value.BytesRead / 1e6:f0}{all} MB, {value.Documents:N0} documents, {value.Tokens:N0} tokens");
         }
     }
 
@@ -30,5 +38,24 @@ internal sealed class ProgressLine(TextWriter error) : IProgress<LoadProgress>, 
         {
             error.Write("\r" + new string(' ', _width) + "\r");
         }
+    }
+
+    private bool IsTime()
+    {
+        long now = Stopwatch.GetTimestamp();
+        if (error != Console.Error || Console.IsErrorRedirected || now < _next)
+        {
+            return false;
+        }
+
+        _next = now + (long)(Pause.TotalSeconds * Stopwatch.Frequency);
+        return true;
+    }
+
+    private void Show(FormattableString text)
+    {
+        string line = FormattableString.Invariant(text);
+        error.Write("\r" + line.PadRight(_width));
+        _width = line.Length;
     }
 }

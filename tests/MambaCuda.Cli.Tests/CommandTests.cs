@@ -115,8 +115,8 @@ public sealed class CommandTests : IDisposable
         Assert.StartsWith("--jason", (await Run("generate", "-n", "1", "--", "--jason")).Output, StringComparison.Ordinal);
 
     [Theory]
-    [InlineData("generate"), InlineData("info"), InlineData("convert"), InlineData("perplexity"), InlineData("bench")]
-    [InlineData("validate")]
+    [InlineData("generate"), InlineData("info"), InlineData("convert"), InlineData("perplexity"), InlineData("tokenize")]
+    [InlineData("train"), InlineData("task"), InlineData("bench"), InlineData("validate")]
     public async Task Help_shows_the_examples_of_a_command_only_to_who_asks_for_them(string command)
     {
         (int code, string output, string error) = await Run(command, "--help");
