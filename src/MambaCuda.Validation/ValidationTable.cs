@@ -16,8 +16,10 @@ public static class ValidationTable
         LinearForwardValidation.Rows,
         CausalConv1dForwardValidation.Rows,
         CausalConv1dUpdateValidation.Rows,
+        CausalConv1dBackwardValidation.Rows,
         SelectiveScanForwardValidation.Rows,
         SelectiveStateUpdateValidation.Rows,
+        SelectiveScanBackwardValidation.Rows,
         GatherRowsValidation.Rows,
         LogProbabilitiesValidation.Rows,
     ];

@@ -34,7 +34,8 @@ public class CausalConv1dBackwardTests
     {
         using Backend backend = TestBackends.Open(backendName);
         (CausalConv1dInputs inputs, CausalConv1dUpstream upstream) = Operands(backend, name);
-        AssertClose(backend, inputs, upstream, Run(backend, inputs, upstream, new ConvBackwardPlacement()));
+        CausalConv1dBackwardResult<float> actual = Run(backend, inputs, upstream, new ConvBackwardPlacement());
+        Within.AssertAll(CausalConv1dBackwardValidation.Compare(inputs, upstream, actual, backend.ActivationType));
     }
 
     [Theory, MemberData(nameof(Cases))]
@@ -135,7 +136,7 @@ public class CausalConv1dBackwardTests
         CausalConv1dInputs inputs = Rounded(backend, row.Inputs());
         CausalConv1dUpstream upstream = Rounded(backend, row.Upstream());
         CausalConv1dBackwardResult<float> first = Run(backend, inputs, upstream, new ConvBackwardPlacement());
-        AssertClose(backend, inputs, upstream, first);
+        Within.AssertAll(CausalConv1dBackwardValidation.Compare(inputs, upstream, first, backend.ActivationType));
         AssertSame(first, Run(backend, inputs, upstream, new ConvBackwardPlacement()), "again");
     }
 
@@ -222,37 +223,6 @@ public class CausalConv1dBackwardTests
                 Assert.True(same, $"Element {i} of the gradient of {operand} is {gradient[i]}, not {expected[i]}.");
             }
         }
-    }
-
-    /// <summary>Fails where a gradient is not as close to float64 as a plain evaluation.</summary>
-    private static void AssertClose(
-        Backend backend, CausalConv1dInputs inputs, CausalConv1dUpstream upstream, CausalConv1dBackwardResult<float> actual)
-    {
-        CausalConv1dBackwardResult<double> exact = CausalConv1dBackwardOracle.Run<double>(inputs, upstream);
-        CausalConv1dBackwardResult<float> plain = CausalConv1dBackwardOracle.Run<float>(inputs, upstream);
-        CausalConv1dBackwardResult<double> magnitude = CausalConv1dBackwardOracle.RunMagnitudes(inputs, upstream);
-        void Close(
-            string what, DataType type, double[]? exact, float[]? plain, double[]? magnitude, float[]? actual, IEnumerable<int> groups)
-        {
-            Assert.Equal(exact is null, actual is null);
-            if (exact is not null)
-            {
-                double roundoff = type == DataType.Float32
-                    ? StoredValues.StateRoundoff(backend.ActivationType) : StoredValues.UnitRoundoff(type);
-                PlainBound bound = new(exact, StoredValues.Round(plain!, type), magnitude!, inputs.Channels) { UnitRoundoff = roundoff };
-                double quotient = bound.WorstQuotient(actual!, groups);
-                Assert.True(quotient <= 1, $"The gradient of {what} is off by {quotient:F2} times the bound.");
-            }
-        }
-
-        const DataType Float32 = DataType.Float32;
-        int history = inputs.Width - 1;
-        Close("x", backend.ActivationType, exact.GradX, plain.GradX, magnitude.GradX, actual.GradX, inputs.Lengths);
-        Close("the weight", Float32, exact.GradWeight, plain.GradWeight, magnitude.GradWeight, actual.GradWeight, [inputs.Width]);
-        Close("the bias", Float32, exact.GradBias, plain.GradBias, magnitude.GradBias, actual.GradBias, [1]);
-        Close(
-            "the initial state", Float32, exact.GradInitialState, plain.GradInitialState, magnitude.GradInitialState,
-            actual.GradInitialState, Enumerable.Repeat(history, inputs.SlotCount));
     }
 
     private static CausalConv1dBackwardResult<float> Run(

@@ -32,6 +32,10 @@ internal sealed class SpoiledBackend(Spoiling spoiling, Action? onOperation = nu
 
     public override int PreferredChunkTokens => _inner.PreferredChunkTokens;
 
+    public override bool CanTrain => _inner.CanTrain;
+
+    public override int ScanCheckpointSteps => _inner.ScanCheckpointSteps;
+
     public override DeviceBuffer Allocate(long byteLength) => _inner.Allocate(byteLength);
 
     public override DeviceBuffer Import(HostMemory memory, long byteOffset, long byteLength) => _inner.Import(memory, byteOffset, byteLength);
@@ -88,6 +92,18 @@ internal sealed class SpoiledBackend(Spoiling spoiling, Action? onOperation = nu
     {
         _inner.SelectiveStateUpdate(args);
         Spoil(args.Y);
+    }
+
+    protected override void CausalConv1dBackwardCore(in CausalConv1dBackwardArgs args)
+    {
+        _inner.CausalConv1dBackward(args);
+        Spoil(args.GradX);
+    }
+
+    protected override void SelectiveScanBackwardCore(in SelectiveScanBackwardArgs args)
+    {
+        _inner.SelectiveScanBackward(args);
+        Spoil(args.GradU);
     }
 
     protected override void GatherRowsCore(in GatherRowsArgs args)
