@@ -33,12 +33,13 @@ public sealed class GuardedMatrix : IDisposable
     private readonly int _firstByte;
     private readonly byte[] _written;
 
-    private GuardedMatrix(Backend backend, DataType type, int rows, int columns, int gap, byte guard, byte[]? content)
+    private GuardedMatrix(
+        Backend backend, DataType type, int rows, int columns, int gap, byte guard, byte[]? content, bool isFilledUp = false)
     {
         _backend = backend;
         _rowBytes = columns * type.Size();
         _strideBytes = (columns + gap) * type.Size();
-        _firstByte = (gap % AlignedGap == 0 ? AlignedElementsBefore : ElementsBefore) * type.Size();
+        _firstByte = (isFilledUp || gap % AlignedGap == 0 ? AlignedElementsBefore : ElementsBefore) * type.Size();
         _written = new byte[_firstByte + (rows * _strideBytes) + (ElementsAfter * type.Size())];
         _buffer = backend.Allocate(_written.Length);
         View = _buffer.Matrix(type, rows, columns + gap, _firstByte).ColumnRange(0, columns);
@@ -67,6 +68,10 @@ public sealed class GuardedMatrix : IDisposable
     /// <summary>An operand that is only read.</summary>
     public static GuardedMatrix Input(Backend backend, DataType type, int rows, int columns, float[] values, int gap = UsualGap) =>
         new(backend, type, rows, columns, gap, NotANumber, StoredValues.Encode(values, type));
+
+    /// <summary>An operand that is only read, its rows filled up to where the next is aligned, whatever their length.</summary>
+    public static GuardedMatrix AlignedInput(Backend backend, DataType type, int rows, int columns, float[] values) => new(
+        backend, type, rows, columns, AlignedGap - (columns % AlignedGap), NotANumber, StoredValues.Encode(values, type), isFilledUp: true);
 
     /// <summary>An operand of whole numbers that is only read.</summary>
     public static GuardedMatrix Input(Backend backend, int rows, int columns, int[] values, int gap = UsualGap) =>

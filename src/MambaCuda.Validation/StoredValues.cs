@@ -3,7 +3,7 @@ using MambaCuda.Kernels;
 
 namespace MambaCuda.Validation;
 
-/// <summary>Numbers as each weight type stores them, converted one by one.</summary>
+/// <summary>Numbers as each weight type, and bytes, store them, converted one by one.</summary>
 public static class StoredValues
 {
     /// <summary>The bytes of values, rounded to nearest even.</summary>
@@ -12,6 +12,7 @@ public static class StoredValues
         DataType.Float32 => MemoryMarshal.AsBytes(values.AsSpan()).ToArray(),
         DataType.Float16 => MemoryMarshal.AsBytes<Half>(Array.ConvertAll(values, value => (Half)value)).ToArray(),
         DataType.BFloat16 => MemoryMarshal.AsBytes<ushort>(Array.ConvertAll(values, BFloat16Bits)).ToArray(),
+        DataType.UInt8 => Array.ConvertAll(values, value => (byte)Math.Clamp(value, byte.MinValue, byte.MaxValue)),
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Not a weight type."),
     };
 
@@ -22,18 +23,20 @@ public static class StoredValues
         DataType.Float16 => Array.ConvertAll(MemoryMarshal.Cast<byte, Half>(bytes).ToArray(), half => (float)half),
         DataType.BFloat16 => Array.ConvertAll(
             MemoryMarshal.Cast<byte, ushort>(bytes).ToArray(), bits => BitConverter.UInt32BitsToSingle((uint)bits << 16)),
+        DataType.UInt8 => Array.ConvertAll(bytes.ToArray(), value => (float)value),
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Not a weight type."),
     };
 
     /// <summary>The values that remain after storing.</summary>
     public static float[] Round(float[] values, DataType type) => Decode(Encode(values, type), type);
 
-    /// <summary>What command lines and names of cases call a type: "fp32", "bf16" or "fp16".</summary>
+    /// <summary>What command lines and names of cases call a type: "fp32", "bf16", "fp16" or "u8".</summary>
     public static string ShortName(DataType type) => type switch
     {
         DataType.Float32 => "fp32",
         DataType.Float16 => "fp16",
         DataType.BFloat16 => "bf16",
+        DataType.UInt8 => "u8",
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Not a weight type."),
     };
 

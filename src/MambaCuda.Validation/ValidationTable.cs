@@ -4,7 +4,7 @@ namespace MambaCuda.Validation;
 
 /// <summary>
 /// What <c>mamba-cuda validate</c> runs. A new operation is a line here and a file under Suites; a new shape is a row of its table under
-/// Cases, and a new kernel of an operation that is here is a shape that launches it.
+/// Cases, and a new kernel of an operation that is here is a shape that launches it. Operations that only the CPU has may come later.
 /// </summary>
 public static class ValidationTable
 {

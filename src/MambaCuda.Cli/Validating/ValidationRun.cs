@@ -75,12 +75,13 @@ internal sealed class ValidationRun : IDisposable
     {
         long start = Stopwatch.GetTimestamp();
         TextWriter lines = json ? TextWriter.Null : output;
-        await lines.WriteLineAsync($"device: {Device} ({_reason})");
+        await lines.WriteLineAsync($"device: {Device}");
+        await lines.WriteLineAsync($"chosen: {_reason}");
         await lines.WriteLineAsync(ValidationLines.Header);
         if (_filter.OfVariants.Count > 0)
         {
-            await error.WriteLineAsync(
-                $"No operation, type or shape has '{string.Join("', '", _filter.OfVariants)}': {_rows.Count} rows run to see which variant does.");
+            string words = string.Join("', '", _filter.OfVariants);
+            await error.WriteLineAsync($"No operation, type or shape has '{words}': {_rows.Count} rows run to see which variant does.");
         }
 
         foreach ((Backend backend, ValidationRow row) in _rows)

@@ -30,7 +30,7 @@ public sealed record CausalConv1dCase(int Batch, int Length, int Channels, int W
         Packed ? "packed" : "", Large ? "large" : "",
     }.Where(word => word.Length > 0));
 
-    /// <summary>All pairs of sizes and options, and large values.</summary>
+    /// <summary>All pairs of sizes and options, what of a kernel's variants they leave out, and large values.</summary>
     public static IReadOnlyList<CausalConv1dCase> All { get; } =
     [
         .. from row in AllPairs.Rows(Lengths.Length, ChannelCounts.Length, Batches.Length, Widths.Length, 2, 2, 2, 2)
@@ -41,6 +41,8 @@ public sealed record CausalConv1dCase(int Batch, int Length, int Channels, int W
                InitialState = row[6] == 1,
                Packed = row[7] == 1,
            },
+        new CausalConv1dCase(2, 65, 320, 3) { Bias = true, Silu = true },
+        new CausalConv1dCase(2, 65, 320, 4) { InitialState = true },
         new CausalConv1dCase(2, 100, 50, 4) { Bias = true, Silu = true, InitialState = true, Large = true },
     ];
 

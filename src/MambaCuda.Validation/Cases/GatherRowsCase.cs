@@ -20,6 +20,7 @@ public sealed record GatherRowsCase(DataType Type, int Columns)
         new(DataType.BFloat16, 7),
         new(DataType.Float16, 100),
         new(DataType.BFloat16, 4800),
+        new(DataType.UInt8, 35),
     ];
 
     /// <summary>The names of all cases.</summary>
@@ -32,7 +33,8 @@ public sealed record GatherRowsCase(DataType Type, int Columns)
     public RowInputs Inputs()
     {
         RandomValues random = new($"{Type} {Columns}");
-        float[] source = StoredValues.Round(random.Normal(SourceRows * Columns), Type);
+        float[] numbers = Type == DataType.UInt8 ? random.Uniform(SourceRows * Columns, 0, 256) : random.Normal(SourceRows * Columns);
+        float[] source = StoredValues.Round(numbers, Type);
         return new RowInputs(Type, Columns, source, [SourceRows - 1, 0, 0, .. random.Integers(20, SourceRows)]);
     }
 }

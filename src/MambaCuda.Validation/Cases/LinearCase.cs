@@ -2,13 +2,19 @@ using MambaCuda.Kernels;
 
 namespace MambaCuda.Validation;
 
-/// <summary>One row of the table of linear layers, for every backend: sizes that no vector or tile divides, and every weight type.</summary>
+/// <summary>
+/// One row of the table of linear layers, for every backend: sizes that no vector or tile divides, and every weight type.
+/// </summary>
 public sealed record LinearCase(int Rows, int Outputs, int Inputs, DataType WeightType)
 {
     private static readonly int[] Sizes = [1, 2, 3, 5, 7, 15, 17, 33, 100];
     private static readonly DataType[] WeightTypes = [DataType.Float32, DataType.BFloat16, DataType.Float16];
 
-    private static readonly (int Rows, int Outputs, int Inputs)[] VariantSizes = [(1, 21, 301), (7, 21, 301), (13, 37, 77), (135, 265, 205)];
+    private static readonly bool[] Either = [false, true];
+    private static readonly int[] FewRows = [1, 3, 13];
+
+    private static readonly (int Rows, int Outputs, int Inputs)[] VariantSizes =
+        [(1, 21, 301), (7, 21, 301), (13, 37, 77), (135, 265, 205)];
 
     /// <summary>Whether a bias is added.</summary>
     public bool Bias { get; init; }
@@ -38,8 +44,8 @@ public sealed record LinearCase(int Rows, int Outputs, int Inputs, DataType Weig
     public static LinearCase Named(string name) => All.Single(row => row.Name == name);
 
     /// <summary>
-    /// Cases for each variant that a backend has: the last tile, in every direction, is a part of one of every kind; few rows for the kernels
-    /// that are for those, and inputs for which splits have unequal parts.
+    /// Cases for each variant that a backend has: the last tile, in every direction, is a part of one of every kind; few rows for the
+    /// kernels that are for those, and inputs for which splits have unequal parts.
     /// </summary>
     /// <param name="type">The type of weights and activations, which tensor cores want to be one.</param>
     /// <param name="placement">Where rows are to be aligned, their lengths let them.</param>
@@ -47,6 +53,16 @@ public sealed record LinearCase(int Rows, int Outputs, int Inputs, DataType Weig
         from size in VariantSizes
         let more = placement.Gap % GuardedMatrix.AlignedGap == 0 ? 3 : 0
         select new LinearCase(size.Rows, size.Outputs, size.Inputs + more, type) { Bias = size.Rows % 2 == 1 };
+
+    /// <summary>Cases for every combination of types that a kernel is compiled for, with rows for each that is for few.</summary>
+    /// <param name="activation">The type of activations.</param>
+    /// <param name="placement">Where rows are to be aligned, their lengths let them.</param>
+    public static IEnumerable<LinearCase> ForTypes(DataType activation, RowPlacement placement) =>
+        from weight in WeightTypes
+        from floatResult in activation == DataType.Float32 ? Either.Take(1) : Either
+        from rows in FewRows
+        let inputs = placement.Gap % GuardedMatrix.AlignedGap == 0 ? 80 : 77
+        select new LinearCase(rows, 37, inputs, weight) { FloatResult = floatResult, Bias = rows == FewRows[1] };
 
     /// <summary>The operands, the same in every run.</summary>
     /// <param name="activation">The type that x is stored in.</param>

@@ -12,7 +12,8 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
     private static readonly int[] Lengths = [1, 2, 31, 64, 65, 1000];
     private static readonly int[] ChannelCounts = [1, 3, 96, 130];
     private static readonly int[] StateSizes = [1, 16, 33];
-    private static readonly int[] OtherStateSizes = [4, 8, 64, 256];
+    private static readonly int[] OtherStateSizes = [4, 8, 64, 100, 256];
+    private static readonly (bool B, bool C)[] Constants = [(true, true), (true, false), (false, true)];
     private static readonly int[] TiledStateSizes = [4, 8, 16, 32, 64];
 
     // Of a multiprocessor; see ScanPlanner.
@@ -55,7 +56,8 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
     /// <summary>What it is, for people and as the key of <see cref="Named"/>.</summary>
     public string Name => string.Join(' ', new[]
     {
-        $"b{Batch}", $"l{Length}", $"c{Channels}{(Copies == 1 ? "" : $"x{Copies}")}", $"n{StateSize}", $"g{Groups}", Skip ? "D" : "", Gate ? "z" : "", DeltaBias ? "bias" : "",
+        $"b{Batch}", $"l{Length}", $"c{Channels}{(Copies == 1 ? "" : $"x{Copies}")}", $"n{StateSize}", $"g{Groups}",
+        Skip ? "D" : "", Gate ? "z" : "", DeltaBias ? "bias" : "",
         Softplus ? "softplus" : "", InitialState ? "h0" : "", Packed ? "packed" : "", ConstantB ? "constB" : "",
         ConstantC ? "constC" : "", Large ? "large" : "",
     }.Where(word => word.Length > 0));
@@ -64,15 +66,15 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
     public static IReadOnlyList<SelectiveScanCase> All { get; } = [.. Pairs(), .. Single(), .. LargeValues()];
 
     /// <summary>
-    /// Long enough, and of few enough channels, that CUDA cuts the sequences into chunks; one is shorter than a chunk. For each state size that
-    /// its tiles are for.
+    /// Long enough, and of few enough channels, that CUDA cuts the sequences into chunks; one is shorter than a chunk. For each state size
+    /// that its tiles are for.
     /// </summary>
     public static IReadOnlyList<SelectiveScanCase> Long { get; } =
         [.. from stateSize in TiledStateSizes select new SelectiveScanCase(2, 4501, 16, stateSize) { InitialState = true, Packed = true }];
 
     /// <summary>
-    /// The cases of <see cref="All"/> whose first steps are run token by token, long enough that every sequence has about as many: over one or two
-    /// steps, a plain evaluation may be right by luck.
+    /// The cases of <see cref="All"/> whose first steps are run token by token, long enough that every sequence has about as many: over one
+    /// or two steps, a plain evaluation may be right by luck.
     /// </summary>
     public static IReadOnlyList<SelectiveScanCase> Updates { get; } = [.. All.Select(row => row with { Length = 64 }).Distinct()];
 
@@ -83,8 +85,8 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
     public static SelectiveScanCase Named(string name) => All.Concat(Updates).First(row => row.Name == name);
 
     /// <summary>
-    /// As many channels as make a card of so many multiprocessors choose each of its tiles, of which there are most for the state size of the
-    /// published models. Few channels again and again: of thousands that differ, some plain evaluation would be right by luck.
+    /// As many channels as make a card of so many multiprocessors choose each of its tiles, of which there are most for the state size of
+    /// the published models. Few channels again and again: of thousands that differ, some plain evaluation would be right by luck.
     /// </summary>
     public static IEnumerable<SelectiveScanCase> Wide(int multiprocessors)
     {
@@ -181,7 +183,15 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
         };
 
     private static IEnumerable<SelectiveScanCase> Single() =>
-        from stateSize in OtherStateSizes select new SelectiveScanCase(2, 33, 70, stateSize) { InitialState = true, Packed = true };
+        from stateSize in OtherStateSizes
+        from constant in stateSize < 100 ? [(false, false)] : Constants.Append((false, false))
+        select new SelectiveScanCase(2, 33, 70, stateSize)
+        {
+            InitialState = true,
+            Packed = true,
+            ConstantB = constant.Item1,
+            ConstantC = constant.Item2,
+        };
 
     private static IEnumerable<SelectiveScanCase> LargeValues() =>
     [

@@ -18,6 +18,8 @@ internal sealed class SelectiveScanOperands : IDisposable
             : GuardedMatrix.Input(backend, activation, tokens, channels, values, gap);
         GuardedMatrix InputMatrix(float[] values, bool constant) => constant
             ? GuardedMatrix.Input(backend, DataType.Float32, stateSize, channels, values, gap)
+            : gap == GuardedMatrix.AlignedGap
+            ? GuardedMatrix.AlignedInput(backend, activation, tokens, inputs.Groups * stateSize, values)
             : GuardedMatrix.Input(backend, activation, tokens, inputs.Groups * stateSize, values, gap);
         GuardedMatrix? PerChannel(float[]? values) => values is null
             ? null : GuardedMatrix.Input(backend, DataType.Float32, 1, channels, values, gap);

@@ -24,6 +24,15 @@ public static class LinearForwardValidation
                     yield return Row(row, placement, variant);
                 }
             }
+
+            foreach (LinearCase row in LinearCase.ForTypes(backend.ActivationType, placement))
+            {
+                IEnumerable<LinearVariant> variants = LinearRunner.Variants(backend, row.Operands(backend.ActivationType), placement.Gap);
+                foreach (LinearVariant variant in variants.Where(each => each.Splits == 1))
+                {
+                    yield return Row(row, placement, variant);
+                }
+            }
         }
     }
 
