@@ -77,11 +77,15 @@ internal sealed class TrainingOptions
     {
         _steps = new Option<long>("--steps")
         {
-            Description = "How many steps to train.", DefaultValueFactory = _ => steps, HelpName = "N",
+            Description = "How many steps to train.",
+            DefaultValueFactory = _ => steps,
+            HelpName = "N",
         };
         _learningRate = new Option<double>("--learning-rate")
         {
-            Description = "The peak of the learning rate.", DefaultValueFactory = _ => learningRate, HelpName = "RATE",
+            Description = "The peak of the learning rate.",
+            DefaultValueFactory = _ => learningRate,
+            HelpName = "RATE",
         };
         _schedule = new Option<string>("--schedule")
         {

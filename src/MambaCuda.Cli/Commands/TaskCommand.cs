@@ -33,7 +33,9 @@ internal static class TaskCommand
         TaskOptions options = new(batch: 64, length: 4096, new TrainingOptions(steps: 20_000, learningRate: 1e-3, "cosine"));
         Option<int> dataTokens = new("--data-tokens")
         {
-            Description = "Tokens to be repeated.", DefaultValueFactory = _ => 16, HelpName = "N",
+            Description = "Tokens to be repeated.",
+            DefaultValueFactory = _ => 16,
+            HelpName = "N",
         };
         Command command = new(
             "selective-copying",

@@ -125,7 +125,8 @@ internal static class TrainCommand
 
         public Option<string?> From { get; } = new("--from")
         {
-            Description = "Train this checkpoint further. Left out: a new model of --size, or of --hidden and --layers.", HelpName = "DIR",
+            Description = "Train this checkpoint further. Left out: a new model of --size, or of --hidden and --layers.",
+            HelpName = "DIR",
         };
 
         public Option<string?> Size { get; } = new("--size") { Description = "A size of the paper for a new model.", HelpName = "NAME" };

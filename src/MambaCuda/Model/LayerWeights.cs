@@ -52,18 +52,18 @@ internal sealed class LayerWeights
     /// <param name="a">A, which no tensor holds.</param>
     public static LayerWeights Of(
         MambaConfig config, int layer, Func<string, MatrixView> projection, Func<string, MatrixView> small, MatrixView a) => new()
-    {
-        Norm = small(TensorNames.Norm(layer)),
-        InProjection = projection(TensorNames.InProjection(layer)),
-        InProjectionBias = config.UseBias ? small(TensorNames.InProjectionBias(layer)) : default,
-        Convolution = small(TensorNames.Convolution(layer)),
-        ConvolutionBias = config.UseConvBias ? small(TensorNames.ConvolutionBias(layer)) : default,
-        ScanProjection = projection(TensorNames.ScanProjection(layer)),
-        TimeStepProjection = projection(TensorNames.TimeStepProjection(layer)),
-        TimeStepBias = small(TensorNames.TimeStepBias(layer)),
-        A = a,
-        D = small(TensorNames.Skip(layer)),
-        OutProjection = projection(TensorNames.OutProjection(layer)),
-        OutProjectionBias = config.UseBias ? small(TensorNames.OutProjectionBias(layer)) : default,
-    };
+        {
+            Norm = small(TensorNames.Norm(layer)),
+            InProjection = projection(TensorNames.InProjection(layer)),
+            InProjectionBias = config.UseBias ? small(TensorNames.InProjectionBias(layer)) : default,
+            Convolution = small(TensorNames.Convolution(layer)),
+            ConvolutionBias = config.UseConvBias ? small(TensorNames.ConvolutionBias(layer)) : default,
+            ScanProjection = projection(TensorNames.ScanProjection(layer)),
+            TimeStepProjection = projection(TensorNames.TimeStepProjection(layer)),
+            TimeStepBias = small(TensorNames.TimeStepBias(layer)),
+            A = a,
+            D = small(TensorNames.Skip(layer)),
+            OutProjection = projection(TensorNames.OutProjection(layer)),
+            OutProjectionBias = config.UseBias ? small(TensorNames.OutProjectionBias(layer)) : default,
+        };
 }
