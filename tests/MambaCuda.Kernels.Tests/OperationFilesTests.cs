@@ -16,6 +16,16 @@ public class OperationFilesTests
         "tests/MambaCuda.Kernels.Tests/{0}Tests.cs",
     ];
 
+    /// <summary>
+    /// Operations of training, which only the CPU has so far: CUDA refuses them by name. Whoever writes the kernel takes the name out.
+    /// </summary>
+    private static readonly string[] WithoutKernel =
+    [
+        nameof(Backend.AdamW), nameof(Backend.AddRmsNormBackward), nameof(Backend.CausalConv1dBackward), nameof(Backend.CrossEntropy),
+        nameof(Backend.EmbeddingBackward), nameof(Backend.GradientNorm), nameof(Backend.LinearBackward),
+        nameof(Backend.SelectiveScanBackward), nameof(Backend.StateMatrixBackward), nameof(Backend.StateMatrixForward),
+    ];
+
     /// <summary>The public methods of Backend that take the operands of an operation.</summary>
     public static TheoryData<string> Operations =>
     [
@@ -31,7 +41,9 @@ public class OperationFilesTests
         place =>
         {
             string path = string.Format(null, place, operation, SnakeCase.Of(operation));
-            Assert.True(File.Exists(Path.Combine(Fixtures.RepositoryRoot, path)), $"{path} is missing.");
+            bool isOfKernel = place.EndsWith(".cu", StringComparison.Ordinal) || place.EndsWith(".Cuda.cs", StringComparison.Ordinal);
+            bool isThere = File.Exists(Path.Combine(Fixtures.RepositoryRoot, path)), isDue = !isOfKernel || !WithoutKernel.Contains(operation);
+            Assert.True(isThere == isDue, $"{path} is {(isThere ? "there, though it is listed as not written" : "missing")}.");
         });
 
     [Fact]
