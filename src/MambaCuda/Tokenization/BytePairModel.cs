@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Runtime.InteropServices;
 
 namespace MambaCuda;
 
@@ -22,6 +23,7 @@ internal sealed class BytePairModel
     private readonly Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>>? _wholeWords;
     private readonly int? _unknown;
     private readonly bool _fuseUnknown;
+    private readonly WordCache _cache = new();
 
     /// <summary>Creates the model.</summary>
     /// <param name="ids">The ids of tokens, spelled in the <see cref="ByteLevelAlphabet"/>.</param>
@@ -54,11 +56,22 @@ internal sealed class BytePairModel
     /// <param name="ids">Receives the ids.</param>
     public void Encode(ReadOnlySpan<byte> word, List<int> ids)
     {
-        if (word.IsEmpty || (_wholeWords is { } whole && TryWholeWord(word, whole, ids)))
+        if (word.IsEmpty || _cache.TryGet(word, ids))
         {
             return;
         }
 
+        int before = ids.Count;
+        if (_wholeWords is not { } whole || !TryWholeWord(word, whole, ids))
+        {
+            MergeWord(word, ids);
+        }
+
+        _cache.Put(word, CollectionsMarshal.AsSpan(ids)[before..]);
+    }
+
+    private void MergeWord(ReadOnlySpan<byte> word, List<int> ids)
+    {
         // The heap may hold an entry for each pair that there is and one that there was; so it gets twice the room.
         int[]? rented = word.Length > SymbolsOnStack ? ArrayPool<int>.Shared.Rent(word.Length * 4) : null;
         ulong[]? rentedHeap = word.Length > SymbolsOnStack ? ArrayPool<ulong>.Shared.Rent(word.Length * 2) : null;
