@@ -6,8 +6,8 @@ namespace MambaCuda.Validation;
 /// <summary>
 /// A matrix inside a larger buffer: guard words before it, after it and, where its rows have gaps, between them. What is read beside an
 /// input is NaN and shows in the result; what is written beside an output is found by <see cref="AssertGuardsIntact"/>. An output starts as
-/// NaN, so an element that nobody wrote shows too. Where it lies decides which form of a kernel runs: with a gap that is a multiple of 8, and
-/// columns that are, every row starts at a multiple of 16 bytes; with another gap none needs to, and the first does not.
+/// NaN, so an element that nobody wrote shows too. Where it lies decides which form of a kernel runs: with a gap that is a multiple of 8,
+/// and columns that are, every row starts at a multiple of 16 bytes; with another gap none needs to, and the first does not.
 /// </summary>
 public sealed class GuardedMatrix : IDisposable
 {

@@ -8,8 +8,8 @@ using MambaCuda.Driver;
 namespace MambaCuda.Validation;
 
 /// <summary>
-/// Builds the CPU as a CUDA device (native/host) with g++: libcuda and libnvrtc that run the same kernels where there is no GPU. Once for each
-/// state of its sources.
+/// Builds the CPU as a CUDA device (native/host) with g++: libcuda and libnvrtc that run the same kernels where there is no GPU. Once for
+/// each state of its sources.
 /// </summary>
 public static class HostDeviceBuild
 {
@@ -21,11 +21,12 @@ public static class HostDeviceBuild
     public static bool MachineHasGpu => OperatingSystem.IsWindows() || File.Exists("/dev/nvidiactl") || File.Exists("/dev/dxg");
 
     /// <summary>Whether a folder has a host device that is built.</summary>
-    public static bool IsBuiltIn(string folder) => File.Exists(Path.Combine(folder, DriverName)) && File.Exists(Path.Combine(folder, CompilerName));
+    public static bool IsBuiltIn(string folder) =>
+        File.Exists(Path.Combine(folder, DriverName)) && File.Exists(Path.Combine(folder, CompilerName));
 
     /// <summary>
-    /// The variables of a process that is to take the host device of a folder. Compiled kernels are kept beside the device, so that those of
-    /// another state of it are never taken.
+    /// The variables of a process that is to take the host device of a folder. Compiled kernels are kept beside the device, so that those
+    /// of another state of it are never taken.
     /// </summary>
     public static IReadOnlyDictionary<string, string?> Variables(string folder)
     {

@@ -19,8 +19,8 @@ public sealed class PlainBound(double[] exact, float[] plain, double[] magnitude
     public double UnitRoundoff { get; init; } = Math.Pow(2, -24);
 
     /// <summary>
-    /// Where error and bound have the largest quotient, over all columns of groups of <paramref name="groups"/>[i] rows that lie one after the
-    /// other.
+    /// Where error and bound have the largest quotient, over all columns of groups of <paramref name="groups"/>[i] rows that lie one after
+    /// the other.
     /// </summary>
     /// <param name="output">The name of the output.</param>
     /// <param name="actual">What the operation gave.</param>

@@ -14,7 +14,8 @@ public class LinearForwardTests
         LinearInputs inputs = LinearCase.Named(name).Operands(backend.ActivationType);
         float[] actual = LinearRunner.Run(backend, inputs);
         Within.AssertAll(LinearForwardValidation.Compare(inputs, actual));
-        float[] withoutGaps = LinearRunner.Run(backend, inputs, gap: 0), aligned = LinearRunner.Run(backend, inputs, GuardedMatrix.AlignedGap);
+        float[] withoutGaps = LinearRunner.Run(backend, inputs, gap: 0);
+        float[] aligned = LinearRunner.Run(backend, inputs, GuardedMatrix.AlignedGap);
         if (backend.Name == "cpu")
         {
             Bits.AssertSame(actual, withoutGaps, "without gaps");
@@ -69,7 +70,10 @@ public class LinearForwardTests
                 foreach (RowPlacement placement in new[] { RowPlacement.Usual, RowPlacement.Aligned })
                 {
                     int count = LinearCase.ForVariants(DataType.Float32, placement).Count();
-                    data.AddRange([.. Enumerable.Range(0, count).Select(i => new TheoryDataRow<string, string, int>(backend, placement.Name, i))]);
+                    for (int i = 0; i < count; i++)
+                    {
+                        data.Add(backend, placement.Name, i);
+                    }
                 }
             }
 
@@ -124,7 +128,8 @@ public class LinearForwardTests
     {
         const int Outputs = 67, Stored = 208, Inputs = 203;
         using CudaBackend backend = (CudaBackend)TestBackends.Open(name);
-        LinearInputs inside = new LinearCase(rows, Outputs, Inputs, backend.ActivationType) { Bias = true }.Operands(backend.ActivationType);
+        DataType type = backend.ActivationType;
+        LinearInputs inside = new LinearCase(rows, Outputs, Inputs, type) { Bias = true }.Operands(type);
         LinearInputs stored = inside with { X = Widened(inside.X), Weight = Widened(inside.Weight), Inputs = Stored };
         using PlacedLinear listed = new(backend, stored, GuardedMatrix.AlignedGap);
         foreach (LinearVariant variant in backend.LinearVariants(Cut(listed.Args)))

@@ -38,7 +38,8 @@ internal sealed class SpoiledBackend(Spoiling spoiling, Action? onOperation = nu
 
     public override DeviceBuffer Allocate(long byteLength) => _inner.Allocate(byteLength);
 
-    public override DeviceBuffer Import(HostMemory memory, long byteOffset, long byteLength) => _inner.Import(memory, byteOffset, byteLength);
+    public override DeviceBuffer Import(HostMemory memory, long byteOffset, long byteLength) =>
+        _inner.Import(memory, byteOffset, byteLength);
 
     public override void Synchronize() => _inner.Synchronize();
 

@@ -11,12 +11,12 @@ internal static class ValidateCommand
         Command command = new(
             "validate",
             """
-            Hold every operation on the device at hand, in every variant that it has, against a reference in float64. A row is right when its error is at
-            most twice that of a plain evaluation in the same type, plus rounding; NaN is not, nor is a byte written beside an output. Shown are the output
-            that is worst beside its bound, and the kernels that were launched.
+            Hold every operation on the device at hand, in every variant that it has, against a reference in float64. A row is right when
+            its error is at most twice that of a plain evaluation in the same type, plus rounding; NaN is not, nor is a byte written beside
+            an output. Shown are the output that is worst beside its bound, and the kernels that were launched.
 
-            The device is a CUDA card; where there is none the host device, which runs the same kernels on the CPU (native/host of the repository, built with
-            g++); where that cannot be built the CPU's own code.
+            The device is a CUDA card; where there is none the host device, which runs the same kernels on the CPU (native/host of the
+            repository, built with g++); where that cannot be built the CPU's own code.
 
             Examples:
               mamba-cuda validate
@@ -32,7 +32,8 @@ internal static class ValidateCommand
         return command;
     }
 
-    private static async Task<int> RunAsync(Options options, ParseResult parsed, TextWriter output, TextWriter error, CancellationToken cancellation)
+    private static async Task<int> RunAsync(
+        Options options, ParseResult parsed, TextWriter output, TextWriter error, CancellationToken cancellation)
     {
         ValidationDevice device = ValidationDevice.Choose(parsed.GetValue(options.Device)!, parsed.GetValue(options.HostDevice));
         using ValidationRun run = new(
@@ -58,9 +59,15 @@ internal static class ValidateCommand
             HelpName = "WORDS",
         };
 
-        public Option<string?> Type { get; } = new("--dtype") { Description = "One type of activations: bf16, fp16 or fp32. Left out: all that the device has." };
+        public Option<string?> Type { get; } = new("--dtype")
+        {
+            Description = "One type of activations: bf16, fp16 or fp32. Left out: all that the device has.",
+        };
 
-        public Option<bool> Small { get; } = new("--small") { Description = "Only small shapes, for tools under which everything is slow." };
+        public Option<bool> Small { get; } = new("--small")
+        {
+            Description = "Only small shapes, for tools under which everything is slow.",
+        };
 
         public Option<bool> List { get; } = new("--list") { Description = "Run nothing: list the rows." };
 

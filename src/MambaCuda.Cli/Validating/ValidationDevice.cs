@@ -44,9 +44,8 @@ internal sealed record ValidationDevice(bool UsesCuda, string Reason)
     {
         if (!UsesCuda)
         {
-            return type is null or DataType.Float32
-                ? [new CpuBackend()]
-                : throw new UsageException($"--dtype {StoredValues.ShortName(type.Value)}: the CPU computes with fp32 activations, and no CUDA device is used.");
+            return type is null or DataType.Float32 ? [new CpuBackend()] : throw new UsageException(
+                $"--dtype {StoredValues.ShortName(type.Value)}: the CPU computes with fp32 activations, and no CUDA device is used.");
         }
 
         DataType[] types = type is { } one ? [one] : CudaTypes;

@@ -4,8 +4,8 @@ using MambaCuda.Validation;
 namespace MambaCuda.Cli;
 
 /// <summary>
-/// Which rows are wanted: those that have every word of a text in their operation, type, shape or variant. Which variant the backend chooses for
-/// a row is known only when it has run, so a word that no row has before must be of a variant.
+/// Which rows are wanted: those that have every word of a text in their operation, type, shape or variant. Which variant the backend chooses
+/// for a row is known only when it has run, so a word that no row has before must be of a variant.
 /// </summary>
 internal sealed class ValidationFilter
 {
@@ -26,8 +26,11 @@ internal sealed class ValidationFilter
     public IReadOnlyList<string> OfVariants { get; }
 
     /// <summary>What a row is known to have before it runs.</summary>
-    public static string TextOf(ValidationRow row, Backend backend) =>
-        $"{row.Operation} {StoredValues.ShortName(backend.ActivationType)} {row.Case} {row.Variant ?? (backend is CpuBackend ? "cpu" : "")}";
+    public static string TextOf(ValidationRow row, Backend backend)
+    {
+        string? variant = row.Variant ?? (backend is CpuBackend ? backend.Name : null);
+        return $"{row.Operation} {StoredValues.ShortName(backend.ActivationType)} {row.Case} {variant}";
+    }
 
     /// <summary>Whether a row must run.</summary>
     public bool Wants(string text) => _known.All(word => Has(text, word));

@@ -199,8 +199,9 @@ public sealed unsafe partial class CudaBackend : Backend
         }
     }
 
-    /// <summary>Puts a kernel that takes one struct into the stream; <paramref name="pieces"/> is for <see cref="OnLaunch"/> alone.</summary>
-    private void Launch<T>(CudaKernel kernel, Dim3 grid, Dim3 block, in T parameters, int dynamicSharedBytes = 0, int pieces = 1) where T : unmanaged
+    /// <summary>Puts a kernel that takes one struct into the stream; the pieces are for <see cref="OnLaunch"/> alone.</summary>
+    private void Launch<T>(CudaKernel kernel, Dim3 grid, Dim3 block, in T parameters, int dynamicSharedBytes = 0, int pieces = 1)
+        where T : unmanaged
     {
         kernel.Launch(Stream, new LaunchConfiguration(grid, block, dynamicSharedBytes), parameters);
         if (OnLaunch is { } tell)

@@ -48,12 +48,13 @@ public static class SelectiveScanForwardValidation
         };
         float[] Copy(float[] rows, int copy) =>
             copies == 1 ? rows : [.. rows.Chunk(channels * copies).SelectMany(row => row.Skip(copy * channels).Take(channels))];
+        IEnumerable<int> slots = Enumerable.Repeat(inputs.StateSize, inputs.SlotCount);
         return
         [
             Enumerable.Range(0, copies)
                 .Select(copy => y.Worst("y", Copy(actual.Y, copy), inputs.Lengths)).Aggregate(OutputError.Worse),
             Enumerable.Range(0, copies)
-                .Select(copy => state.Worst("final state", Copy(actual.FinalState, copy), Enumerable.Repeat(inputs.StateSize, inputs.SlotCount)))
+                .Select(copy => state.Worst("final state", Copy(actual.FinalState, copy), slots))
                 .Aggregate(OutputError.Worse),
         ];
     }
