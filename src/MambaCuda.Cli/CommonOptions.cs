@@ -26,4 +26,12 @@ internal static class CommonOptions
     };
 
     public static Option<bool> Json() => new("--json") { Description = "Print one JSON object." };
+
+    /// <summary>An option with a number, or another value, that it has where it is left out.</summary>
+    /// <param name="name">With its dashes.</param>
+    /// <param name="description">What it does.</param>
+    /// <param name="value">The value where it is left out.</param>
+    /// <param name="helpName">What help calls the value.</param>
+    public static Option<T> WithDefault<T>(string name, string description, T value, string? helpName = "N") =>
+        new(name) { Description = description, DefaultValueFactory = _ => value, HelpName = helpName };
 }

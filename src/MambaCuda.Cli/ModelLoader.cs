@@ -23,6 +23,13 @@ internal static class ModelLoader
                 + "with --model.");
     }
 
+    /// <summary>The tokenizer's file that a path names, itself or by its folder; null where there is none.</summary>
+    public static string? TokenizerFileOf(string path)
+    {
+        string file = Directory.Exists(path) ? Path.Combine(path, "tokenizer.json") : path;
+        return File.Exists(file) ? file : null;
+    }
+
     /// <summary>Loads the weights, with progress on a terminal.</summary>
     public static MambaModel Load(string folder, Backend backend, TextWriter error, CancellationToken cancellation)
     {

@@ -13,7 +13,7 @@ internal sealed class ProgressLine(TextWriter error) : IProgress<LoadProgress>, 
     private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(300);
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
     private long _next = Stopwatch.GetTimestamp() + (long)(Patience.TotalSeconds * Stopwatch.Frequency);
-    private int _width;
+    private readonly TerminalLine _line = new(error);
 
     public void Report(LoadProgress value)
     {
@@ -32,18 +32,12 @@ internal sealed class ProgressLine(TextWriter error) : IProgress<LoadProgress>, 
         }
     }
 
-    public void Dispose()
-    {
-        if (_width > 0)
-        {
-            error.Write("\r" + new string(' ', _width) + "\r");
-        }
-    }
+    public void Dispose() => _line.Erase();
 
     private bool IsTime()
     {
         long now = Stopwatch.GetTimestamp();
-        if (error != Console.Error || Console.IsErrorRedirected || now < _next)
+        if (!_line.IsTerminal || now < _next)
         {
             return false;
         }
@@ -52,10 +46,5 @@ internal sealed class ProgressLine(TextWriter error) : IProgress<LoadProgress>, 
         return true;
     }
 
-    private void Show(FormattableString text)
-    {
-        string line = FormattableString.Invariant(text);
-        error.Write("\r" + line.PadRight(_width));
-        _width = line.Length;
-    }
+    private void Show(FormattableString text) => _line.Show(FormattableString.Invariant(text));
 }

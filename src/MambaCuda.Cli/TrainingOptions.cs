@@ -1,5 +1,6 @@
 using System.CommandLine;
 using MambaCuda.Training;
+using static MambaCuda.Cli.CommonOptions;
 
 namespace MambaCuda.Cli;
 
@@ -9,89 +10,41 @@ internal sealed class TrainingOptions
     private readonly Option<long> _steps;
     private readonly Option<double> _learningRate;
     private readonly Option<string> _schedule;
+    private readonly Option<long> _warmup = WithDefault(
+        "--warmup", "Steps in which the learning rate rises to its peak. Left out: a tenth of all.", -1L);
 
-    private readonly Option<long> _warmup = new("--warmup")
-    {
-        Description = "Steps in which the learning rate rises to its peak. Left out: a tenth of all.",
-        DefaultValueFactory = _ => -1,
-        HelpName = "N",
-    };
+    private readonly Option<double> _floor = WithDefault(
+        "--floor", "The learning rate at the end of a cosine or a decay. Left out: 1e-5, or a tenth of the peak where that is less.", -1.0,
+        "RATE");
 
-    private readonly Option<double> _floor = new("--floor")
-    {
-        Description = "The learning rate at the end of a cosine or a decay. Left out: 1e-5, or a tenth of the peak where that is less.",
-        DefaultValueFactory = _ => -1,
-        HelpName = "RATE",
-    };
+    private readonly Option<double> _weightDecay = WithDefault(
+        "--weight-decay", "Weight decay of matrices and convolutions; A_log, D, biases and norms have none.",
+        new AdamWSettings().WeightDecay, "SHARE");
 
-    private readonly Option<double> _weightDecay = new("--weight-decay")
-    {
-        Description = "Weight decay of matrices and convolutions; A_log, D, biases and norms have none.",
-        DefaultValueFactory = _ => new AdamWSettings().WeightDecay,
-        HelpName = "SHARE",
-    };
+    private readonly Option<double> _clip = WithDefault(
+        "--clip", "Scale gradients down where the norm of all of them is more than this.", new AdamWSettings().MaxGradientNorm, "NORM");
 
-    private readonly Option<double> _clip = new("--clip")
-    {
-        Description = "Scale gradients down where the norm of all of them is more than this.",
-        DefaultValueFactory = _ => new AdamWSettings().MaxGradientNorm,
-        HelpName = "NORM",
-    };
+    private readonly Option<int> _accumulate = WithDefault("--accumulate", "Batches whose gradients are added up before a step.", 1);
 
-    private readonly Option<int> _accumulate = new("--accumulate")
-    {
-        Description = "Batches whose gradients are added up before a step.",
-        DefaultValueFactory = _ => 1,
-        HelpName = "N",
-    };
+    private readonly Option<int> _segment = WithDefault(
+        "--segment", "Run sequences longer than this in segments: the state is carried on, the gradient cut off. 0: never.", 0, "TOKENS");
 
-    private readonly Option<int> _segment = new("--segment")
-    {
-        Description = "Run sequences longer than this in segments: the state is carried on, the gradient cut off. 0: never.",
-        DefaultValueFactory = _ => 0,
-        HelpName = "TOKENS",
-    };
+    private readonly Option<long> _checkpointEvery = WithDefault(
+        "--checkpoint-every", "Save a checkpoint after every so many steps; the last step is always saved. 0: only there.", 0L);
 
-    private readonly Option<long> _checkpointEvery = new("--checkpoint-every")
-    {
-        Description = "Save a checkpoint after every so many steps; the last step is always saved. 0: only there.",
-        DefaultValueFactory = _ => 0,
-        HelpName = "N",
-    };
+    private readonly Option<int> _keep = WithDefault("--keep", "How many checkpoints are kept; older ones are deleted.", 2);
 
-    private readonly Option<int> _keep = new("--keep")
-    {
-        Description = "How many checkpoints are kept; older ones are deleted.",
-        DefaultValueFactory = _ => 2,
-        HelpName = "N",
-    };
-
-    private readonly Option<long> _validateEvery = new("--validate-every")
-    {
-        Description = "Measure the loss on what is held out after every so many steps. 0: never.",
-        DefaultValueFactory = _ => 0,
-        HelpName = "N",
-    };
+    private readonly Option<long> _validateEvery = WithDefault(
+        "--validate-every", "Measure the loss on what is held out after every so many steps. 0: never.", 0L);
 
     public TrainingOptions(long steps, double learningRate, string schedule)
     {
-        _steps = new Option<long>("--steps")
-        {
-            Description = "How many steps to train.",
-            DefaultValueFactory = _ => steps,
-            HelpName = "N",
-        };
-        _learningRate = new Option<double>("--learning-rate")
-        {
-            Description = "The peak of the learning rate.",
-            DefaultValueFactory = _ => learningRate,
-            HelpName = "RATE",
-        };
-        _schedule = new Option<string>("--schedule")
-        {
-            Description = "What the learning rate does after the warm-up: constant, cosine, or wsd (stable, then falling over the last fifth).",
-            DefaultValueFactory = _ => schedule,
-        };
+        _steps = WithDefault("--steps", "How many steps to train.", steps);
+        _learningRate = WithDefault("--learning-rate", "The peak of the learning rate.", learningRate, "RATE");
+        _schedule = WithDefault(
+            "--schedule",
+            "What the learning rate does after the warm-up: constant, cosine, or wsd (stable, then falling over the last fifth).", schedule,
+            helpName: null);
         _schedule.AcceptOnlyFromAmong("constant", "cosine", "wsd");
     }
 

@@ -10,29 +10,25 @@ namespace MambaCuda.Cli;
 internal sealed class TrainingReport(TextWriter error, long steps) : IProgress<TrainingMetrics>, IDisposable
 {
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
-    private readonly bool _isTerminal = error == Console.Error && !Console.IsErrorRedirected;
+    private readonly TerminalLine _line = new(error);
     private readonly long _every = Math.Max(1, steps / 20);
     private long _shown;
-    private int _width;
 
     public void Report(TrainingMetrics value)
     {
         bool isLast = value.Step == steps;
-        if (_isTerminal)
+        if (_line.IsTerminal)
         {
             if (isLast || Stopwatch.GetElapsedTime(_shown) > Pause || value.ValidationLoss is not null)
             {
-                string line = Line(value);
-                error.Write("\r" + line.PadRight(_width));
-                _width = line.Length;
+                _line.Show(Line(value));
                 _shown = Stopwatch.GetTimestamp();
             }
 
             if (value.ValidationLoss is not null)
             {
                 // What was held out stays readable above the line.
-                error.WriteLine();
-                _width = 0;
+                _line.Keep();
             }
         }
         else if (isLast || value.Step == 1 || value.Step % _every == 0 || value.ValidationLoss is not null)
@@ -41,13 +37,7 @@ internal sealed class TrainingReport(TextWriter error, long steps) : IProgress<T
         }
     }
 
-    public void Dispose()
-    {
-        if (_width > 0)
-        {
-            error.WriteLine();
-        }
-    }
+    public void Dispose() => _line.Keep();
 
     private string Line(TrainingMetrics value)
     {

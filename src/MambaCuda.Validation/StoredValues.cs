@@ -55,6 +55,12 @@ public static class StoredValues
     /// </summary>
     public static double StateRoundoff(DataType type) => type == DataType.Float32 ? Math.Pow(2, -24) : Math.Pow(2, -17);
 
+    /// <summary>What a gradient is computed to: that of an activation as it is stored, the others, float32, as states are.</summary>
+    /// <param name="type">The gradient's type.</param>
+    /// <param name="activation">The type of activations.</param>
+    public static double GradientRoundoff(DataType type, DataType activation) =>
+        type == DataType.Float32 ? StateRoundoff(activation) : UnitRoundoff(type);
+
     private static ushort BFloat16Bits(float value)
     {
         uint bits = BitConverter.SingleToUInt32Bits(value);

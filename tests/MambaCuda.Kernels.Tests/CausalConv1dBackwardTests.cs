@@ -1,5 +1,3 @@
-using MambaCuda.Testing;
-
 namespace MambaCuda.Kernels.Tests;
 
 /// <summary>The gradients of the causal convolution over its table of cases, on every backend that trains.</summary>
@@ -168,14 +166,14 @@ public class CausalConv1dBackwardTests
             CausalConv1dUpstream of = new(parts.Rows(upstream.GradY, inputs.Channels), gradState);
             CausalConv1dBackwardResult<float> piece = Run(backend, pieces[i], of, new ConvBackwardPlacement { StateInPlace = true });
             gradState = piece.GradInitialState!;
-            AssertNear(parts.Rows(whole.GradX!, inputs.Channels), piece.GradX!, bound, $"x in segment {i}");
+            GradientAssert.Near(parts.Rows(whole.GradX!, inputs.Channels), piece.GradX!, bound, $"x in segment {i}");
             weight = [.. weight.Zip(piece.GradWeight!, (a, b) => a + b)];
             bias = [.. bias.Zip(piece.GradBias!, (a, b) => a + b)];
         }
 
-        AssertNear(whole.GradInitialState!, gradState, bound, "the initial state");
-        AssertNear(whole.GradWeight!, weight, bound, "the weight");
-        AssertNear(whole.GradBias!, bias, bound, "the bias");
+        GradientAssert.Near(whole.GradInitialState!, gradState, bound, "the initial state");
+        GradientAssert.Near(whole.GradWeight!, weight, bound, "the weight");
+        GradientAssert.Near(whole.GradBias!, bias, bound, "the bias");
     }
 
     [Theory, MemberData(nameof(Poisons))]
@@ -215,14 +213,7 @@ public class CausalConv1dBackwardTests
             Assert.True(sees || float.IsFinite(actual.GradX[i]), $"Row {row}, channel {i % inputs.Channels} was reached.");
         }
 
-        foreach ((string operand, double[]? expected, float[]? gradient) in Pairs(exact, actual))
-        {
-            for (int i = 0; i < expected!.Length; i++)
-            {
-                bool same = double.IsNaN(expected[i]) == float.IsNaN(gradient![i]);
-                Assert.True(same, $"Element {i} of the gradient of {operand} is {gradient[i]}, not {expected[i]}.");
-            }
-        }
+        GradientAssert.SameNaN(Pairs(exact, actual));
     }
 
     private static CausalConv1dBackwardResult<float> Run(
@@ -244,23 +235,9 @@ public class CausalConv1dBackwardTests
         return state[(slot * size)..((slot + 1) * size)];
     }
 
-    private static void AssertNear(float[] expected, float[] actual, double bound, string what)
-    {
-        double deviation = Deviation.RelativeNorm(actual, expected);
-        Assert.True(deviation <= bound, $"The gradient of {what} deviates by {deviation:E2}.");
-    }
-
     /// <summary>Fails where bits differ of what both have.</summary>
-    private static void AssertSame(CausalConv1dBackwardResult<float> expected, CausalConv1dBackwardResult<float> actual, string how)
-    {
-        foreach ((string operand, float[]? one, float[]? other) in Pairs(expected, actual))
-        {
-            if (one is not null && other is not null)
-            {
-                Bits.AssertSame(one, other, $"gradient of {operand}, {how}");
-            }
-        }
-    }
+    private static void AssertSame(CausalConv1dBackwardResult<float> expected, CausalConv1dBackwardResult<float> actual, string how) =>
+        GradientAssert.Same(Pairs(expected, actual), how);
 
     private static IEnumerable<(string Operand, TFirst[]? First, TSecond[]? Second)> Pairs<TFirst, TSecond>(
         CausalConv1dBackwardResult<TFirst> first, CausalConv1dBackwardResult<TSecond> second) =>

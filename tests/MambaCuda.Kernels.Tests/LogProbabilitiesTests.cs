@@ -95,14 +95,8 @@ public class LogProbabilitiesTests
             using OperandArena arena = new(backend);
             LogProbabilitiesArgs args = new() { Logits = arena.Float32(2, 5), TokenIds = arena.Integers(4, id), Output = arena.Float32(2, 1) };
 
-            // A card tells when it is next waited for.
-            ArgumentOutOfRangeException exception = Assert.Throws<ArgumentOutOfRangeException>(() =>
-            {
-                backend.LogProbabilities(args);
-                backend.Synchronize();
-            });
-            Assert.Equal(id, exception.ActualValue);
-            Assert.Matches("(Row|Token) 1 .*the vocabulary", exception.Message);
+            TestBackends.AssertOutOfRange(
+                backend, () => backend.LogProbabilities(args), id, "(Row|Token) 1 .*the vocabulary");
         }
     }
 

@@ -52,17 +52,8 @@ public class SelectiveScanArgumentTests
     {
         using CpuBackend backend = new(threads: 1);
         using OperandArena arena = new(backend);
-        SelectiveScanForwardArgs right = new()
+        SelectiveScanForwardArgs right = Operands(arena) with
         {
-            U = arena.Float32(6, 4),
-            Delta = arena.Float32(6, 4),
-            A = arena.Float32(3, 4),
-            B = arena.Float32(6, 3),
-            C = arena.Float32(6, 3),
-            D = arena.Float32(1, 4),
-            Z = arena.Float32(6, 4),
-            DeltaBias = arena.Float32(1, 4),
-            Sequences = SequenceLayout.Packed([2, 4]),
             InitialState = arena.Float32(6, 4),
             FinalState = arena.Float32(8, 4),
             Y = arena.Float32(6, 4),
@@ -74,6 +65,20 @@ public class SelectiveScanArgumentTests
         ShapeException update = Assert.Throws<ShapeException>(() => backend.SelectiveStateUpdate(args));
         Assert.Equal("SelectiveStateUpdate: " + expected, update.Message);
     }
+
+    /// <summary>What a scan reads: 6 tokens of 4 channels in two sequences, 3 states.</summary>
+    private static SelectiveScanForwardArgs Operands(OperandArena arena) => new()
+    {
+        U = arena.Float32(6, 4),
+        Delta = arena.Float32(6, 4),
+        A = arena.Float32(3, 4),
+        B = arena.Float32(6, 3),
+        C = arena.Float32(6, 3),
+        D = arena.Float32(1, 4),
+        Z = arena.Float32(6, 4),
+        DeltaBias = arena.Float32(1, 4),
+        Sequences = SequenceLayout.Packed([2, 4]),
+    };
 
     private static SelectiveScanForwardArgs Break(SelectiveScanForwardArgs right, string wrong, OperandArena arena) => wrong switch
     {
@@ -151,19 +156,7 @@ public class SelectiveScanArgumentTests
     {
         using CpuBackend backend = new(threads: 1);
         using OperandArena arena = new(backend);
-        SelectiveScanForwardArgs forward = new()
-        {
-            U = arena.Float32(6, 4),
-            Delta = arena.Float32(6, 4),
-            A = arena.Float32(3, 4),
-            B = arena.Float32(6, 3),
-            C = arena.Float32(6, 3),
-            D = arena.Float32(1, 4),
-            Z = arena.Float32(6, 4),
-            DeltaBias = arena.Float32(1, 4),
-            Sequences = SequenceLayout.Packed([2, 4]),
-            Checkpoints = arena.Float32(6, 4),
-        };
+        SelectiveScanForwardArgs forward = Operands(arena) with { Checkpoints = arena.Float32(6, 4) };
         SelectiveScanBackwardArgs right = new()
         {
             Forward = forward,

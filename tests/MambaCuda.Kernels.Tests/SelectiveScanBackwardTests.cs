@@ -204,7 +204,7 @@ public class SelectiveScanBackwardTests
         SelectiveScanBackwardResult<double> expected = SelectiveScanBackwardOracle.Run<double>(inputs, upstream);
         foreach ((string operand, double[]? exact, float[]? actual) in Pairs(expected, first))
         {
-            AssertNear([.. exact!.Select(value => (float)value)], actual!, bound, operand);
+            GradientAssert.Near([.. exact!.Select(value => (float)value)], actual!, bound, operand);
         }
 
         AssertSame(first, Run(backend, inputs, upstream, new ScanBackwardPlacement()), "again");
@@ -225,8 +225,7 @@ public class SelectiveScanBackwardTests
         {
             if (expected is not null)
             {
-                double deviation = Deviation.RelativeNorm(gradient!, expected);
-                Assert.True(deviation <= bound, $"The gradient of {operand} deviates by {deviation:E2}.");
+                GradientAssert.Near(expected, gradient!, bound, operand);
                 compared++;
             }
         }
@@ -270,11 +269,11 @@ public class SelectiveScanBackwardTests
                 backend, pieces[i], new SelectiveScanUpstream(parts.Rows(upstream.GradY, inputs.Channels), gradState),
                 new ScanBackwardPlacement { StateInPlace = true });
             gradState = piece.GradInitialState!;
-            AssertNear(parts.Rows(whole.GradU!, inputs.Channels), piece.GradU!, bound, $"u in segment {i}");
-            AssertNear(parts.Rows(whole.GradDelta!, inputs.Channels), piece.GradDelta!, bound, $"delta in segment {i}");
-            AssertNear(parts.Rows(whole.GradZ!, inputs.Channels), piece.GradZ!, bound, $"z in segment {i}");
-            AssertNear(parts.Rows(whole.GradB!, inputs.Groups * inputs.StateSize), piece.GradB!, bound, $"B in segment {i}");
-            AssertNear(parts.Rows(whole.GradC!, inputs.Groups * inputs.StateSize), piece.GradC!, bound, $"C in segment {i}");
+            GradientAssert.Near(parts.Rows(whole.GradU!, inputs.Channels), piece.GradU!, bound, $"u in segment {i}");
+            GradientAssert.Near(parts.Rows(whole.GradDelta!, inputs.Channels), piece.GradDelta!, bound, $"delta in segment {i}");
+            GradientAssert.Near(parts.Rows(whole.GradZ!, inputs.Channels), piece.GradZ!, bound, $"z in segment {i}");
+            GradientAssert.Near(parts.Rows(whole.GradB!, inputs.Groups * inputs.StateSize), piece.GradB!, bound, $"B in segment {i}");
+            GradientAssert.Near(parts.Rows(whole.GradC!, inputs.Groups * inputs.StateSize), piece.GradC!, bound, $"C in segment {i}");
             sums = new SelectiveScanBackwardResult<float>
             {
                 GradA = [.. sums.GradA!.Zip(piece.GradA!, (a, b) => a + b)],
@@ -283,10 +282,10 @@ public class SelectiveScanBackwardTests
             };
         }
 
-        AssertNear(whole.GradInitialState!, gradState, bound, "the initial state");
-        AssertNear(whole.GradA!, sums.GradA!, bound, "A");
-        AssertNear(whole.GradD!, sums.GradD!, bound, "D");
-        AssertNear(whole.GradDeltaBias!, sums.GradDeltaBias!, bound, "the delta bias");
+        GradientAssert.Near(whole.GradInitialState!, gradState, bound, "the initial state");
+        GradientAssert.Near(whole.GradA!, sums.GradA!, bound, "A");
+        GradientAssert.Near(whole.GradD!, sums.GradD!, bound, "D");
+        GradientAssert.Near(whole.GradDeltaBias!, sums.GradDeltaBias!, bound, "the delta bias");
     }
 
     [Theory, MemberData(nameof(PoisonedOperands))]
@@ -356,14 +355,7 @@ public class SelectiveScanBackwardTests
 
         // And it is not lost: each gradient is NaN just where float64 has it.
         SelectiveScanBackwardResult<double> exact = SelectiveScanBackwardOracle.Run<double>(poisoned, poisonedUpstream);
-        foreach ((string what, double[]? expected, float[]? gradient) in Pairs(exact, actual))
-        {
-            for (int i = 0; i < expected!.Length; i++)
-            {
-                bool same = double.IsNaN(expected[i]) == float.IsNaN(gradient![i]);
-                Assert.True(same, $"Element {i} of the gradient of {what} is {gradient[i]}, not {expected[i]}.");
-            }
-        }
+        GradientAssert.SameNaN(Pairs(exact, actual));
     }
 
     private static SelectiveScanBackwardResult<float> Run(
@@ -385,22 +377,10 @@ public class SelectiveScanBackwardTests
         return state[(slot * size)..((slot + 1) * size)];
     }
 
-    private static void AssertNear(float[] expected, float[] actual, double bound, string what)
-    {
-        double deviation = Deviation.RelativeNorm(actual, expected);
-        Assert.True(deviation <= bound, $"The gradient of {what} deviates by {deviation:E2}.");
-    }
-
     /// <summary>Fails where bits differ of what both have.</summary>
     private static void AssertSame(SelectiveScanBackwardResult<float> expected, SelectiveScanBackwardResult<float> actual, string how)
     {
-        foreach ((string operand, float[]? one, float[]? other) in Pairs(expected, actual))
-        {
-            if (one is not null && other is not null)
-            {
-                Bits.AssertSame(one, other, $"gradient of {operand}, {how}");
-            }
-        }
+        GradientAssert.Same(Pairs(expected, actual), how);
 
         if (expected.Y is not null && actual.Y is not null)
         {

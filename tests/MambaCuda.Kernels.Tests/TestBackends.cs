@@ -36,6 +36,22 @@ internal static class TestBackends
         return new CudaBackend(new CudaBackendOptions { ActivationType = TypeOf(name), BatchInvariant = batchInvariant });
     }
 
+    /// <summary>Fails unless an operation says that a number is out of range: a card tells when it is next waited for.</summary>
+    /// <param name="backend">What runs it.</param>
+    /// <param name="operation">The operation.</param>
+    /// <param name="number">The number.</param>
+    /// <param name="message">A pattern of what is said.</param>
+    public static void AssertOutOfRange(Backend backend, Action operation, int number, string message)
+    {
+        ArgumentOutOfRangeException exception = Assert.Throws<ArgumentOutOfRangeException>(() =>
+        {
+            operation();
+            backend.Synchronize();
+        });
+        Assert.Equal(number, exception.ActualValue);
+        Assert.Matches(message, exception.Message);
+    }
+
     /// <summary>The names of the backends that have an operation.</summary>
     public static IReadOnlyList<string> NamesWith(string operation) =>
         KernelSources.Kernels.Contains(SnakeCase.Of(operation) + ".cu") ? Names : ["cpu"];

@@ -1,3 +1,4 @@
+using MambaCuda.Driver;
 using MambaCuda.Validation;
 
 namespace MambaCuda.Testing;
@@ -9,7 +10,7 @@ namespace MambaCuda.Testing;
 public static class HostDevice
 {
     /// <summary>The variable that MambaCuda.Driver finds CUDA's libraries by.</summary>
-    public const string PathVariable = "MAMBACUDA_LIBRARY_PATH";
+    public const string PathVariable = LibraryFinder.PathVariable;
 
     private static readonly Lazy<(string? Folder, string? Problem)> Built =
         new(() => HostDeviceBuild.From(Path.Combine(Fixtures.RepositoryRoot, "native", "host")));

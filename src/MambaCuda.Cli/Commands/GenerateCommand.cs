@@ -162,7 +162,7 @@ internal static class GenerateCommand
     /// <summary>A model without a tokenizer can still continue ids.</summary>
     private static Tokenizer LoadTokenizer(string path, GenerationRequest request)
     {
-        bool present = File.Exists(path) || File.Exists(Path.Combine(path, "tokenizer.json"));
+        bool present = ModelLoader.TokenizerFileOf(path) is not null;
         return present || request.PromptIds is null ? Tokenizer.Load(path) : new WithoutText();
     }
 

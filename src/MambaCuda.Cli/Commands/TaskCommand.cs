@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using MambaCuda.Kernels;
 using MambaCuda.Training;
+using static MambaCuda.Cli.CommonOptions;
 
 namespace MambaCuda.Cli;
 
@@ -31,12 +32,7 @@ internal static class TaskCommand
     private static Command SelectiveCopying(TextWriter output, TextWriter error)
     {
         TaskOptions options = new(batch: 64, length: 4096, new TrainingOptions(steps: 20_000, learningRate: 1e-3, "cosine"));
-        Option<int> dataTokens = new("--data-tokens")
-        {
-            Description = "Tokens to be repeated.",
-            DefaultValueFactory = _ => 16,
-            HelpName = "N",
-        };
+        Option<int> dataTokens = WithDefault("--data-tokens", "Tokens to be repeated.", 16);
         Command command = new(
             "selective-copying",
             """
@@ -65,12 +61,8 @@ internal static class TaskCommand
     private static Command InductionHeads(TextWriter output, TextWriter error)
     {
         TaskOptions options = new(batch: 8, length: 256, new TrainingOptions(steps: 8192, learningRate: 1e-3, "cosine"));
-        Option<int> longest = new("--longest")
-        {
-            Description = "The longest sequence of the evaluation, which doubles from 64 on.",
-            DefaultValueFactory = _ => 1 << 20,
-            HelpName = "TOKENS",
-        };
+        Option<int> longest = WithDefault(
+            "--longest", "The longest sequence of the evaluation, which doubles from 64 on.", 1 << 20, "TOKENS");
         Command command = new(
             "induction-heads",
             """
@@ -106,13 +98,13 @@ internal static class TaskCommand
     /// <summary>The options that both tasks share, and the run itself.</summary>
     private sealed class TaskOptions(int batch, int length, TrainingOptions training)
     {
-        private readonly Option<int> _batch = Number("--batch", "Sequences in a batch.", batch);
-        private readonly Option<int> _length = Number("--length", "Tokens of a sequence in training.", length);
-        private readonly Option<int> _vocabulary = Number("--vocabulary", "Ids of the task, special ones included.", 16);
-        private readonly Option<int> _hidden = Number("--hidden", "The width of the model.", 64);
-        private readonly Option<int> _layers = Number("--layers", "The layers of the model.", 2);
-        private readonly Option<int> _evaluate = Number("--evaluate", "Sequences of the evaluation.", 64);
-        private readonly Option<int> _seed = Number("--seed", "Decides the weights and the data.", 1);
+        private readonly Option<int> _batch = WithDefault("--batch", "Sequences in a batch.", batch);
+        private readonly Option<int> _length = WithDefault("--length", "Tokens of a sequence in training.", length);
+        private readonly Option<int> _vocabulary = WithDefault("--vocabulary", "Ids of the task, special ones included.", 16);
+        private readonly Option<int> _hidden = WithDefault("--hidden", "The width of the model.", 64);
+        private readonly Option<int> _layers = WithDefault("--layers", "The layers of the model.", 2);
+        private readonly Option<int> _evaluate = WithDefault("--evaluate", "Sequences of the evaluation.", 64);
+        private readonly Option<int> _seed = WithDefault("--seed", "Decides the weights and the data.", 1);
         private readonly DeviceOptions _device = new();
 
         private readonly Option<string?> _folder = new("--output", "-o")
@@ -217,8 +209,5 @@ internal static class TaskCommand
 
             return table.ToString();
         }
-
-        private static Option<int> Number(string name, string description, int value) =>
-            new(name) { Description = description, DefaultValueFactory = _ => value, HelpName = "N" };
     }
 }

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using MambaCuda.Kernels;
 using MambaCuda.Training;
+using static MambaCuda.Cli.CommonOptions;
 
 namespace MambaCuda.Cli;
 
@@ -52,8 +53,7 @@ internal static class TrainCommand
     /// <summary>The tokenizer's file, where one is named or lies beside the checkpoint; it must be the one that made the tokens.</summary>
     private static string[] Companions(string? tokenizer, TokenFile file)
     {
-        string? path = Directory.Exists(tokenizer) ? Path.Combine(tokenizer, "tokenizer.json") : tokenizer;
-        if (path is null || !File.Exists(path))
+        if (tokenizer is null || ModelLoader.TokenizerFileOf(tokenizer) is not { } path)
         {
             return [];
         }
@@ -131,27 +131,24 @@ internal static class TrainCommand
 
         public Option<string?> Size { get; } = new("--size") { Description = "A size of the paper for a new model.", HelpName = "NAME" };
 
-        public Option<int> Hidden { get; } = Number("--hidden", "The width of a new model.", 256);
+        public Option<int> Hidden { get; } = WithDefault("--hidden", "The width of a new model.", 256);
 
-        public Option<int> Layers { get; } = Number("--layers", "The layers of a new model.", 8);
+        public Option<int> Layers { get; } = WithDefault("--layers", "The layers of a new model.", 8);
 
-        public Option<int> Batch { get; } = Number("--batch", "Sequences in a batch.", 8);
+        public Option<int> Batch { get; } = WithDefault("--batch", "Sequences in a batch.", 8);
 
-        public Option<int> Length { get; } = Number("--length", "Tokens in a sequence; with --pack, a batch has --batch times as many.", 512);
+        public Option<int> Length { get; } = WithDefault("--length", "Tokens in a sequence; with --pack, a batch has --batch times as many.", 512);
 
         public Option<bool> Pack { get; } = new("--pack")
         {
             Description = "Make each document a sequence of its own, packed into batches without padding, in place of pieces of one stream.",
         };
 
-        public Option<double> HoldOut { get; } = new("--hold-out")
-        {
-            Description = "The share of the tokens, the last ones, that is not trained on but measured by --validate-every; 0 for none.",
-            DefaultValueFactory = _ => 0.01,
-            HelpName = "SHARE",
-        };
+        public Option<double> HoldOut { get; } = WithDefault(
+            "--hold-out", "The share of the tokens, the last ones, that is not trained on but measured by --validate-every; 0 for none.", 0.01,
+            "SHARE");
 
-        public Option<int> Seed { get; } = Number("--seed", "Decides a new model's weights and the order of the data.", 1);
+        public Option<int> Seed { get; } = WithDefault("--seed", "Decides a new model's weights and the order of the data.", 1);
 
         public Option<bool> RecomputeBlocks { get; } = new("--recompute-blocks")
         {
@@ -177,8 +174,5 @@ internal static class TrainCommand
             Training.AddTo(command);
             Device.AddTo(command);
         }
-
-        private static Option<int> Number(string name, string description, int value) =>
-            new(name) { Description = description, DefaultValueFactory = _ => value, HelpName = "N" };
     }
 }

@@ -78,6 +78,13 @@ internal readonly unsafe struct StoredFloat16 : IStoredFloat
     }
 }
 
+/// <summary>What has code of its own for each type that floats are stored in; see <see cref="StoredFloats.Run{TBody}"/>.</summary>
+internal interface IStoredBody
+{
+    /// <summary>Does a part of the work on elements of one type.</summary>
+    void Run<TStored>(int part) where TStored : struct, IStoredFloat;
+}
+
 /// <summary>
 /// Widening: of 16-bit patterns to 32 bits, where the processor has one instruction for it, and of whole rows to float32.
 /// </summary>
@@ -93,18 +100,22 @@ internal static unsafe class StoredFloats
         ? Avx512F.ConvertToVector512UInt32(stored)
         : Vector512.Create(Vector256.WidenLower(stored), Vector256.WidenUpper(stored));
 
-    public static void Widen(byte* source, DataType type, float* destination, int count)
+    public static void Widen(byte* source, DataType type, float* destination, int count) =>
+        Run(type, new WidenBody(source, destination, count), part: 0);
+
+    /// <summary>Does a part of a work by the code for the type that its operand is stored in.</summary>
+    public static void Run<TBody>(DataType type, in TBody body, int part) where TBody : struct, IStoredBody
     {
         switch (type)
         {
             case DataType.Float32:
-                Widen<StoredFloat32>(source, destination, count);
+                body.Run<StoredFloat32>(part);
                 break;
             case DataType.BFloat16:
-                Widen<StoredBFloat16>(source, destination, count);
+                body.Run<StoredBFloat16>(part);
                 break;
             default:
-                Widen<StoredFloat16>(source, destination, count);
+                body.Run<StoredFloat16>(part);
                 break;
         }
     }
@@ -122,5 +133,10 @@ internal static unsafe class StoredFloats
         {
             destination[i] = TStored.Load(source + (i * TStored.Size));
         }
+    }
+
+    private readonly struct WidenBody(byte* source, float* destination, int count) : IStoredBody
+    {
+        public void Run<TStored>(int part) where TStored : struct, IStoredFloat => Widen<TStored>(source, destination, count);
     }
 }

@@ -110,25 +110,11 @@ public sealed unsafe partial class CpuBackend
     }
 
     /// <summary>A part is a block of the source's columns.</summary>
-    private readonly struct TransposeBody(MatrixView source, MatrixView destination, int columnsPerPart) : IParallelBody
+    private readonly struct TransposeBody(MatrixView source, MatrixView destination, int columnsPerPart) : IParallelBody, IStoredBody
     {
-        public void Run(int part)
-        {
-            switch (source.Type)
-            {
-                case DataType.Float32:
-                    Run<StoredFloat32>(part);
-                    break;
-                case DataType.BFloat16:
-                    Run<StoredBFloat16>(part);
-                    break;
-                default:
-                    Run<StoredFloat16>(part);
-                    break;
-            }
-        }
+        public void Run(int part) => StoredFloats.Run(source.Type, this, part);
 
-        private void Run<TStored>(int part) where TStored : struct, IStoredFloat
+        public void Run<TStored>(int part) where TStored : struct, IStoredFloat
         {
             int first = part * columnsPerPart;
             Transposition.Run<TStored>(

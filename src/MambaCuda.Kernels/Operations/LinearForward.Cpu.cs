@@ -15,7 +15,7 @@ public sealed unsafe partial class CpuBackend
     }
 
     /// <summary>A part is a block of the weight's rows by a block of x's rows.</summary>
-    private readonly struct LinearBody : IParallelBody
+    private readonly struct LinearBody : IParallelBody, IStoredBody
     {
         /// <summary>A block of the weight that leaves room in a second-level cache of 512 KB.</summary>
         private const long BlockBytes = 256 << 10;
@@ -69,25 +69,11 @@ public sealed unsafe partial class CpuBackend
 
         public int Parts { get; }
 
-        public void Run(int part)
-        {
-            switch (_args.Weight.Type)
-            {
-                case DataType.Float32:
-                    Run<StoredFloat32>(part);
-                    break;
-                case DataType.BFloat16:
-                    Run<StoredBFloat16>(part);
-                    break;
-                default:
-                    Run<StoredFloat16>(part);
-                    break;
-            }
-        }
+        public void Run(int part) => StoredFloats.Run(_args.Weight.Type, this, part);
 
         private static long RoundUp(long value, long multiple) => (value + multiple - 1) / multiple * multiple;
 
-        private void Run<TStored>(int part) where TStored : struct, IStoredFloat
+        public void Run<TStored>(int part) where TStored : struct, IStoredFloat
         {
             long firstOutput = part % _outputParts * _outputsPerPart;
             long firstRow = part / _outputParts * _rowsPerPart;

@@ -9,7 +9,7 @@ namespace MambaCuda.Training;
 public sealed class TokenBatch
 {
     /// <summary>A target that is no token: its position has no loss and no gradient.</summary>
-    public const int IgnoredTarget = -1;
+    public const int IgnoredTarget = CrossEntropyArgs.IgnoredTarget;
 
     private readonly int[] _tokens;
     private readonly int[] _targets;

@@ -55,8 +55,8 @@ public sealed class AdamWOptimizer : IDisposable
         ParameterLayout layout = _model.Parameters.Layout;
         MatrixView norm = _norm.Matrix(DataType.Float32, 1, 1);
         backend.GradientNorm(new GradientNormArgs { Gradients = _model.Gradients.Values, Norm = norm });
-        Step(0, layout.DecayedCount, Settings.WeightDecay);
-        Step(layout.DecayedCount, layout.ElementCount - layout.DecayedCount, weightDecay: 0);
+        StepPart(0, layout.DecayedCount, Settings.WeightDecay);
+        StepPart(layout.DecayedCount, layout.ElementCount - layout.DecayedCount, weightDecay: 0);
         _model.Parameters.Refresh();
         _model.Gradients.Clear();
         float[] read = new float[1];
@@ -65,7 +65,7 @@ public sealed class AdamWOptimizer : IDisposable
         StepsTaken += double.IsFinite(scaled) ? 1 : 0;
         return scaled;
 
-        void Step(long first, long count, double weightDecay) => backend.AdamW(new AdamWArgs
+        void StepPart(long first, long count, double weightDecay) => backend.AdamW(new AdamWArgs
         {
             Parameters = _model.Parameters.Part(first, count),
             Rounded = _model.Parameters.RoundedPart(first, count),

@@ -37,21 +37,10 @@ public static class TaskEvaluation
             for (int i = 0; i < rest; i++)
             {
                 ReadOnlySpan<float> row = logits.AsSpan(i * model.Config.VocabularySize, model.Config.VocabularySize);
-                predicted[start + asked + i] = MostLikely(row);
+                predicted[start + asked + i] = Sampler.IndexOfLargest(row);
             }
         }
 
         return TokenAccuracy.Of(batch, predicted);
-    }
-
-    private static int MostLikely(ReadOnlySpan<float> logits)
-    {
-        int best = 0;
-        for (int id = 1; id < logits.Length; id++)
-        {
-            best = logits[id] > logits[best] ? id : best;
-        }
-
-        return best;
     }
 }

@@ -34,7 +34,7 @@ public static class CausalConv1dBackwardValidation
         {
             PlainBound bound = new(exact!, StoredValues.Round(plain!, type), magnitude!, inputs.Channels)
             {
-                UnitRoundoff = type == DataType.Float32 ? StoredValues.StateRoundoff(activation) : StoredValues.UnitRoundoff(type),
+                UnitRoundoff = StoredValues.GradientRoundoff(type, activation),
             };
             return bound.Worst(output, actual!, groups);
         }

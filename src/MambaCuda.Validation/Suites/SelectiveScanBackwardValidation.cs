@@ -38,7 +38,7 @@ public static class SelectiveScanBackwardValidation
             {
                 PlainBound bound = new(expected, StoredValues.Round(floats(plain)!, type), doubles(magnitude)!, columns)
                 {
-                    UnitRoundoff = type == DataType.Float32 ? StoredValues.StateRoundoff(activation) : StoredValues.UnitRoundoff(type),
+                    UnitRoundoff = StoredValues.GradientRoundoff(type, activation),
                 };
                 errors.Add(bound.Worst(output, floats(actual)!, groups));
             }

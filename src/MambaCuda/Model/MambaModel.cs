@@ -186,7 +186,7 @@ public sealed class MambaModel : IDisposable
         ReadOnlySpan<int> tokenIds, ReadOnlySpan<int> targetIds, SequenceLayout sequences, MambaState state, Span<float> logProbabilities)
     {
         Check(tokenIds, sequences, state);
-        CheckTokens(targetIds);
+        PassInput.CheckTokens(targetIds, Config.VocabularySize, nameof(targetIds));
         if (targetIds.Length != tokenIds.Length || logProbabilities.Length != tokenIds.Length)
         {
             throw new ArgumentException(
@@ -241,31 +241,14 @@ public sealed class MambaModel : IDisposable
             throw new ArgumentException("The state is another model's.", nameof(state));
         }
 
-        if (sequences.TotalLength != tokenIds.Length)
-        {
-            throw new ArgumentException(
-                $"The sequences have {sequences.TotalLength} tokens, but {tokenIds.Length} were given.", nameof(tokenIds));
-        }
-
+        PassInput.CheckLength(tokenIds.Length, sequences, nameof(tokenIds));
         if (sequences.SlotCount > state.SlotCount)
         {
             throw new ArgumentException(
                 $"The sequences use {sequences.SlotCount} slots, but the state has {state.SlotCount}.", nameof(sequences));
         }
 
-        CheckTokens(tokenIds);
-    }
-
-    private void CheckTokens(ReadOnlySpan<int> tokenIds)
-    {
-        for (int i = 0; i < tokenIds.Length; i++)
-        {
-            if (tokenIds[i] < 0 || tokenIds[i] >= Config.VocabularySize)
-            {
-                throw new ArgumentException(
-                    $"Token {i} is {tokenIds[i]}, which is not in the vocabulary of {Config.VocabularySize}.", nameof(tokenIds));
-            }
-        }
+        PassInput.CheckTokens(tokenIds, Config.VocabularySize, nameof(tokenIds));
     }
 
     /// <summary>Embedding, all blocks and the last norm; leaves the result in the workspace's Normalized.</summary>

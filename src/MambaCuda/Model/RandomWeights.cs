@@ -113,13 +113,11 @@ public sealed class RandomWeights : IDisposable
     }
 
     /// <summary>
-    /// Random numbers that are found by their place (SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators"), so
-    /// that threads draw parts of one sequence without each other.
+    /// Random numbers that are found by their place (by <see cref="SplitMix64"/>), so that threads draw parts of one sequence without each
+    /// other.
     /// </summary>
     private readonly struct RandomSequence(int seed, long first)
     {
-        private const ulong Golden = 0x9E3779B97F4A7C15;
-
         /// <summary>In [0, 1).</summary>
         public double Uniform(long place) => (Bits(2 * (first + place)) >> 11) * (1.0 / (1UL << 53));
 
@@ -130,12 +128,7 @@ public sealed class RandomWeights : IDisposable
             return Math.Sqrt(-2 * Math.Log(1 - Uniform(place))) * Math.Cos(2 * Math.PI * other);
         }
 
-        private ulong Bits(long place)
-        {
-            ulong z = ((uint)seed * 0xD1B54A32D192ED03) + ((ulong)(place + 1) * Golden);
-            z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-            z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-            return z ^ (z >> 31);
-        }
+        private ulong Bits(long place) =>
+            SplitMix64.Mix(((uint)seed * 0xD1B54A32D192ED03) + ((ulong)(place + 1) * SplitMix64.Increment));
     }
 }

@@ -14,10 +14,10 @@ internal struct RandomStream
 
     public RandomStream(ulong seed)
     {
-        _s0 = SplitMix(ref seed);
-        _s1 = SplitMix(ref seed);
-        _s2 = SplitMix(ref seed);
-        _s3 = SplitMix(ref seed);
+        _s0 = SplitMix64.Next(ref seed);
+        _s1 = SplitMix64.Next(ref seed);
+        _s2 = SplitMix64.Next(ref seed);
+        _s3 = SplitMix64.Next(ref seed);
     }
 
     /// <summary>A number in [0, 1) with 53 random bits.</summary>
@@ -32,13 +32,5 @@ internal struct RandomStream
         _s2 ^= shifted;
         _s3 = BitOperations.RotateLeft(_s3, 45);
         return (result >> 11) * (1.0 / (1UL << 53));
-    }
-
-    private static ulong SplitMix(ref ulong state)
-    {
-        ulong z = state += 0x9E3779B97F4A7C15;
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-        return z ^ (z >> 31);
     }
 }

@@ -84,7 +84,8 @@ public sealed class Sampler
         }
     }
 
-    private static int IndexOfLargest(ReadOnlySpan<float> values)
+    /// <summary>The most likely token of some logits; the first of equals.</summary>
+    internal static int IndexOfLargest(ReadOnlySpan<float> values)
     {
         int best = 0;
         for (int id = 1; id < values.Length; id++)

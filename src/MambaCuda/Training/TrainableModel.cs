@@ -98,8 +98,8 @@ public sealed class TrainableModel : IDisposable
         ObjectDisposedException.ThrowIf(_disposed, this);
         ArgumentNullException.ThrowIfNull(sequences);
         ArgumentNullException.ThrowIfNull(tape);
-        CheckTokens(tokenIds, nameof(tokenIds), ignored: 0);
-        CheckLength(tokenIds.Length, sequences, nameof(tokenIds));
+        PassInput.CheckTokens(tokenIds, Config.VocabularySize, nameof(tokenIds));
+        PassInput.CheckLength(tokenIds.Length, sequences, nameof(tokenIds));
         if (states is not null && states.SlotCount < sequences.SlotCount)
         {
             throw new ArgumentException(
@@ -302,8 +302,8 @@ public sealed class TrainableModel : IDisposable
     private void Loss(ForwardTape tape, ReadOnlySpan<int> targets, float gradScale, float zLossWeight, bool withGradient)
     {
         SequenceLayout sequences = Recorded(tape);
-        CheckTokens(targets, nameof(targets), CrossEntropyArgs.IgnoredTarget);
-        CheckLength(targets.Length, sequences, nameof(targets));
+        PassInput.CheckTokens(targets, Config.VocabularySize, nameof(targets), CrossEntropyArgs.IgnoredTarget);
+        PassInput.CheckLength(targets.Length, sequences, nameof(targets));
         _work.Cut(sequences);
         Backend.Upload(targets, tape.Targets);
         for (long row = 0; row < sequences.TotalLength; row += _work.Logits.Rows)
@@ -333,25 +333,5 @@ public sealed class TrainableModel : IDisposable
         ObjectDisposedException.ThrowIf(_disposed, this);
         ArgumentNullException.ThrowIfNull(tape);
         return tape.Sequences ?? throw new InvalidOperationException("The tape is empty: run Forward first.");
-    }
-
-    private void CheckTokens(ReadOnlySpan<int> tokenIds, string parameter, int ignored)
-    {
-        for (int i = 0; i < tokenIds.Length; i++)
-        {
-            if ((tokenIds[i] < 0 || tokenIds[i] >= Config.VocabularySize) && tokenIds[i] != ignored)
-            {
-                throw new ArgumentException(
-                    $"Token {i} is {tokenIds[i]}, which is not in the vocabulary of {Config.VocabularySize}.", parameter);
-            }
-        }
-    }
-
-    private static void CheckLength(int length, SequenceLayout sequences, string parameter)
-    {
-        if (sequences.TotalLength != length)
-        {
-            throw new ArgumentException($"The sequences have {sequences.TotalLength} tokens, but {length} were given.", parameter);
-        }
     }
 }
