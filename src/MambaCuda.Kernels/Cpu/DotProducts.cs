@@ -1,12 +1,26 @@
+using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
 namespace MambaCuda.Kernels;
 
+/// <summary>How many rows of x <see cref="DotProducts{TWidth, TVector, TStored}"/> takes, and by which of its ways.</summary>
+internal static class DotProducts
+{
+    /// <summary>The height of the tallest tile.</summary>
+    public const int TileRows = 6;
+
+    /// <summary>From how many rows of x on the weight is widened apart: below, that costs more than it saves.</summary>
+    public const int ManyRows = 12;
+
+    /// <summary>The most rows at a time: the sums of a panel lie on the stack, 48 KB of them.</summary>
+    public const int MostRows = 192;
+}
+
 /// <summary>
 /// Tiles of dot products between rows of x and rows of a stored weight: 6, 3 or 1 rows of x by 4 rows of the weight in registers.
-/// Both operands lie along the sum, so nothing is packed or transposed, a matrix-vector product is the same code as a matrix product, and
+/// Both operands lie along the sum, so x is not packed or transposed, a matrix-vector product is the same code as a matrix product, and
 /// every dot product is summed in the same order whatever tile it falls into: results do not depend on the batch.
 /// </summary>
 /// <typeparam name="TWidth">The vector width.</typeparam>
@@ -17,19 +31,16 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
     where TVector : struct
     where TStored : struct, IStoredFloat
 {
-    /// <summary>The height of the tallest tile.</summary>
-    private const int TileRows = 6;
-
-    /// <summary>From how many rows of x on the weight is widened apart: below, that costs more than it saves.</summary>
-    private const int ManyRows = 12;
-
-    /// <summary>The longest sum for which it is: four widened rows lie on the stack, and 256 KB are enough there.</summary>
-    private const int LongestPanel = 16 << 10;
+    /// <summary>
+    /// How much of a sum a panel holds at most: four rows of the weight are 12 KB then, which stay in the first-level cache while the rows
+    /// of x stream past them from the second.
+    /// </summary>
+    private const int LongestPanel = 768;
 
     /// <summary>
-    /// y[m, o] = bias[m, o] + x[m] . w[o] for all m and o. With few rows of x the weight passes once from memory. With many, four of its
-    /// rows are widened to float32 in the first-level cache, so that the multiplications do not share their ports with conversions, and all
-    /// rows of x, which should fit the second-level cache, pass them by.
+    /// y[m, o] = bias[m, o] + x[m] . w[o] for all m and o, at most <see cref="DotProducts.MostRows"/> rows of x. With few rows of x the
+    /// weight passes once from memory. With many, four of its rows at a time are widened to float32, so that the multiplications do not
+    /// share their ports with conversions, and all rows of x, which should fit the second-level cache, pass them by.
     /// </summary>
     /// <remarks>
     /// Rows of the bias lie <paramref name="biasStride"/> apart: 0 apart where all rows of y share one. The bias may be y itself, and the
@@ -39,7 +50,8 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
         float* x, long xStride, int rows, byte* weight, long weightStride, int outputs, int inputs, float* bias, float* y, long yStride,
         long biasStride = 0)
     {
-        if (rows < ManyRows || inputs > LongestPanel)
+        Debug.Assert(rows <= DotProducts.MostRows, "The sums of more rows do not fit the stack.");
+        if (rows < DotProducts.ManyRows)
         {
             Tiles(x, xStride, rows, weight, weightStride, outputs, inputs, bias, biasStride, y, yStride);
         }
@@ -49,28 +61,57 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
         }
     }
 
+    /// <summary>
+    /// Four rows of the weight, a part of the sum at a time: their panel lies as the tiles read it, vector by vector of the four rows,
+    /// which is one stream without conflicts in the cache. The sums of all rows of x wait in memory for the next part.
+    /// </summary>
     [SkipLocalsInit]
     private static void Panels(
         float* x, long xStride, int rows, byte* weight, long weightStride, int outputs, int inputs, float* bias, long biasStride, float* y,
         long yStride)
     {
-        const int Line = 64 / sizeof(float);
-
-        // An odd number of cache lines a row: rows of a power of two would all meet in the same sets of the cache.
-        int stride = (((inputs + Line - 1) / Line) | 1) * Line;
-        float* memory = stackalloc float[(4 * stride) + Line];
-        float* panel = (float*)(((nuint)memory + 63) & ~(nuint)63);
+        int whole = inputs - (inputs % TWidth.Count);
+        int panels = Math.Max(1, (whole + LongestPanel - 1) / LongestPanel);
+        int length = Math.Max(1, ((whole / panels) + TWidth.Count - 1) / TWidth.Count) * TWidth.Count;
+        int rowStride = 4 * TWidth.Count, step = rowStride * sizeof(float);
+        float* memory = stackalloc float[(4 * LongestPanel) + (rows * rowStride) + rowStride];
+        float* panel = (float*)(((nuint)memory + 63) & ~(nuint)63), sums = panel + (4 * LongestPanel);
         for (int output = 0; output < outputs; output += 4)
         {
             int count = Math.Min(4, outputs - output);
-            for (int i = 0; i < count; i++)
+            for (int from = 0; from == 0 || from < whole; from += length)
             {
-                StoredFloats.Widen<TStored>(weight + ((output + i) * weightStride), panel + ((long)i * stride), inputs);
+                int terms = Math.Min(length, whole - from);
+                // The last panel repeats a row for those that are not there.
+                byte* w = weight + ((long)from * TStored.Size);
+                Widen(
+                    w + (output * weightStride), w + (Math.Min(output + 1, outputs - 1) * weightStride),
+                    w + (Math.Min(output + 2, outputs - 1) * weightStride), w + (Math.Min(output + 3, outputs - 1) * weightStride), terms,
+                    panel);
+                for (int row = 0, height; row < rows; row += height)
+                {
+                    height = TallestTile(rows - row);
+                    DotProducts<TWidth, TVector, StoredFloat32>.Tile(
+                        height, x + (row * xStride) + from, xStride, (byte*)panel, TWidth.Count * sizeof(float), step, terms,
+                        sums + (row * rowStride), fresh: from == 0);
+                }
             }
 
-            DotProducts<TWidth, TVector, StoredFloat32>.Tiles(
-                x, xStride, rows, (byte*)panel, stride * sizeof(float), count, inputs, bias == null ? null : bias + output, biasStride,
-                y + output, yStride);
+            Finish(
+                rows, count, sums, x, xStride, weight + (output * weightStride), weightStride, whole, inputs,
+                bias == null ? null : bias + output, biasStride, y + output, yStride);
+        }
+    }
+
+    /// <summary>Four rows of the weight into a panel, side by side, so that they are waited for together.</summary>
+    private static void Widen(byte* w0, byte* w1, byte* w2, byte* w3, int terms, float* panel)
+    {
+        for (nint k = 0, at = 0; k < terms; k += TWidth.Count, at += TWidth.Count * TStored.Size, panel += 4 * TWidth.Count)
+        {
+            TWidth.Store(TWidth.LoadStored<TStored>(w0 + at), panel);
+            TWidth.Store(TWidth.LoadStored<TStored>(w1 + at), panel + TWidth.Count);
+            TWidth.Store(TWidth.LoadStored<TStored>(w2 + at), panel + (2 * TWidth.Count));
+            TWidth.Store(TWidth.LoadStored<TStored>(w3 + at), panel + (3 * TWidth.Count));
         }
     }
 
@@ -82,26 +123,18 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
     {
         int whole = inputs - (inputs % TWidth.Count);
         int fours = outputs - (outputs % 4);
-        float* sums = stackalloc float[4 * TileRows * TWidth.Count];
-        int row = 0;
-        while (row <= rows - 3)
+        nint step = TWidth.Count * TStored.Size;
+        float* sums = stackalloc float[4 * DotProducts.TileRows * TWidth.Count];
+        for (int row = 0, height; row < rows; row += height)
         {
-            int height = TWidth.Count == 16 && row <= rows - TileRows ? TileRows : 3;
+            height = TallestTile(rows - row);
             for (int output = 0; output < fours; output += 4)
             {
                 byte* w = weight + (output * weightStride);
-                if (height == TileRows)
-                {
-                    Six(x, xStride, w, weightStride, whole, sums);
-                }
-                else
-                {
-                    Three(x, xStride, w, weightStride, whole, sums);
-                }
-
+                Tile(height, x, xStride, w, weightStride, step, whole, sums, fresh: true);
                 Finish(
-                    height, sums, x, xStride, w, weightStride, whole, inputs, bias == null ? null : bias + output, biasStride, y + output,
-                    yStride);
+                    height, 4, sums, x, xStride, w, weightStride, whole, inputs, bias == null ? null : bias + output, biasStride,
+                    y + output, yStride);
             }
 
             for (int i = 0; i < height && fours < outputs; i++)
@@ -111,24 +144,41 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
                     y + (i * yStride));
             }
 
-            row += height;
             x += height * xStride;
             y += height * yStride;
             bias = bias == null ? null : bias + (height * biasStride);
         }
+    }
 
-        for (; row < rows; row++)
+    /// <summary>Six rows where there are registers for them, three, or one.</summary>
+    private static int TallestTile(int rows) => rows >= 6 && TWidth.Count == 16 ? 6 : rows >= 3 ? 3 : 1;
+
+    /// <summary>
+    /// The sums of a tile of <paramref name="height"/> rows of x by four of the weight, a vector each, row by row; added to what they were
+    /// unless they are fresh. Rows of the weight lie <paramref name="weightStride"/> bytes apart and their vectors
+    /// <paramref name="weightStep"/>.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Tile(
+        int height, float* x, long xStride, byte* weight, long weightStride, nint weightStep, int length, float* sums, bool fresh)
+    {
+        if (height == 6)
         {
-            One(x, weight, weightStride, outputs, inputs, bias, y);
-            x += xStride;
-            y += yStride;
-            bias = bias == null ? null : bias + biasStride;
+            Six(x, xStride, weight, weightStride, weightStep, length, sums, fresh);
+        }
+        else if (height == 3)
+        {
+            Three(x, xStride, weight, weightStride, weightStep, length, sums, fresh);
+        }
+        else
+        {
+            One(x, weight, weightStride, weightStep, length, sums, fresh);
         }
     }
 
-    /// <summary>The sums of a tile of six rows of x by four of the weight, a vector each, row by row.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static void Six(float* x, long xStride, byte* weight, long weightStride, int whole, float* sums)
+    private static void Six(
+        float* x, long xStride, byte* weight, long weightStride, nint weightStep, int length, float* sums, bool fresh)
     {
         float* x0 = x, x1 = x0 + xStride, x2 = x1 + xStride, x3 = x2 + xStride, x4 = x3 + xStride, x5 = x4 + xStride;
         byte* w0 = weight, w1 = w0 + weightStride, w2 = w1 + weightStride, w3 = w2 + weightStride;
@@ -138,9 +188,37 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
         TVector a30 = TWidth.Zero, a31 = TWidth.Zero, a32 = TWidth.Zero, a33 = TWidth.Zero;
         TVector a40 = TWidth.Zero, a41 = TWidth.Zero, a42 = TWidth.Zero, a43 = TWidth.Zero;
         TVector a50 = TWidth.Zero, a51 = TWidth.Zero, a52 = TWidth.Zero, a53 = TWidth.Zero;
-        for (nint k = 0; k < whole; k += TWidth.Count)
+        if (!fresh)
         {
-            nint at = k * TStored.Size;
+            a00 = TWidth.Load(sums);
+            a01 = TWidth.Load(sums + TWidth.Count);
+            a02 = TWidth.Load(sums + (2 * TWidth.Count));
+            a03 = TWidth.Load(sums + (3 * TWidth.Count));
+            a10 = TWidth.Load(sums + (4 * TWidth.Count));
+            a11 = TWidth.Load(sums + (5 * TWidth.Count));
+            a12 = TWidth.Load(sums + (6 * TWidth.Count));
+            a13 = TWidth.Load(sums + (7 * TWidth.Count));
+            a20 = TWidth.Load(sums + (8 * TWidth.Count));
+            a21 = TWidth.Load(sums + (9 * TWidth.Count));
+            a22 = TWidth.Load(sums + (10 * TWidth.Count));
+            a23 = TWidth.Load(sums + (11 * TWidth.Count));
+            a30 = TWidth.Load(sums + (12 * TWidth.Count));
+            a31 = TWidth.Load(sums + (13 * TWidth.Count));
+            a32 = TWidth.Load(sums + (14 * TWidth.Count));
+            a33 = TWidth.Load(sums + (15 * TWidth.Count));
+            a40 = TWidth.Load(sums + (16 * TWidth.Count));
+            a41 = TWidth.Load(sums + (17 * TWidth.Count));
+            a42 = TWidth.Load(sums + (18 * TWidth.Count));
+            a43 = TWidth.Load(sums + (19 * TWidth.Count));
+            a50 = TWidth.Load(sums + (20 * TWidth.Count));
+            a51 = TWidth.Load(sums + (21 * TWidth.Count));
+            a52 = TWidth.Load(sums + (22 * TWidth.Count));
+            a53 = TWidth.Load(sums + (23 * TWidth.Count));
+        }
+
+        nint at = 0;
+        for (nint k = 0; k < length; k += TWidth.Count, at += weightStep)
+        {
             TVector b0 = TWidth.LoadStored<TStored>(w0 + at), b1 = TWidth.LoadStored<TStored>(w1 + at);
             TVector b2 = TWidth.LoadStored<TStored>(w2 + at), b3 = TWidth.LoadStored<TStored>(w3 + at);
             TVector v = TWidth.Load(x0 + k);
@@ -201,18 +279,34 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
         TWidth.Store(a53, sums + (23 * TWidth.Count));
     }
 
-    /// <summary>The sums of a tile of three rows of x by four of the weight, a vector each, row by row.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static void Three(float* x, long xStride, byte* weight, long weightStride, int whole, float* sums)
+    private static void Three(
+        float* x, long xStride, byte* weight, long weightStride, nint weightStep, int length, float* sums, bool fresh)
     {
         float* x0 = x, x1 = x0 + xStride, x2 = x1 + xStride;
         byte* w0 = weight, w1 = w0 + weightStride, w2 = w1 + weightStride, w3 = w2 + weightStride;
         TVector a00 = TWidth.Zero, a01 = TWidth.Zero, a02 = TWidth.Zero, a03 = TWidth.Zero;
         TVector a10 = TWidth.Zero, a11 = TWidth.Zero, a12 = TWidth.Zero, a13 = TWidth.Zero;
         TVector a20 = TWidth.Zero, a21 = TWidth.Zero, a22 = TWidth.Zero, a23 = TWidth.Zero;
-        for (nint k = 0; k < whole; k += TWidth.Count)
+        if (!fresh)
         {
-            nint at = k * TStored.Size;
+            a00 = TWidth.Load(sums);
+            a01 = TWidth.Load(sums + TWidth.Count);
+            a02 = TWidth.Load(sums + (2 * TWidth.Count));
+            a03 = TWidth.Load(sums + (3 * TWidth.Count));
+            a10 = TWidth.Load(sums + (4 * TWidth.Count));
+            a11 = TWidth.Load(sums + (5 * TWidth.Count));
+            a12 = TWidth.Load(sums + (6 * TWidth.Count));
+            a13 = TWidth.Load(sums + (7 * TWidth.Count));
+            a20 = TWidth.Load(sums + (8 * TWidth.Count));
+            a21 = TWidth.Load(sums + (9 * TWidth.Count));
+            a22 = TWidth.Load(sums + (10 * TWidth.Count));
+            a23 = TWidth.Load(sums + (11 * TWidth.Count));
+        }
+
+        nint at = 0;
+        for (nint k = 0; k < length; k += TWidth.Count, at += weightStep)
+        {
             TVector v0 = TWidth.Load(x0 + k), v1 = TWidth.Load(x1 + k), v2 = TWidth.Load(x2 + k);
             TVector b = TWidth.LoadStored<TStored>(w0 + at);
             a00 = TWidth.MultiplyAdd(v0, b, a00);
@@ -246,39 +340,38 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
         TWidth.Store(a23, sums + (11 * TWidth.Count));
     }
 
-    [SkipLocalsInit]
-    private static void One(float* x, byte* weight, long weightStride, int outputs, int inputs, float* bias, float* y)
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void One(float* x, byte* weight, long weightStride, nint weightStep, int length, float* sums, bool fresh)
     {
-        int whole = inputs - (inputs % TWidth.Count);
-        int output = 0;
-        float* sums = stackalloc float[4 * TWidth.Count];
-        for (; output <= outputs - 4; output += 4)
+        byte* w0 = weight, w1 = w0 + weightStride, w2 = w1 + weightStride, w3 = w2 + weightStride, next = w3 + weightStride;
+        TVector a0 = TWidth.Zero, a1 = TWidth.Zero, a2 = TWidth.Zero, a3 = TWidth.Zero;
+        if (!fresh)
         {
-            byte* w0 = weight + (output * weightStride), w1 = w0 + weightStride, w2 = w1 + weightStride, w3 = w2 + weightStride;
-            TVector a0 = TWidth.Zero, a1 = TWidth.Zero, a2 = TWidth.Zero, a3 = TWidth.Zero;
-            for (int k = 0; k < whole; k += TWidth.Count)
-            {
-                // One row of x reads each weight once, from memory: the next rows are asked for while these are used.
-                long at = (long)k * TStored.Size;
-                Prefetch(w0 + at + (4 * weightStride));
-                Prefetch(w1 + at + (4 * weightStride));
-                Prefetch(w2 + at + (4 * weightStride));
-                Prefetch(w3 + at + (4 * weightStride));
-                TVector v = TWidth.Load(x + k);
-                a0 = TWidth.MultiplyAdd(v, TWidth.LoadStored<TStored>(w0 + at), a0);
-                a1 = TWidth.MultiplyAdd(v, TWidth.LoadStored<TStored>(w1 + at), a1);
-                a2 = TWidth.MultiplyAdd(v, TWidth.LoadStored<TStored>(w2 + at), a2);
-                a3 = TWidth.MultiplyAdd(v, TWidth.LoadStored<TStored>(w3 + at), a3);
-            }
-
-            TWidth.Store(a0, sums);
-            TWidth.Store(a1, sums + TWidth.Count);
-            TWidth.Store(a2, sums + (2 * TWidth.Count));
-            TWidth.Store(a3, sums + (3 * TWidth.Count));
-            Finish(1, sums, x, 0, w0, weightStride, whole, inputs, bias == null ? null : bias + output, 0, y + output, 0);
+            a0 = TWidth.Load(sums);
+            a1 = TWidth.Load(sums + TWidth.Count);
+            a2 = TWidth.Load(sums + (2 * TWidth.Count));
+            a3 = TWidth.Load(sums + (3 * TWidth.Count));
         }
 
-        Rest(x, weight, weightStride, output, outputs, inputs, bias, y);
+        nint at = 0;
+        for (nint k = 0; k < length; k += TWidth.Count, at += weightStep)
+        {
+            // One row of x reads each weight once, from memory: the next rows are asked for while these are used.
+            Prefetch(next + at);
+            Prefetch(next + at + weightStride);
+            Prefetch(next + at + (2 * weightStride));
+            Prefetch(next + at + (3 * weightStride));
+            TVector v = TWidth.Load(x + k);
+            a0 = TWidth.MultiplyAdd(v, TWidth.LoadStored<TStored>(w0 + at), a0);
+            a1 = TWidth.MultiplyAdd(v, TWidth.LoadStored<TStored>(w1 + at), a1);
+            a2 = TWidth.MultiplyAdd(v, TWidth.LoadStored<TStored>(w2 + at), a2);
+            a3 = TWidth.MultiplyAdd(v, TWidth.LoadStored<TStored>(w3 + at), a3);
+        }
+
+        TWidth.Store(a0, sums);
+        TWidth.Store(a1, sums + TWidth.Count);
+        TWidth.Store(a2, sums + (2 * TWidth.Count));
+        TWidth.Store(a3, sums + (3 * TWidth.Count));
     }
 
     /// <summary>The last outputs % 4 columns.</summary>
@@ -300,33 +393,40 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
     }
 
     /// <summary>
-    /// Sums the four vectors of each row of a tile and stores the results. The vectors come by way of memory, once a tile: handed over in
-    /// registers they would be alive across calls, and the compiler would then write each to the stack at every step of the loop.
+    /// Sums the four vectors of each row and stores the results, of which <paramref name="count"/> are wanted. The vectors come by way of
+    /// memory, once a tile: handed over in registers they would be alive across calls, and the compiler would then write each to the stack
+    /// at every step of the loop.
     /// </summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static void Finish(
-        int rows, float* sums, float* x, long xStride, byte* weight, long weightStride, int whole, int inputs, float* bias, long biasStride,
-        float* y, long yStride)
+        int rows, int count, float* sums, float* x, long xStride, byte* weight, long weightStride, int whole, int inputs, float* bias,
+        long biasStride, float* y, long yStride)
     {
         for (int row = 0; row < rows; row++)
         {
             Vector128<float> result = SumFour(
                 TWidth.Fold(TWidth.Load(sums)), TWidth.Fold(TWidth.Load(sums + TWidth.Count)),
                 TWidth.Fold(TWidth.Load(sums + (2 * TWidth.Count))), TWidth.Fold(TWidth.Load(sums + (3 * TWidth.Count))));
-            if (whole < inputs)
+            if (count == 4)
             {
-                result += Vector128.Create(
-                    Tail(x, weight, whole, inputs), Tail(x, weight + weightStride, whole, inputs),
-                    Tail(x, weight + (2 * weightStride), whole, inputs), Tail(x, weight + (3 * weightStride), whole, inputs));
+                if (whole < inputs)
+                {
+                    result += Vector128.Create(
+                        Tail(x, weight, whole, inputs), Tail(x, weight + weightStride, whole, inputs),
+                        Tail(x, weight + (2 * weightStride), whole, inputs), Tail(x, weight + (3 * weightStride), whole, inputs));
+                }
+
+                (bias != null ? result + Vector128.Load(bias) : result).Store(y);
+            }
+            else
+            {
+                for (int i = 0; i < count; i++)
+                {
+                    y[i] = result[i] + Tail(x, weight + (i * weightStride), whole, inputs) + (bias != null ? bias[i] : 0);
+                }
             }
 
-            if (bias != null)
-            {
-                result += Vector128.Load(bias);
-                bias += biasStride;
-            }
-
-            result.Store(y);
+            bias = bias == null ? null : bias + biasStride;
             sums += 4 * TWidth.Count;
             x += xStride;
             y += yStride;

@@ -23,17 +23,10 @@ public sealed unsafe partial class CpuBackend
         /// <summary>Less is not worth handing to another thread.</summary>
         private const long MinimumBlockBytes = 16 << 10;
 
-        /// <summary>Blocks of x's rows are multiples of the tallest tile.</summary>
-        private const int TileRows = 6;
-
-        /// <summary>From how many rows on x is cut into blocks, see <see cref="DotProducts{TWidth, TVector, TStored}"/>.</summary>
-        private const int ManyRows = 12;
-
-        /// <summary>A block of x that leaves room in a second-level cache of 512 KB.</summary>
-        private const long RowBlockBytes = 384 << 10;
-
-        /// <summary>More rows a block gain nothing, and short sums would leave too few blocks.</summary>
-        private const int LongestRowBlock = 192;
+        /// <summary>
+        /// A block of x that leaves room in a second-level cache of 512 KB, on not many more pages than the processor keeps translations of.
+        /// </summary>
+        private const long RowBlockBytes = 288 << 10;
 
         private readonly LinearForwardArgs _args;
         private readonly bool _accumulate;
@@ -47,12 +40,13 @@ public sealed unsafe partial class CpuBackend
             _accumulate = accumulate;
             long outputs = args.Weight.Rows;
             long outputBytes = Math.Max(1L, (long)args.Weight.Columns * args.Weight.Type.Size());
-            if (args.X.Rows >= ManyRows)
+            if (args.X.Rows >= DotProducts.ManyRows)
             {
                 // Blocks of equal height, and enough parts that a thread that is held up is not waited for with a large one.
-                long most = Math.Clamp(RowBlockBytes / (sizeof(float) * Math.Max(1L, args.X.Columns)), TileRows, LongestRowBlock);
-                int rowParts = CpuBackend.Parts(args.X.Rows, most / TileRows * TileRows);
-                _rowsPerPart = RoundUp((args.X.Rows + rowParts - 1) / rowParts, TileRows);
+                long fitting = RowBlockBytes / (sizeof(float) * Math.Max(1L, args.X.Columns));
+                long most = Math.Clamp(fitting, DotProducts.TileRows, DotProducts.MostRows);
+                int rowParts = CpuBackend.Parts(args.X.Rows, most / DotProducts.TileRows * DotProducts.TileRows);
+                _rowsPerPart = RoundUp((args.X.Rows + rowParts - 1) / rowParts, DotProducts.TileRows);
                 int outputParts = CpuBackend.Parts(12 * threads, rowParts);
                 _outputsPerPart = RoundUp((outputs + outputParts - 1) / outputParts, 4);
             }
@@ -60,7 +54,7 @@ public sealed unsafe partial class CpuBackend
             {
                 long least = Math.Max(4, MinimumBlockBytes / outputBytes), most = Math.Max(4, BlockBytes / outputBytes);
                 _outputsPerPart = RoundUp(Math.Clamp((outputs + (4 * threads) - 1) / (4 * threads), least, most), 4);
-                _rowsPerPart = ManyRows;
+                _rowsPerPart = DotProducts.ManyRows;
             }
 
             _outputParts = CpuBackend.Parts(outputs, _outputsPerPart);
