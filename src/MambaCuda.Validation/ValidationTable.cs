@@ -17,6 +17,8 @@ public static class ValidationTable
         CausalConv1dForwardValidation.Rows,
         CausalConv1dUpdateValidation.Rows,
         CausalConv1dBackwardValidation.Rows,
+        StateMatrixForwardValidation.Rows,
+        StateMatrixBackwardValidation.Rows,
         SelectiveScanForwardValidation.Rows,
         SelectiveStateUpdateValidation.Rows,
         SelectiveScanBackwardValidation.Rows,

@@ -23,7 +23,7 @@ public class OperationFilesTests
     [
         nameof(Backend.AdamW), nameof(Backend.AddRmsNormBackward), nameof(Backend.CausalConv1dBackward), nameof(Backend.CrossEntropy),
         nameof(Backend.EmbeddingBackward), nameof(Backend.GradientNorm), nameof(Backend.LinearBackward),
-        nameof(Backend.SelectiveScanBackward), nameof(Backend.StateMatrixBackward), nameof(Backend.StateMatrixForward),
+        nameof(Backend.SelectiveScanBackward),
     ];
 
     /// <summary>The public methods of Backend that take the operands of an operation.</summary>

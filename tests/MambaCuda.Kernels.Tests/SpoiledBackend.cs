@@ -101,6 +101,18 @@ internal sealed class SpoiledBackend(Spoiling spoiling, Action? onOperation = nu
         Spoil(args.GradX);
     }
 
+    protected override void StateMatrixForwardCore(in StateMatrixForwardArgs args)
+    {
+        _inner.StateMatrixForward(args);
+        Spoil(args.A);
+    }
+
+    protected override void StateMatrixBackwardCore(in StateMatrixBackwardArgs args)
+    {
+        _inner.StateMatrixBackward(args);
+        Spoil(args.GradLogA);
+    }
+
     protected override void SelectiveScanBackwardCore(in SelectiveScanBackwardArgs args)
     {
         _inner.SelectiveScanBackward(args);

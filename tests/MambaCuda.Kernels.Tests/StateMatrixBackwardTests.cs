@@ -3,43 +3,31 @@ namespace MambaCuda.Kernels.Tests;
 /// <summary>The gradient of A_log, on every backend.</summary>
 public class StateMatrixBackwardTests
 {
-    private static readonly Dictionary<string, (int Size, int Channels)> Cases = (
-        from size in new[] { 1, 2, 16, 33 }
-        from channels in new[] { 1, 3, 31, 130, 257 }
-        select (size, channels)).ToDictionary(each => $"{each.size} x {each.channels}");
+    public static TheoryData<string, string> Cases => TestBackends.With(nameof(Backend.StateMatrixBackward), StateMatrixCase.Names);
 
-    public static TheoryData<string, string> Rows => TestBackends.With(nameof(Backend.StateMatrixBackward), Cases.Keys);
-
-    [Theory, MemberData(nameof(Rows))]
-    public void Is_as_close_to_float64_as_a_plain_evaluation(string name, string caseName)
+    [Theory, MemberData(nameof(Cases))]
+    public void Is_as_close_to_float64_as_a_plain_evaluation(string backendName, string name)
     {
-        (int size, int channels) = Cases[caseName];
-        using Backend backend = TestBackends.Open(name);
-        RandomValues random = new(caseName);
-        float[] a = random.Uniform(size * channels, -16, 0), gradA = random.Normal(a.Length), before = random.Normal(a.Length);
-        float[] actual = Run(backend, a, gradA, before, channels);
-        double[] sizes = StateMatrixOracle.Backward<double>(
-            Array.ConvertAll(a, MathF.Abs), Array.ConvertAll(gradA, MathF.Abs), Array.ConvertAll(before, MathF.Abs));
-        PlainBound bound = new(
-            StateMatrixOracle.Backward<double>(a, gradA, before), StateMatrixOracle.Backward<float>(a, gradA, before), sizes, channels);
-        OutputError error = bound.Worst("gradient", actual, Enumerable.Repeat(1, size));
-        Assert.True(error.IsWithin, error.ToString());
-        Bits.AssertSame(actual, Run(backend, a, gradA, before, channels, gap: 0), "without gaps");
-        Bits.AssertSame(actual, Run(backend, a, gradA, before, channels, GuardedMatrix.AlignedGap), "aligned");
+        using Backend backend = TestBackends.Open(backendName);
+        int channels = StateMatrixCase.Named(name).Channels;
+        StateMatrixGradients inputs = StateMatrixCase.Named(name).Gradients();
+        float[] actual = StateMatrixRunner.Backward(backend, inputs, channels);
+        Within.AssertAll(StateMatrixBackwardValidation.Compare(inputs, channels, actual));
+        Bits.AssertSame(actual, StateMatrixRunner.Backward(backend, inputs, channels, gap: 0), "without gaps");
+        Bits.AssertSame(actual, StateMatrixRunner.Backward(backend, inputs, channels, GuardedMatrix.AlignedGap), "aligned");
     }
 
     [Fact]
     public void Does_not_depend_on_the_number_of_threads()
     {
         const int Channels = 77;
-        RandomValues random = new("threads");
-        float[] a = random.Normal(16 * Channels), gradA = random.Normal(a.Length), before = random.Normal(a.Length);
+        StateMatrixGradients inputs = new StateMatrixCase(16, Channels).Gradients();
         using CpuBackend single = new(threads: 1);
-        float[] expected = Run(single, a, gradA, before, Channels);
+        float[] expected = StateMatrixRunner.Backward(single, inputs, Channels);
         foreach (int threads in new[] { 2, 3 })
         {
             using CpuBackend several = new(threads);
-            Bits.AssertSame(expected, Run(several, a, gradA, before, Channels), $"{threads} threads");
+            Bits.AssertSame(expected, StateMatrixRunner.Backward(several, inputs, Channels), $"{threads} threads");
         }
     }
 
@@ -88,18 +76,4 @@ public class StateMatrixBackwardTests
         { "gradient of A", "gradient of A is (15 x 4) Float32 and A is (16 x 4) Float32; they must be the same." },
         { "gradient of A_log", "gradient of A_log is (16 x 5) Float32 and A is (16 x 4) Float32; they must be the same." },
     };
-
-    private static float[] Run(
-        Backend backend, float[] a, float[] gradA, float[] gradLogA, int channels, int gap = GuardedMatrix.UsualGap)
-    {
-        int size = a.Length / channels;
-        using GuardedMatrix matrix = GuardedMatrix.Input(backend, DataType.Float32, size, channels, a, gap);
-        using GuardedMatrix gradient = GuardedMatrix.Input(backend, DataType.Float32, size, channels, gradA, gap);
-        using GuardedMatrix sum = GuardedMatrix.Output(backend, DataType.Float32, size, channels, gradLogA, gap);
-        backend.StateMatrixBackward(new StateMatrixBackwardArgs { A = matrix.View, GradA = gradient.View, GradLogA = sum.View });
-        matrix.AssertUnchanged("A");
-        gradient.AssertUnchanged("gradient of A");
-        sum.AssertGuardsIntact("gradient of A_log");
-        return sum.Values();
-    }
 }

@@ -3,26 +3,17 @@ namespace MambaCuda.Kernels.Tests;
 /// <summary>A = -exp(A_log), on every backend.</summary>
 public class StateMatrixForwardTests
 {
-    private static readonly Dictionary<string, (int Size, int Channels)> Cases = (
-        from size in new[] { 1, 2, 16, 33 }
-        from channels in new[] { 1, 3, 31, 130, 257 }
-        select (size, channels)).ToDictionary(each => $"{each.size} x {each.channels}");
+    public static TheoryData<string, string> Cases => TestBackends.With(nameof(Backend.StateMatrixForward), StateMatrixCase.Names);
 
-    public static TheoryData<string, string> Rows => TestBackends.With(nameof(Backend.StateMatrixForward), Cases.Keys);
-
-    [Theory, MemberData(nameof(Rows))]
-    public void Is_as_close_to_float64_as_a_plain_evaluation(string name, string caseName)
+    [Theory, MemberData(nameof(Cases))]
+    public void Is_as_close_to_float64_as_a_plain_evaluation(string backendName, string name)
     {
-        (int size, int channels) = Cases[caseName];
-        using Backend backend = TestBackends.Open(name);
-        float[] logA = new RandomValues(caseName).Uniform(size * channels, -20, 20);
-        float[] actual = Run(backend, logA, channels);
-        double[] exact = StateMatrixOracle.Forward<double>(logA);
-        PlainBound bound = new(exact, StateMatrixOracle.Forward<float>(logA), [.. exact.Select(Math.Abs)], channels);
-        OutputError error = bound.Worst("A", actual, Enumerable.Repeat(1, size));
-        Assert.True(error.IsWithin, error.ToString());
-        Bits.AssertSame(actual, Run(backend, logA, channels, gap: 0), "without gaps");
-        Bits.AssertSame(actual, Run(backend, logA, channels, GuardedMatrix.AlignedGap), "aligned");
+        using Backend backend = TestBackends.Open(backendName);
+        int channels = StateMatrixCase.Named(name).Channels;
+        float[] logA = StateMatrixCase.Named(name).LogA(), actual = StateMatrixRunner.Forward(backend, logA, channels);
+        Within.AssertAll(StateMatrixForwardValidation.Compare(logA, channels, actual));
+        Bits.AssertSame(actual, StateMatrixRunner.Forward(backend, logA, channels, gap: 0), "without gaps");
+        Bits.AssertSame(actual, StateMatrixRunner.Forward(backend, logA, channels, GuardedMatrix.AlignedGap), "aligned");
     }
 
     public static TheoryData<string> Backends => [.. TestBackends.NamesWith(nameof(Backend.StateMatrixForward))];
@@ -31,7 +22,7 @@ public class StateMatrixForwardTests
     public void The_ends_of_the_range_and_not_a_number_are_right(string name)
     {
         using Backend backend = TestBackends.Open(name);
-        float[] actual = Run(
+        float[] actual = StateMatrixRunner.Forward(
             backend, [float.NegativeInfinity, -200, 0, 200, float.PositiveInfinity, float.NaN, 0, 0, 0, float.NaN], channels: 10);
         Assert.Equal([0, 0, -1, float.NegativeInfinity, float.NegativeInfinity, float.NaN, -1, -1, -1, float.NaN], actual);
     }
@@ -41,11 +32,11 @@ public class StateMatrixForwardTests
     {
         float[] logA = new RandomValues("threads").Normal(16 * 77);
         using CpuBackend single = new(threads: 1);
-        float[] expected = Run(single, logA, 77);
+        float[] expected = StateMatrixRunner.Forward(single, logA, 77);
         foreach (int threads in new[] { 2, 3 })
         {
             using CpuBackend several = new(threads);
-            Bits.AssertSame(expected, Run(several, logA, 77), $"{threads} threads");
+            Bits.AssertSame(expected, StateMatrixRunner.Forward(several, logA, 77), $"{threads} threads");
         }
     }
 
@@ -74,15 +65,4 @@ public class StateMatrixForwardTests
         { "A_log type", "A_log is (16 x 4) BFloat16, but must be Float32." },
         { "A columns", "A is (16 x 5) Float32 and A_log is (16 x 4) Float32; they must be the same." },
     };
-
-    private static float[] Run(Backend backend, float[] logA, int channels, int gap = GuardedMatrix.UsualGap)
-    {
-        int size = logA.Length / channels;
-        using GuardedMatrix input = GuardedMatrix.Input(backend, DataType.Float32, size, channels, logA, gap);
-        using GuardedMatrix a = GuardedMatrix.Output(backend, DataType.Float32, size, channels, gap: gap);
-        backend.StateMatrixForward(new StateMatrixForwardArgs { LogA = input.View, A = a.View });
-        input.AssertUnchanged("A_log");
-        a.AssertGuardsIntact("A");
-        return a.Values();
-    }
 }
