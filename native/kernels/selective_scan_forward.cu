@@ -27,6 +27,7 @@
 // where kLanes is large, since every lane takes 16 bytes a step and state. Measured: bench/results/README.md, rows scan.
 #include "mamba/fast_math.cuh"
 #include "mamba/named_barrier.cuh"
+#include "mamba/reductions.cuh"
 #include "mamba/sequences.cuh"
 #include "mamba/types.cuh"
 #include "mamba/vectors.cuh"
@@ -44,6 +45,7 @@ struct SelectiveScanForwardParams {
     const float* delta_bias;  // or null
     const float* initial_state;  // or null
     float* final_state;          // or null
+    float* checkpoints;          // or null; of ScanPart::checkpointed and selective_scan_forward_any
     void* y;
     long long u_stride;
     long long delta_stride;
@@ -53,6 +55,7 @@ struct SelectiveScanForwardParams {
     long long z_stride;
     long long initial_stride;
     long long final_stride;
+    long long checkpoint_stride;
     long long y_stride;
     SequenceTable sequences;
     float* delta_sums;        // of every chunk, (chunks of all sequences, channels); for the first pass alone
@@ -69,7 +72,8 @@ struct SelectiveScanForwardParams {
 // What a launch computes.
 enum class ScanPart : int {
     whole = 0,
-    end_state = 1,  // of each chunk, from zero, and the sum of delta' along it: the first pass of a scan in chunks
+    end_state = 1,     // of each chunk, from zero, and the sum of delta' along it: the first pass of a scan in chunks
+    checkpointed = 2,  // as whole, and the states before every kCheckpointSteps-th step of each sequence
 };
 
 // How the work is cut; every number is a template argument of the kernel, chosen by the tuning table in SelectiveScanForward.Cuda.cs.
@@ -111,6 +115,7 @@ struct ScanShape {
     static constexpr int kSharedBytes = 2 * kStageFloats * 4;
 
     static_assert(kStates % kLanes == 0 && kChannels % kPiece == 0 && kScanners % 32 == 0 && kSteps % kGroup == 0, "");
+    static_assert(kSteps % kCheckpointSteps == 0 && kCheckpointSteps % kGroup == 0, "");
     static_assert(kWorkers % kRowPieces == 0 && kSteps % kRoundSteps == 0 && kWorkers % kRowStatePieces == 0, "");
 };
 
@@ -124,7 +129,7 @@ struct MatrixLayout {
 
 template <typename Shape, ScanPart kPart>
 struct MatrixLayout<bf16, Shape, kPart> {
-    static constexpr bool kPacked = Shape::kLaneStates == 1 && kPart == ScanPart::whole;
+    static constexpr bool kPacked = Shape::kLaneStates == 1 && kPart != ScanPart::end_state;
 };
 
 // The place of a state's word in the packed form.
@@ -269,7 +274,7 @@ struct ScanLoader {
         for (int round = 0; round < Shape::kStateRounds; ++round) {
             int there = first_state_step + round * Shape::kStateRoundSteps < steps ? kStatePiece : 0;
             load_row<kAligned>(b_cursor.round(round), there, b[round]);
-            if constexpr (kPart == ScanPart::whole) {
+            if constexpr (kPart != ScanPart::end_state) {
                 load_row<kAligned>(c_cursor.round(round), there, c[round]);
             }
         }
@@ -333,7 +338,7 @@ struct ScanLoader {
             float b_values[kStatePiece];
             float c_values[kStatePiece];
             widen(b[round], b_values);
-            if constexpr (kPart == ScanPart::whole) {
+            if constexpr (kPart != ScanPart::end_state) {
                 widen(c[round], c_values);
             }
             float* row = matrices + round * Shape::kStateRoundSteps * Shape::kMatrixPitch;
@@ -343,7 +348,7 @@ struct ScanLoader {
                 int n = first_state + i;
                 int at = n / Shape::kLaneStates * 2 * Shape::kLaneStates + n % Shape::kLaneStates;
                 row[at] = b_values[i];
-                if constexpr (kPart == ScanPart::whole) {
+                if constexpr (kPart != ScanPart::end_state) {
                     row[at + Shape::kLaneStates] = c_values[i];
                 }
             }
@@ -428,33 +433,12 @@ struct ScanStorer {
     }
 };
 
-// Adds the values of 2 * kWidth lanes; lane l is left with the sum of values[l]. In every round a lane gives away the half that it does
-// not keep.
-template <int kWidth>
-__device__ __forceinline__ float transposing_sum(float* values, int lane)
-{
-    bool upper = (lane & kWidth) != 0;
-#pragma unroll
-    for (int i = 0; i < kWidth; ++i) {
-        float given = upper ? values[i] : values[i + kWidth];
-        float kept = upper ? values[i + kWidth] : values[i];
-        values[i] = kept + __shfl_xor_sync(0xffffffffu, given, kWidth);
-    }
-    return transposing_sum<kWidth / 2>(values, lane);
-}
-
-template <>
-__device__ __forceinline__ float transposing_sum<0>(float* values, int lane)
-{
-    return values[0];
-}
-
 template <typename T, typename Shape, ScanPart kPart, bool kPacked>
 struct Scanner {
     static constexpr int kLaneStates = Shape::kLaneStates;
     static constexpr int kGroup = Shape::kGroup;
     // Of a lane and step: B, and C where it is needed.
-    static constexpr int kMatrixValues = kPart == ScanPart::whole ? 2 * kLaneStates : kLaneStates;
+    static constexpr int kMatrixValues = kPart != ScanPart::end_state ? 2 * kLaneStates : kLaneStates;
 
     float a[kLaneStates];
     float h[kLaneStates];
@@ -467,7 +451,7 @@ struct Scanner {
         : delta_sum(0.0f), channel(thread / Shape::kLanes), lane(thread % Shape::kLanes)
     {
         bool exists = channel < channels;
-        bool given = exists && p.initial_state != nullptr && kPart == ScanPart::whole;
+        bool given = exists && p.initial_state != nullptr && kPart != ScanPart::end_state;
         int at = block_channel + channel;
 #pragma unroll
         for (int n = 0; n < kLaneStates; ++n) {
@@ -485,7 +469,9 @@ struct Scanner {
         }
     }
 
-    __device__ __forceinline__ void tile(float* stage)
+    // `steps` of the tile exist; the state before the first is that of checkpoint number `checkpoint`.
+    __device__ __forceinline__ void tile(
+        float* stage, const SelectiveScanForwardParams& p, int steps, long long checkpoint, int block_channel, bool exists)
     {
         const float* inputs = stage + channel * Shape::kInputPitch + channel / Shape::kPiece * Shape::kInputPad;
         const float* matrices = stage + Shape::kInputFloats + lane * (kPacked ? 4 : 2 * kLaneStates);
@@ -493,6 +479,12 @@ struct Scanner {
         float sums[Shape::kSteps / Shape::kLanes];
 #pragma unroll
         for (int start = 0; start < Shape::kSteps; start += kGroup) {
+            if constexpr (kPart == ScanPart::checkpointed) {
+                if (start % kCheckpointSteps == 0 && start < steps && exists) {
+                    long long row = (checkpoint + start / kCheckpointSteps) * Shape::kStates;
+                    store_state(p.checkpoints, p.checkpoint_stride, row, block_channel);
+                }
+            }
             float y[kGroup];
 #pragma unroll
             for (int j = 0; j < kGroup; j += 4) {
@@ -505,14 +497,14 @@ struct Scanner {
                     y[j + k + 1] = step(two.z, two.w, bc[k + 1]);
                 }
             }
-            if constexpr (kPart == ScanPart::whole) {
+            if constexpr (kPart != ScanPart::end_state) {
 #pragma unroll
                 for (int j = 0; j < kGroup; j += Shape::kLanes) {
-                    sums[(start + j) / Shape::kLanes] = transposing_sum<Shape::kLanes / 2>(y + j, lane);
+                    sums[(start + j) / Shape::kLanes] = lane_sums<Shape::kLanes, Shape::kLanes, 1>(y + j, lane);
                 }
             }
         }
-        if constexpr (kPart == ScanPart::whole) {
+        if constexpr (kPart != ScanPart::end_state) {
             float* to = stage + Shape::kInputFloats + Shape::kMatrixFloats + lane * Shape::kSumPitch + channel;
 #pragma unroll
             for (int i = 0; i < Shape::kSteps / Shape::kLanes; ++i) {
@@ -547,7 +539,7 @@ struct Scanner {
 #pragma unroll
         for (int n = 0; n < kLaneStates; ++n) {
             h[n] = fmaf(exp2_for<T>(delta * a[n]), h[n], delta_u * bc[n]);
-            if constexpr (kPart == ScanPart::whole) {
+            if constexpr (kPart != ScanPart::end_state) {
                 y = n == 0 ? h[n] * bc[kLaneStates] : fmaf(h[n], bc[kLaneStates + n], y);
             }
         }
@@ -593,9 +585,13 @@ __global__ void __launch_bounds__(Shape::kThreads) selective_scan_forward(const 
     // Read from one lane, so that the compiler knows that whole warps take one branch.
     if (__shfl_sync(0xffffffffu, thread / 32, 0) < Shape::kScanners / 32) {
         Scanner<T, Shape, kPart, MatrixLayout<T, Shape, kPart>::kPacked> scanner(p, thread, state_row, first_channel, channels);
+        long long checkpoint = kPart == ScanPart::checkpointed
+            ? p.sequences.checkpoint(sequence) + (first_row - p.sequences.start(sequence)) / kCheckpointSteps
+            : 0;
         for (long long tile = 0; tile < tiles; ++tile) {
             barrier_sync(ready(tile), Shape::kThreads);
-            scanner.tile(stage(tile));
+            scanner.tile(stage(tile), p, steps(tile), checkpoint, first_channel, scanner.channel < channels);
+            checkpoint += Shape::kSteps / kCheckpointSteps;
             barrier_arrive(done(tile), Shape::kThreads);
         }
         if (scanner.channel < channels && p.final_state != nullptr) {
@@ -613,7 +609,7 @@ __global__ void __launch_bounds__(Shape::kThreads) selective_scan_forward(const 
     for (long long tile = 0; tile < tiles + 2; ++tile) {
         if (tile >= 2) {
             barrier_sync(done(tile), Shape::kThreads);
-            if constexpr (kPart == ScanPart::whole) {
+            if constexpr (kPart != ScanPart::end_state) {
                 storer.store(steps(tile - 2), stage(tile));
             }
         }
@@ -622,7 +618,7 @@ __global__ void __launch_bounds__(Shape::kThreads) selective_scan_forward(const 
             barrier_arrive(ready(tile), Shape::kThreads);
             loader.load(steps(tile + 1));
         }
-        if (kPart == ScanPart::whole && tile >= 1) {
+        if (kPart != ScanPart::end_state && tile >= 1) {
             storer.load(steps(tile - 1));
         }
     }
@@ -641,6 +637,7 @@ struct ScanChunksParams {
     int chunks;  // of a sequence
     int channels;
     int states;
+    int backward;  // from the last chunk to the first: gradients of states, see selective_scan_backward.cu
 };
 
 // The second pass of a scan in chunks: along each state's chunks, h = exp(A * (sum of delta')) h + (end state from zero).
@@ -658,7 +655,7 @@ __global__ void __launch_bounds__(kThreads) selective_scan_chunks(const __grid_c
     float h = p.initial_state != nullptr ? p.initial_state[slot_row * p.initial_stride + channel] : 0.0f;
 #pragma unroll 4
     for (int i = 0; i < p.chunks; ++i) {
-        long long chunk = static_cast<long long>(sequence) * p.chunks + i;
+        long long chunk = static_cast<long long>(sequence) * p.chunks + (p.backward != 0 ? p.chunks - 1 - i : i);
         float* at = p.chunk_states + (chunk * p.states + state) * p.channels + channel;
         float end = *at;
         *at = h;
@@ -675,7 +672,6 @@ __global__ void __launch_bounds__(kThreads) selective_scan_chunks(const __grid_c
 template <typename T, int kLaneStates, bool kConstantB, bool kConstantC>
 __global__ void __launch_bounds__(128) selective_scan_forward_any(const __grid_constant__ SelectiveScanForwardParams p)
 {
-    constexpr unsigned int kAllLanes = 0xffffffffu;
     int lane = threadIdx.x % 32;
     int channel = blockIdx.x % p.blocks_of_sequence * (blockDim.x / 32) + threadIdx.x / 32;
     if (channel >= p.channels) {
@@ -693,6 +689,7 @@ __global__ void __launch_bounds__(128) selective_scan_forward_any(const __grid_c
     int group_state = channel / p.group_channels * states;
     float bias = p.delta_bias != nullptr ? p.delta_bias[channel] : 0.0f;
     float skip = p.d != nullptr ? p.d[channel] : 0.0f;
+    long long checkpoint_row = p.sequences.checkpoint(sequence) * states;
 
     float a[kLaneStates];
     float h[kLaneStates];
@@ -708,6 +705,16 @@ __global__ void __launch_bounds__(128) selective_scan_forward_any(const __grid_c
         c[k] = exists && kConstantC ? static_cast<const float*>(p.c)[n * p.c_stride + channel] : 0.0f;
     }
 
+    auto store_states = [&](float* to, long long stride, long long first) {
+#pragma unroll
+        for (int k = 0; k < kLaneStates; ++k) {
+            int n = 32 * k + lane;
+            if (n < states) {
+                to[(first + n) * stride + channel] = h[k];
+            }
+        }
+    };
+
     for (long long start = first_row; start < last_row; start += 32) {
         int steps = last_row - start < 32 ? static_cast<int>(last_row - start) : 32;
         long long own_row = start + lane;
@@ -721,6 +728,12 @@ __global__ void __launch_bounds__(128) selective_scan_forward_any(const __grid_c
 #pragma unroll
         for (int step = 0; step < 32; ++step) {
             sums[step] = 0.0f;
+            if (step % kCheckpointSteps == 0 && step < steps) {
+                if (p.checkpoints != nullptr) {
+                    store_states(p.checkpoints, p.checkpoint_stride, checkpoint_row);
+                }
+                checkpoint_row += states;
+            }
             if (step < steps) {
                 float step_delta = __shfl_sync(kAllLanes, own_delta, step);
                 float step_delta_u = __shfl_sync(kAllLanes, own_delta_u, step);
@@ -740,7 +753,7 @@ __global__ void __launch_bounds__(128) selective_scan_forward_any(const __grid_c
             }
         }
 
-        float value = fmaf(skip, own_u, transposing_sum<16>(sums, lane));
+        float value = fmaf(skip, own_u, lane_sums<32, 32, 1>(sums, lane));
         if (own) {
             if (p.z != nullptr) {
                 value *= silu_for<T>(to_float(z[own_row * p.z_stride]));
@@ -750,13 +763,7 @@ __global__ void __launch_bounds__(128) selective_scan_forward_any(const __grid_c
     }
 
     if (p.final_state != nullptr) {
-#pragma unroll
-        for (int k = 0; k < kLaneStates; ++k) {
-            int n = 32 * k + lane;
-            if (n < states) {
-                p.final_state[(state_row + n) * p.final_stride + channel] = h[k];
-            }
-        }
+        store_states(p.final_state, p.final_stride, state_row);
     }
 }
 

@@ -23,7 +23,6 @@ public class OperationFilesTests
     [
         nameof(Backend.AdamW), nameof(Backend.AddRmsNormBackward), nameof(Backend.CausalConv1dBackward), nameof(Backend.CrossEntropy),
         nameof(Backend.EmbeddingBackward), nameof(Backend.GradientNorm), nameof(Backend.LinearBackward),
-        nameof(Backend.SelectiveScanBackward),
     ];
 
     /// <summary>The public methods of Backend that take the operands of an operation.</summary>

@@ -1,6 +1,7 @@
 // reductions.cuh: sums and largest values over a warp and over a block, the terms always met in the same order.
 //
-// Every thread of the block takes part and gets the result. The order depends on the number of threads alone, so that results repeat bit for
+// lane_sums adds over some lanes of a warp only, several values at once. In the others every thread of the block takes part and gets the
+// result. The order depends on the number of threads alone, so that results repeat bit for
 // bit. A block has a whole number of warps.
 #pragma once
 
@@ -49,6 +50,33 @@ __device__ __forceinline__ T block_reduce(T value, T* scratch, Operation operati
         result = operation(result, scratch[warp]);
     }
     return result;
+}
+
+// Sums of kValues values over kLanes lanes that lie kStride apart, by a butterfly that transposes: in every round a lane gives away the half
+// of its values that it does not keep, kLanes - 1 shuffles for kLanes values. Lane `number` of them is left the sums from number * kValues /
+// kLanes on, at the front of `values`; where there are more lanes than values, kLanes / kValues neighbours are left the same one. Returns the
+// first.
+template <int kValues, int kLanes, int kStride>
+__device__ __forceinline__ float lane_sums(float* values, int number)
+{
+    if constexpr (kLanes > 1) {
+        constexpr int kDistance = kLanes / 2;
+        if constexpr (kValues > 1) {
+            constexpr int kKept = kValues / 2;
+            bool upper = (number & kDistance) != 0;
+#pragma unroll
+            for (int i = 0; i < kKept; ++i) {
+                float given = upper ? values[i] : values[i + kKept];
+                float kept = upper ? values[i + kKept] : values[i];
+                values[i] = kept + __shfl_xor_sync(kAllLanes, given, kDistance * kStride);
+            }
+            return lane_sums<kKept, kDistance, kStride>(values, number);
+        } else {
+            values[0] += __shfl_xor_sync(kAllLanes, values[0], kDistance * kStride);
+            return lane_sums<1, kDistance, kStride>(values, number);
+        }
+    }
+    return values[0];
 }
 
 __device__ __forceinline__ float warp_sum(float value) { return warp_reduce(value, Sum()); }

@@ -56,6 +56,9 @@ public sealed unsafe partial class CudaBackend : Backend
         $"{Context.Device.Name}, compute capability {Context.Device.ComputeCapability}, {Context.Device.TotalMemory / (1L << 30)} GiB, {ActivationType} activations";
 
     /// <inheritdoc/>
+    public override bool CanTrain => true;
+
+    /// <inheritdoc/>
     public override DataType ActivationType { get; }
 
     /// <summary>16,384: with fewer, kernels of small models end before the next can be started.</summary>

@@ -13,6 +13,9 @@ internal struct SequenceTable
     /// <summary>The address of the state slot of each sequence (32-bit); 0 where sequence i has slot i.</summary>
     public nint Slots;
 
+    /// <summary>The address of the first checkpoint of each sequence (64-bit); 0 where all have one length.</summary>
+    public nint Checkpoints;
+
     /// <summary>The length of each sequence where all have one.</summary>
     public long Length;
 
@@ -44,7 +47,8 @@ internal sealed class SequenceTables(CudaBackend backend) : IDisposable
         return new SequenceTable
         {
             Starts = memory.Address,
-            Slots = memory.Address + ((layout.Count + 1) * sizeof(long)),
+            Checkpoints = memory.Address + ((layout.Count + 1) * sizeof(long)),
+            Slots = memory.Address + ((layout.Count + 1) * 2 * sizeof(long)),
             Count = layout.Count,
         };
     }
@@ -72,7 +76,12 @@ internal sealed class SequenceTables(CudaBackend backend) : IDisposable
 
     private DeviceMemory Bring(SequenceLayout layout)
     {
-        byte[] bytes = [.. MemoryMarshal.AsBytes(layout.Starts), .. MemoryMarshal.AsBytes(layout.Slots)];
+        byte[] bytes =
+        [
+            .. MemoryMarshal.AsBytes(layout.Starts),
+            .. MemoryMarshal.AsBytes(layout.CheckpointStarts(backend.ScanCheckpointSteps)),
+            .. MemoryMarshal.AsBytes(layout.Slots),
+        ];
         ref (SequenceLayout? Layout, DeviceMemory? Memory) entry = ref _entries[_next];
         _next = (_next + 1) % Kept;
         entry.Layout = null;

@@ -12,7 +12,7 @@ public sealed partial class CudaBackend
         "selective_scan_forward.cu", variant => variant.Expression, ScanVariant.All);
 
     private static readonly KernelFamily<AnyScanVariant> SelectiveScanForwardAnyKernels = new(
-        "selective_scan_forward.cu", variant => variant.Expression, AnyScanVariant.All);
+        "selective_scan_forward.cu", variant => variant.ExpressionOf("selective_scan_forward_any"), AnyScanVariant.All);
 
     private static readonly KernelFamily<int> SelectiveScanChunksKernels = new(
         "selective_scan_forward.cu", threads => $"mamba::selective_scan_chunks<{threads}>", [ChunkThreads], describe: _ => "chunk states");
@@ -46,6 +46,7 @@ public sealed partial class CudaBackend
             DeltaBias = Address(args.DeltaBias),
             InitialState = Address(args.InitialState),
             FinalState = Address(args.FinalState),
+            Checkpoints = Address(args.Checkpoints),
             Y = Address(args.Y),
             UStride = args.U.RowStride,
             DeltaStride = args.Delta.RowStride,
@@ -55,6 +56,7 @@ public sealed partial class CudaBackend
             ZStride = args.Z.RowStride,
             InitialStride = args.InitialState.RowStride,
             FinalStride = args.FinalState.RowStride,
+            CheckpointStride = args.Checkpoints.RowStride,
             YStride = args.Y.RowStride,
             Sequences = _sequenceTables.For(args.Sequences),
             Chunks = 1,
@@ -77,7 +79,8 @@ public sealed partial class CudaBackend
     private void ScanInTiles(in SelectiveScanForwardArgs args, in ScanPlan plan, int groups, SelectiveScanForwardParams parameters)
     {
         ScanShape shape = plan.Shape;
-        CudaKernel whole = SelectiveScanForwardKernels.Get(_library, new ScanVariant(ActivationType, shape, EndState: false, plan.Aligned));
+        ScanPart part = parameters.Checkpoints == 0 ? ScanPart.Whole : ScanPart.Checkpointed;
+        CudaKernel whole = SelectiveScanForwardKernels.Get(_library, new ScanVariant(ActivationType, shape, part, plan.Aligned));
         parameters.BlocksOfGroup = DivideUp(parameters.GroupChannels, shape.Channels);
         parameters.BlocksOfSequence = groups * parameters.BlocksOfGroup;
         int blocks = checked(parameters.BlocksOfSequence * args.Sequences.Count);
@@ -113,7 +116,7 @@ public sealed partial class CudaBackend
         parameters.FinalState = chunkStates;
         parameters.InitialStride = parameters.FinalStride = parameters.Channels;
         Dim3 grid = new(blocks, plan.Chunks);
-        CudaKernel ends = SelectiveScanForwardKernels.Get(_library, new ScanVariant(ActivationType, shape, EndState: true, plan.Aligned));
+        CudaKernel ends = SelectiveScanForwardKernels.Get(_library, new ScanVariant(ActivationType, shape, ScanPart.EndState, plan.Aligned));
         Launch(ends, grid, shape.Threads, parameters, shape.SharedBytes, plan.Chunks);
         Dim3 states = new(DivideUp(parameters.Channels, ChunkThreads), parameters.States, args.Sequences.Count);
         Launch(SelectiveScanChunksKernels.Get(_library, ChunkThreads), states, ChunkThreads, chunks);
@@ -135,6 +138,7 @@ public sealed partial class CudaBackend
         public nint DeltaBias;
         public nint InitialState;
         public nint FinalState;
+        public nint Checkpoints;
         public nint Y;
         public long UStride;
         public long DeltaStride;
@@ -144,6 +148,7 @@ public sealed partial class CudaBackend
         public long ZStride;
         public long InitialStride;
         public long FinalStride;
+        public long CheckpointStride;
         public long YStride;
         public SequenceTable Sequences;
         public nint DeltaSums;
@@ -172,23 +177,44 @@ public sealed partial class CudaBackend
         public int Chunks;
         public int Channels;
         public int States;
+        public int Backward;
+    }
+
+    /// <summary>What a launch of the kernel that scans in tiles computes.</summary>
+    private enum ScanPart
+    {
+        Whole,
+        EndState,
+        Checkpointed,
     }
 
     /// <summary>An instance of the kernel that scans in tiles.</summary>
-    private readonly record struct ScanVariant(DataType Type, ScanShape Shape, bool EndState, bool Aligned)
+    private readonly record struct ScanVariant(DataType Type, ScanShape Shape, ScanPart Part, bool Aligned)
     {
         public static IEnumerable<ScanVariant> All =>
             from type in VectorVariant.ActivationTypes
             from shape in ScanPlanner.Shapes
             from aligned in VectorVariant.Either
-            from endState in VectorVariant.Either
-            where (aligned && !endState) || ScanPlanner.IsForMany(shape)
-            select new ScanVariant(type, shape, endState, aligned);
+            from part in Enum.GetValues<ScanPart>()
+            where (aligned && part != ScanPart.EndState) || ScanPlanner.IsForMany(shape)
+            select new ScanVariant(type, shape, part, aligned);
 
         public string Expression =>
-            $"mamba::selective_scan_forward<{TypeName(Type)}, {Shape.Expression}, mamba::ScanPart::{(EndState ? "end_state" : "whole")}, {Word(Aligned)}>";
+            $"mamba::selective_scan_forward<{TypeName(Type)}, {Shape.Expression}, mamba::ScanPart::{PartName}, {Word(Aligned)}>";
 
-        public override string ToString() => EndState ? "chunk ends" : Shape + Placed(Aligned);
+        private string PartName => Part switch
+        {
+            ScanPart.EndState => "end_state",
+            ScanPart.Checkpointed => "checkpointed",
+            _ => "whole",
+        };
+
+        public override string ToString() => Part switch
+        {
+            ScanPart.EndState => "chunk ends",
+            ScanPart.Checkpointed => $"{Shape} checkpointed{Placed(Aligned)}",
+            _ => Shape + Placed(Aligned),
+        };
     }
 
     /// <summary>An instance of the kernel for every state size; each lane of a warp has <paramref name="LaneStates"/> of them.</summary>
@@ -201,8 +227,7 @@ public sealed partial class CudaBackend
             from constantC in VectorVariant.Either
             select new AnyScanVariant(type, 1 << power, constantB, constantC);
 
-        public string Expression =>
-            $"mamba::selective_scan_forward_any<{TypeName(Type)}, {LaneStates}, {Word(ConstantB)}, {Word(ConstantC)}>";
+        public string ExpressionOf(string kernel) => $"mamba::{kernel}<{TypeName(Type)}, {LaneStates}, {Word(ConstantB)}, {Word(ConstantC)}>";
 
         public override string ToString() => $"any size, {LaneStates} a lane";
 

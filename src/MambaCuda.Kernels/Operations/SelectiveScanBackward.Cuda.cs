@@ -1,0 +1,398 @@
+using System.Runtime.InteropServices;
+using MambaCuda.Driver;
+
+namespace MambaCuda.Kernels;
+
+public sealed partial class CudaBackend
+{
+    /// <summary>kCheckpointSteps in sequences.cuh: a tile of the backward kernel.</summary>
+    private const int CheckpointSteps = 16;
+
+    private const int AnyScanBackwardThreads = 128;
+
+    /// <summary>Blocks of the backward kernel that a multiprocessor runs at a time; its registers are bounded by that.</summary>
+    private const int ScanBackwardBlocks = 2;
+
+    /// <summary>A shorter chunk than this many tiles costs more than it brings.</summary>
+    private const int ShortestChunkTiles = 4;
+
+    /// <summary>Into how many ranges the kernel for every state size cuts channels: their shares of the gradients of B and C are memory.</summary>
+    private const int MostAnyRanges = 64;
+
+    private static readonly KernelFamily<ScanBackwardVariant> SelectiveScanBackwardKernels = new(
+        "selective_scan_backward.cu", variant => variant.Expression, ScanBackwardVariant.All);
+
+    private static readonly KernelFamily<AnyScanVariant> SelectiveScanBackwardAnyKernels = new(
+        "selective_scan_backward.cu", variant => variant.ExpressionOf("selective_scan_backward_any"), AnyScanVariant.All);
+
+    /// <inheritdoc/>
+    public override int ScanCheckpointSteps => CheckpointSteps;
+
+    /// <inheritdoc/>
+    protected override void SelectiveScanBackwardCore(in SelectiveScanBackwardArgs args)
+    {
+        SelectiveScanForwardArgs forward = args.Forward;
+        if (forward.U.Columns == 0)
+        {
+            return;
+        }
+
+        bool constant = forward.ConstantB || forward.ConstantC;
+        ScanBackwardShape? shape = constant ? null : ScanBackwardShape.For((int)forward.A.Rows);
+        SelectiveScanBackwardParams parameters = BackwardParams(args);
+        if (shape is { } tiled)
+        {
+            PlanTiles(tiled, args, ref parameters);
+        }
+        else
+        {
+            PlanAny(args, ref parameters);
+        }
+
+        ScanShares shares = new(args, parameters.PartsOfGroup, parameters.Shards);
+        long chunkRows = parameters.Chunks > 1 ? parameters.Shards : 0;
+        long stateBytes = chunkRows * parameters.States * parameters.Channels * sizeof(float);
+        nint scratch = _scratch.Reserve(shares.Bytes + stateBytes + (chunkRows * parameters.Channels * sizeof(float)));
+        shares.Start = scratch;
+        parameters.BShares = shares.OfTokenB;
+        parameters.CShares = shares.OfTokenC;
+        parameters.ParameterShares = shares.HasParameters ? shares.Parameter(0) : 0;
+        parameters.ParameterRows = shares.ParameterRows;
+        if (shape is { } chosen)
+        {
+            nint chunkStates = checked((nint)(scratch + shares.Bytes));
+            LaunchTiles(chosen, args, parameters, chunkStates, checked((nint)(chunkStates + stateBytes)));
+        }
+        else
+        {
+            AnyScanVariant variant = AnyScanVariant.For(ActivationType, parameters.States, forward.ConstantB, forward.ConstantC);
+            int warps = parameters.PartsOfGroup * parameters.Groups, perBlock = AnyScanBackwardThreads / WarpThreads;
+            int bytes = perBlock * (CheckpointSteps + 1) * WarpThreads * variant.LaneStates * sizeof(float);
+            Launch(
+                SelectiveScanBackwardAnyKernels.Get(_library, variant), new Dim3(DivideUp(warps, perBlock), parameters.Shards),
+                AnyScanBackwardThreads, parameters, bytes);
+        }
+
+        AddShares(shares, args);
+    }
+
+    /// <summary>How many channels a block has of each group, and shards or chunks of sequences.</summary>
+    private void PlanTiles(ScanBackwardShape shape, in SelectiveScanBackwardArgs args, ref SelectiveScanBackwardParams parameters)
+    {
+        SequenceLayout sequences = args.Forward.Sequences;
+        parameters.PartsOfGroup = DivideUp(parameters.GroupChannels, shape.Channels);
+        int blocks = parameters.PartsOfGroup * parameters.Groups, slots = Context.Device.MultiprocessorCount * ScanBackwardBlocks;
+
+        // Cut as forward is: never, where a result must not depend on what else is in the batch.
+        long chunks = Math.Min(slots / ((long)blocks * sequences.Count), sequences.MaxLength / (ShortestChunkTiles * CheckpointSteps));
+        if (!_options.BatchInvariant && chunks > 1)
+        {
+            long tiles = (sequences.MaxLength + CheckpointSteps - 1) / CheckpointSteps;
+            parameters.ChunkLength = (tiles + chunks - 1) / chunks * CheckpointSteps;
+            parameters.Chunks = (int)((sequences.MaxLength + parameters.ChunkLength - 1) / parameters.ChunkLength);
+        }
+
+        parameters.Shards = parameters.Chunks > 1 ? checked(parameters.Chunks * sequences.Count) : ShardsOf(sequences.Count, blocks);
+    }
+
+    private void PlanAny(in SelectiveScanBackwardArgs args, ref SelectiveScanBackwardParams parameters)
+    {
+        parameters.PartsOfGroup = Math.Min(parameters.GroupChannels, Math.Max(1, MostAnyRanges / parameters.Groups));
+        int blocks = DivideUp(parameters.PartsOfGroup * parameters.Groups, AnyScanBackwardThreads / WarpThreads);
+        parameters.Shards = ShardsOf(args.Forward.Sequences.Count, blocks);
+    }
+
+    /// <summary>Blocks along the sequences: enough to fill the card eight times, since each leaves its share of sums over tokens.</summary>
+    private int ShardsOf(int sequences, int blocks)
+    {
+        int filling = 8 * Context.Device.MultiprocessorCount * ScanBackwardBlocks;
+        return Math.Clamp(DivideUp(filling, blocks), 1, Math.Min(sequences, ushort.MaxValue));
+    }
+
+    private void LaunchTiles(
+        ScanBackwardShape shape, in SelectiveScanBackwardArgs args, SelectiveScanBackwardParams parameters, nint chunkGradients,
+        nint deltaSums)
+    {
+        SelectiveScanForwardArgs forward = args.Forward;
+        bool aligned = parameters.GroupChannels % shape.Piece == 0 && AreAligned(
+            shape.Piece * ActivationType.Size(), forward.U, forward.Delta, forward.Z, forward.Y, args.GradY, args.GradU, args.GradDelta,
+            args.GradZ);
+        CudaKernel Kernel(bool chunkGradientsOnly) => SelectiveScanBackwardKernels.Get(
+            _library, new ScanBackwardVariant(ActivationType, shape, chunkGradientsOnly, aligned));
+        Dim3 grid = new(parameters.PartsOfGroup * parameters.Groups, parameters.Shards);
+        if (parameters.Chunks == 1)
+        {
+            Launch(Kernel(false), grid, shape.Threads, parameters, shape.SharedBytes);
+            return;
+        }
+
+        ScanChunksParams chunks = new()
+        {
+            A = parameters.A,
+            InitialState = parameters.GradFinalState,
+            FinalState = parameters.GradInitialState,
+            ChunkStates = chunkGradients,
+            DeltaSums = deltaSums,
+            AStride = parameters.AStride,
+            InitialStride = parameters.GradFinalStride,
+            FinalStride = parameters.GradInitialStride,
+            Sequences = parameters.Sequences,
+            Chunks = parameters.Chunks,
+            Channels = parameters.Channels,
+            States = parameters.States,
+            Backward = 1,
+        };
+        parameters.DeltaSums = deltaSums;
+        parameters.GradFinalState = 0;
+        parameters.GradInitialState = chunkGradients;
+        parameters.GradFinalStride = parameters.GradInitialStride = parameters.Channels;
+        Launch(Kernel(true), grid, shape.Threads, parameters, shape.SharedBytes, parameters.Chunks);
+        Dim3 states = new(DivideUp(parameters.Channels, ChunkThreads), parameters.States, forward.Sequences.Count);
+        Launch(SelectiveScanChunksKernels.Get(_library, ChunkThreads), states, ChunkThreads, chunks);
+        parameters.GradFinalState = chunkGradients;
+        parameters.GradInitialState = 0;
+        Launch(Kernel(false), grid, shape.Threads, parameters, shape.SharedBytes, parameters.Chunks);
+    }
+
+    private void AddShares(in ScanShares shares, in SelectiveScanBackwardArgs args)
+    {
+        int channels = args.Forward.U.Columns, states = (int)args.Forward.A.Rows;
+        if (shares.HasTokenB)
+        {
+            SumPartials(shares.OfTokenB, shares.TokenFloats, shares.TokenColumns, shares.Parts, args.GradB, add: false);
+        }
+
+        if (shares.HasTokenC)
+        {
+            SumPartials(shares.OfTokenC, shares.TokenFloats, shares.TokenColumns, shares.Parts, args.GradC, add: false);
+        }
+
+        long stride = (long)shares.ParameterRows * channels;
+        int row = 0;
+        SumPartials(shares.Parameter(row), stride, channels, shares.Shards, args.GradA, add: true);
+        row += states;
+        SumPartials(shares.Parameter(row++), stride, channels, shares.Shards, args.GradD, add: true);
+        SumPartials(shares.Parameter(row++), stride, channels, shares.Shards, args.GradDeltaBias, add: true);
+        if (args.Forward.ConstantB)
+        {
+            SumPartials(shares.Parameter(row), stride, channels, shares.Shards, args.GradB, add: true);
+            row += states;
+        }
+
+        if (args.Forward.ConstantC)
+        {
+            SumPartials(shares.Parameter(row), stride, channels, shares.Shards, args.GradC, add: true);
+        }
+    }
+
+    private SelectiveScanBackwardParams BackwardParams(in SelectiveScanBackwardArgs args)
+    {
+        SelectiveScanForwardArgs forward = args.Forward;
+        int groups = forward.Groups;
+        return new SelectiveScanBackwardParams
+        {
+            U = Address(forward.U),
+            Delta = Address(forward.Delta),
+            A = Address(forward.A),
+            B = Address(forward.B),
+            C = Address(forward.C),
+            D = Address(forward.D),
+            Z = Address(forward.Z),
+            DeltaBias = Address(forward.DeltaBias),
+            Checkpoints = Address(forward.Checkpoints),
+            GradY = Address(args.GradY),
+            GradFinalState = Address(args.GradFinalState),
+            Y = Address(forward.Y),
+            GradU = Address(args.GradU),
+            GradDelta = Address(args.GradDelta),
+            GradZ = Address(args.GradZ),
+            GradInitialState = Address(args.GradInitialState),
+            UStride = forward.U.RowStride,
+            DeltaStride = forward.Delta.RowStride,
+            AStride = forward.A.RowStride,
+            BStride = forward.B.RowStride,
+            CStride = forward.C.RowStride,
+            ZStride = forward.Z.RowStride,
+            CheckpointStride = forward.Checkpoints.RowStride,
+            GradYStride = args.GradY.RowStride,
+            GradFinalStride = args.GradFinalState.RowStride,
+            YStride = forward.Y.RowStride,
+            GradUStride = args.GradU.RowStride,
+            GradDeltaStride = args.GradDelta.RowStride,
+            GradZStride = args.GradZ.RowStride,
+            GradInitialStride = args.GradInitialState.RowStride,
+            Tokens = forward.U.Rows,
+            Sequences = _sequenceTables.For(forward.Sequences),
+            Chunks = 1,
+            Channels = forward.U.Columns,
+            GroupChannels = forward.U.Columns / groups,
+            Groups = groups,
+            States = (int)forward.A.Rows,
+            DeltaSoftplus = forward.DeltaSoftplus ? 1 : 0,
+        };
+    }
+
+    /// <summary>
+    /// Where blocks leave their shares of sums: those over channels a matrix (tokens, groups * state size) for each part of the channels,
+    /// those over tokens a matrix (parameter rows, channels) for each shard. Nothing where nobody asks for the sum.
+    /// </summary>
+    private struct ScanShares
+    {
+        private readonly int _channels;
+
+        public ScanShares(in SelectiveScanBackwardArgs args, int parts, int shards)
+        {
+            SelectiveScanForwardArgs forward = args.Forward;
+            _channels = forward.U.Columns;
+            Parts = parts;
+            Shards = shards;
+            TokenColumns = forward.Groups * (int)forward.A.Rows;
+            TokenFloats = forward.U.Rows * TokenColumns;
+            HasTokenB = !forward.ConstantB && !args.GradB.IsNone;
+            HasTokenC = !forward.ConstantC && !args.GradC.IsNone;
+            HasParameters = !args.GradA.IsNone || !args.GradD.IsNone || !args.GradDeltaBias.IsNone
+                || (forward.ConstantB && !args.GradB.IsNone) || (forward.ConstantC && !args.GradC.IsNone);
+            ParameterRows = ((int)forward.A.Rows * (1 + (forward.ConstantB ? 1 : 0) + (forward.ConstantC ? 1 : 0))) + 2;
+        }
+
+        public nint Start { get; set; }
+
+        public int Parts { get; }
+
+        public int Shards { get; }
+
+        public int TokenColumns { get; }
+
+        public long TokenFloats { get; }
+
+        public bool HasTokenB { get; }
+
+        public bool HasTokenC { get; }
+
+        public bool HasParameters { get; }
+
+        public int ParameterRows { get; }
+
+        public readonly long Bytes => sizeof(float)
+            * ((MatrixFloats * ((HasTokenB ? 1 : 0) + (HasTokenC ? 1 : 0))) + (HasParameters ? (long)Shards * ParameterRows * _channels : 0));
+
+        public readonly nint OfTokenB => HasTokenB ? Start : 0;
+
+        public readonly nint OfTokenC => HasTokenC ? At(HasTokenB ? MatrixFloats : 0) : 0;
+
+        private readonly long MatrixFloats => TokenFloats * Parts;
+
+        /// <summary>A row of the first shard: those of A, then D, the bias of delta, and B and C where they are constant.</summary>
+        public readonly nint Parameter(int row) =>
+            At((MatrixFloats * ((HasTokenB ? 1 : 0) + (HasTokenC ? 1 : 0))) + ((long)row * _channels));
+
+        private readonly nint At(long floats) => checked((nint)(Start + (floats * sizeof(float))));
+    }
+
+    /// <summary>How a block of the backward scan is cut, as ScanBackwardShape in selective_scan_backward.cu.</summary>
+    private readonly record struct ScanBackwardShape(int States, int Warps)
+    {
+        private const int LaneStates = 4;
+
+        /// <summary>The state sizes that have a kernel of their own; every other takes the one for all.</summary>
+        public static IEnumerable<ScanBackwardShape> All { get; } = [new(4, 8), new(8, 8), new(16, 8), new(32, 8), new(64, 8)];
+
+        public int Channels => Warps * WarpThreads / (States / LaneStates);
+
+        public int Threads => Warps * WarpThreads;
+
+        /// <summary>Channels that a thread takes at once.</summary>
+        public int Piece => Math.Min(4, Channels * CheckpointSteps / Threads);
+
+        public int SharedBytes
+        {
+            get
+            {
+                int inputs = 3 * CheckpointSteps * Channels, matrices = 2 * CheckpointSteps * States;
+                int sums = 3 * CheckpointSteps * (Channels + 8), own = 2 * Piece * Threads;
+                return (inputs + matrices + sums + (Warps * matrices) + own) * sizeof(float);
+            }
+        }
+
+        public string Expression => $"mamba::ScanBackwardShape<{States}, {Warps}>";
+
+        public static ScanBackwardShape? For(int states)
+        {
+            foreach (ScanBackwardShape shape in All)
+            {
+                if (shape.States == states)
+                {
+                    return shape;
+                }
+            }
+
+            return null;
+        }
+    }
+
+    private readonly record struct ScanBackwardVariant(DataType Type, ScanBackwardShape Shape, bool ChunkGradients, bool Aligned)
+    {
+        public static IEnumerable<ScanBackwardVariant> All =>
+            from type in VectorVariant.ActivationTypes
+            from shape in ScanBackwardShape.All
+            from chunkGradients in VectorVariant.Either
+            from aligned in VectorVariant.Either
+            select new ScanBackwardVariant(type, shape, chunkGradients, aligned);
+
+        public string Expression =>
+            $"mamba::selective_scan_backward<{TypeName(Type)}, {Shape.Expression}, mamba::ScanBackwardPart::{(ChunkGradients ? "chunk_gradients" : "whole")}, {Word(Aligned)}>";
+
+        public override string ToString() => ChunkGradients ? "chunk gradients" : $"{Shape.States} states" + Placed(Aligned);
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct SelectiveScanBackwardParams
+    {
+        public nint U;
+        public nint Delta;
+        public nint A;
+        public nint B;
+        public nint C;
+        public nint D;
+        public nint Z;
+        public nint DeltaBias;
+        public nint Checkpoints;
+        public nint GradY;
+        public nint GradFinalState;
+        public nint Y;
+        public nint GradU;
+        public nint GradDelta;
+        public nint GradZ;
+        public nint GradInitialState;
+        public nint BShares;
+        public nint CShares;
+        public nint ParameterShares;
+        public nint DeltaSums;
+        public long UStride;
+        public long DeltaStride;
+        public long AStride;
+        public long BStride;
+        public long CStride;
+        public long ZStride;
+        public long CheckpointStride;
+        public long GradYStride;
+        public long GradFinalStride;
+        public long YStride;
+        public long GradUStride;
+        public long GradDeltaStride;
+        public long GradZStride;
+        public long GradInitialStride;
+        public long Tokens;
+        public SequenceTable Sequences;
+        public long ChunkLength;
+        public int Chunks;
+        public int Shards;
+        public int Channels;
+        public int GroupChannels;
+        public int Groups;
+        public int PartsOfGroup;
+        public int ParameterRows;
+        public int States;
+        public int DeltaSoftplus;
+    }
+}
