@@ -107,13 +107,25 @@ public class SelectiveScanBackwardTests
             "without a gradient of the final state");
     }
 
+    /// <summary>
+    /// On the CPU to the last bit. The kernel may add up the states of a channel in another order than that of the forward pass, which is cut
+    /// for its own shape; it is then held to the forward pass's bound.
+    /// </summary>
     [Theory, MemberData(nameof(Cases))]
     public void Y_is_that_of_the_forward_pass(string backendName, string name)
     {
         using Backend backend = TestBackends.Open(backendName);
         (SelectiveScanInputs inputs, SelectiveScanUpstream upstream) = Operands(backend, name);
         SelectiveScanResult<float> forward = SelectiveScanRunner.Run(backend, inputs, new ScanPlacement());
-        Bits.AssertSame(forward.Y, Run(backend, inputs, upstream, new ScanBackwardPlacement()).Y!, "y");
+        float[] y = Run(backend, inputs, upstream, new ScanBackwardPlacement()).Y!;
+        if (backend is CpuBackend)
+        {
+            Bits.AssertSame(forward.Y, y, "y");
+        }
+        else if (SelectiveScanCase.Named(name).Fits(backend.ActivationType))
+        {
+            Within.AssertAll(SelectiveScanForwardValidation.Compare(inputs, forward with { Y = y }, backend.ActivationType));
+        }
     }
 
     [Theory, MemberData(nameof(Cases))]

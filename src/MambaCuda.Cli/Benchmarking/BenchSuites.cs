@@ -37,6 +37,17 @@ internal static class BenchSuites
             Row("copy", 1024),
             Row("read", 1024),
         ],
+        ["train"] =
+        [
+            Row("scan-backward", 8, 2048, 2048),
+            Row("scan-backward", 16, 5120, 2048),
+            Row("scan-backward", 1, 1536, 2048),
+            Row("scan-backward", 1, 2048, 131_072),
+            Row("conv1d-backward", 8, 2048, 2048),
+            Row("add-rms-norm-backward", 16_384, 2560),
+            Row("gradients", 8, 2048) with { Model = "130m" },
+            Row("gradients", 8, 2048) with { Model = "1.4b" },
+        ],
         ["prefill"] =
         [
             Row("prefill", 8, 2048) with { Model = "130m" },

@@ -1,0 +1,192 @@
+using MambaCuda.Kernels;
+
+namespace MambaCuda.Cli;
+
+/// <summary>All gradients of the scan with all options on, from the checkpoints of a forward pass, and y written again.</summary>
+internal sealed class ScanBackwardBenchmark : OperandBenchmark
+{
+    private readonly SelectiveScanBackwardArgs[] _args;
+    private readonly long _tokens;
+    private readonly int _batch, _channels, _stateSize;
+
+    public ScanBackwardBenchmark(BenchContext context, BenchRow row) : base(context)
+    {
+        _batch = checked((int)row.Shape[0]);
+        _channels = checked((int)row.Shape[1]);
+        _tokens = _batch * row.Shape[2];
+        _stateSize = row.StateSize;
+        DataType type = Backend.ActivationType;
+        SequenceLayout sequences = SequenceLayout.Uniform(_batch, row.Shape[2]);
+        long checkpoints = sequences.CheckpointCount(Backend.ScanCheckpointSteps) * _stateSize;
+        MatrixView a = Given([.. Enumerable.Range(0, _stateSize * _channels).Select(i => -1f - (i / _channels))], _stateSize);
+        MatrixView d = Random(DataType.Float32, 1, _channels);
+        MatrixView bias = Random(DataType.Float32, 1, _channels, mean: -4.6f, deviation: 1.2f);
+        _args = new SelectiveScanBackwardArgs[Copies];
+        for (int i = 0; i < _args.Length; i++)
+        {
+            SelectiveScanForwardArgs forward = new()
+            {
+                U = Random(type, _tokens, _channels),
+                Delta = Random(type, _tokens, _channels, deviation: 0.5f),
+                A = a,
+                B = Random(type, _tokens, _stateSize),
+                C = Random(type, _tokens, _stateSize),
+                D = d,
+                Z = Random(type, _tokens, _channels),
+                DeltaBias = bias,
+                DeltaSoftplus = true,
+                Sequences = sequences,
+                Checkpoints = Empty(DataType.Float32, checkpoints, _channels),
+                Y = Empty(type, _tokens, _channels),
+            };
+            Backend.SelectiveScanForward(forward);
+            _args[i] = new SelectiveScanBackwardArgs
+            {
+                Forward = forward,
+                GradY = Random(type, _tokens, _channels),
+                GradU = Empty(type, _tokens, _channels),
+                GradDelta = Empty(type, _tokens, _channels),
+                GradA = Empty(DataType.Float32, _stateSize, _channels),
+                GradB = Empty(type, _tokens, _stateSize),
+                GradC = Empty(type, _tokens, _stateSize),
+                GradD = Empty(DataType.Float32, 1, _channels),
+                GradZ = Empty(type, _tokens, _channels),
+                GradDeltaBias = Empty(DataType.Float32, 1, _channels),
+            };
+        }
+    }
+
+    public override long Elements => _tokens * _channels;
+
+    // u, delta, z, the gradient of y in; y and three gradients out; B and C and theirs; the checkpoints.
+    public override long Bytes => ((8 * Elements) + (4 * _tokens * _stateSize)) * Backend.ActivationType.Size()
+        + (Elements / Backend.ScanCheckpointSteps * _stateSize * sizeof(float));
+
+    // A state: 7 of the forward pass; back: dh (2), gB and gC (2), their sums over channels (2), through B (2), decay and exp (2), dh decay,
+    // that times h', gA (2), through A (2). A channel: the forward pass's 11, and about 20 of slopes and products.
+    public override double Operations => Elements * ((23.0 * _stateSize) + 31);
+
+    public override void Run(int copy) => Backend.SelectiveScanBackward(_args[copy]);
+}
+
+/// <summary>All gradients of the causal convolution of width 4 with bias and SiLU.</summary>
+internal sealed class ConvBackwardBenchmark : OperandBenchmark
+{
+    private const int Width = 4;
+
+    private readonly CausalConv1dBackwardArgs[] _args;
+    private readonly long _tokens;
+    private readonly int _channels;
+
+    public ConvBackwardBenchmark(BenchContext context, BenchRow row) : base(context)
+    {
+        int batch = checked((int)row.Shape[0]);
+        _channels = checked((int)row.Shape[1]);
+        _tokens = batch * row.Shape[2];
+        DataType type = Backend.ActivationType;
+        MatrixView weight = Random(DataType.Float32, Width, _channels, deviation: 0.3f), bias = Random(DataType.Float32, 1, _channels);
+        MatrixView gradWeight = Empty(DataType.Float32, Width, _channels), gradBias = Empty(DataType.Float32, 1, _channels);
+        _args = [.. Enumerable.Range(0, Copies).Select(_ => new CausalConv1dBackwardArgs
+        {
+            Forward = new CausalConv1dForwardArgs
+            {
+                X = Random(type, _tokens, _channels),
+                Weight = weight,
+                Bias = bias,
+                Sequences = SequenceLayout.Uniform(batch, row.Shape[2]),
+                Silu = true,
+            },
+            GradY = Random(type, _tokens, _channels),
+            GradX = Empty(type, _tokens, _channels),
+            GradWeight = gradWeight,
+            GradBias = gradBias,
+        })];
+    }
+
+    public override long Elements => _tokens * _channels;
+
+    public override long Bytes => 3 * Elements * Backend.ActivationType.Size();
+
+    public override double Operations => Elements * ((6.0 * Width) + 10);
+
+    public override void Run(int copy) => Backend.CausalConv1dBackward(_args[copy]);
+}
+
+/// <summary>The gradients of the residual sum and its norm.</summary>
+internal sealed class NormBackwardBenchmark : OperandBenchmark
+{
+    private readonly AddRmsNormBackwardArgs[] _args;
+    private readonly long _rows;
+    private readonly int _columns;
+
+    public NormBackwardBenchmark(BenchContext context, BenchRow row) : base(context)
+    {
+        _rows = row.Shape[0];
+        _columns = checked((int)row.Shape[1]);
+        MatrixView weight = Random(DataType.Float32, 1, _columns, mean: 1, deviation: 0.1f);
+        MatrixView gradWeight = Empty(DataType.Float32, 1, _columns);
+        _args = [.. Enumerable.Range(0, Copies).Select(_ => new AddRmsNormBackwardArgs
+        {
+            Residual = Random(DataType.Float32, _rows, _columns),
+            Weight = weight,
+            Epsilon = 1e-5f,
+            GradY = Random(Backend.ActivationType, _rows, _columns),
+            GradResidual = Random(DataType.Float32, _rows, _columns),
+            GradX = Empty(Backend.ActivationType, _rows, _columns),
+            GradWeight = gradWeight,
+        })];
+    }
+
+    public override long Elements => _rows * _columns;
+
+    public override long Bytes => Elements * ((2 * Backend.ActivationType.Size()) + (3 * sizeof(float)));
+
+    public override double Operations => Elements * 10.0;
+
+    public override void Run(int copy) => Backend.AddRmsNormBackward(_args[copy]);
+}
+
+/// <summary>A whole model's forward pass, loss and all gradients of a batch of random tokens; weights and gradients of the activation type.</summary>
+internal sealed class GradientsBenchmark : Benchmark
+{
+    private readonly TrainableModel _model;
+    private readonly ForwardTape _tape;
+    private readonly SequenceLayout _sequences;
+    private readonly int[] _tokens;
+
+    public GradientsBenchmark(BenchContext context, BenchRow row)
+    {
+        int batch = checked((int)row.Shape[0]), length = checked((int)row.Shape[1]);
+        MambaConfig config = ModelSizes.Config(row.Model!);
+        _model = new TrainableModel(config, context.Weights(row.Model!).Tensors, context.Backend);
+        _tape = _model.CreateTape();
+        _sequences = SequenceLayout.Uniform(batch, length);
+        Random random = new(1);
+        _tokens = [.. Enumerable.Range(0, batch * length).Select(_ => random.Next(config.VocabularySize))];
+    }
+
+    public override long Elements => _tokens.Length;
+
+    public override long Bytes => 0;
+
+    public override double Operations =>
+        6.0 * (ModelSizes.ParametersATokenMeets(_model.Config) + ((double)_model.Config.VocabularySize * _model.Config.HiddenSize)) * Elements;
+
+    public override BenchCeiling Ceiling => BenchCeiling.None;
+
+    public override bool TimedByHost => true;
+
+    public override void Run(int copy)
+    {
+        _model.Forward(_tokens, _sequences, _tape);
+        _model.Loss(_tape, _tokens, gradScale: 1f / _tokens.Length);
+        _model.Backward(_tape);
+        _model.Backend.Synchronize();
+    }
+
+    public override void Dispose()
+    {
+        _tape.Dispose();
+        _model.Dispose();
+    }
+}
