@@ -22,6 +22,8 @@ public static class ValidationTable
         SelectiveScanBackwardValidation.Rows,
         GatherRowsValidation.Rows,
         LogProbabilitiesValidation.Rows,
+        GradientNormValidation.Rows,
+        AdamWValidation.Rows,
     ];
 
     /// <summary>All rows on a backend.</summary>

@@ -119,6 +119,18 @@ internal sealed class SpoiledBackend(Spoiling spoiling, Action? onOperation = nu
         Spoil(args.Output);
     }
 
+    protected override void GradientNormCore(in GradientNormArgs args)
+    {
+        _inner.GradientNorm(args);
+        Spoil(args.Norm);
+    }
+
+    protected override void AdamWCore(in AdamWArgs args)
+    {
+        _inner.AdamW(args);
+        Spoil(args.Parameters);
+    }
+
     private void Spoil(MatrixView result)
     {
         onOperation?.Invoke();
