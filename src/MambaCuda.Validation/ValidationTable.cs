@@ -24,6 +24,8 @@ public static class ValidationTable
         LogProbabilitiesValidation.Rows,
         GradientNormValidation.Rows,
         AdamWValidation.Rows,
+        EmbeddingBackwardValidation.Rows,
+        CrossEntropyValidation.Rows,
     ];
 
     /// <summary>All rows on a backend.</summary>

@@ -131,6 +131,18 @@ internal sealed class SpoiledBackend(Spoiling spoiling, Action? onOperation = nu
         Spoil(args.Parameters);
     }
 
+    protected override void EmbeddingBackwardCore(in EmbeddingBackwardArgs args)
+    {
+        _inner.EmbeddingBackward(args);
+        Spoil(args.GradWeight);
+    }
+
+    protected override void CrossEntropyCore(in CrossEntropyArgs args)
+    {
+        _inner.CrossEntropy(args);
+        Spoil(args.GradLogits);
+    }
+
     private void Spoil(MatrixView result)
     {
         onOperation?.Invoke();
