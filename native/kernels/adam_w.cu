@@ -8,9 +8,9 @@
 //
 //   parameters, gradients, first_moment, second_moment (count), fp32   rounded (count), fp32, bf16 or fp16, or none   norm (1), fp32
 //
-// One thread steps 4 neighbours, one launch steps all. The norm is read here, so that the host need not wait for it. Memory is the limit: 28
-// bytes an element, and those of `rounded`. No parameter depends on another, nor on how the work is cut. Multiply-adds are spelled out, so
-// that every compiler and every form of the kernel rounds alike; root and quotient are the exactly rounded ones.
+// One thread steps 4 neighbours, one launch steps all. The norm is read here, so that the host need not wait for it. Memory is the limit:
+// 28 bytes an element, and those of `rounded`. No parameter depends on another, nor on how the work is cut. Multiply-adds are spelled out,
+// so that every compiler and every form of the kernel rounds alike; root and quotient are the exactly rounded ones.
 #include "mamba/grid_dependency.cuh"
 #include "mamba/vectors.cuh"
 

@@ -5,13 +5,13 @@
 //
 //   logits (rows, vocabulary), fp32   targets, losses (rows)   grad_logits (rows, vocabulary), or none, or in place of logits
 //
-// One block a row, 4 neighbouring logits a thread and step. The sum comes from one pass (see mamba/exponential_sum.cuh); for the gradient the
-// logits are still in registers where the row is short (kHeld steps of a thread), else they are read once more, the last first, since those
-// are still in the L2. A thread writes where it alone has read, so the gradient may replace the logits. Memory is the limit: reading a logit
-// and writing its gradient.
+// One block a row, 4 neighbouring logits a thread and step. The sum comes from one pass (see mamba/exponential_sum.cuh); for the gradient
+// the logits are still in registers where the row is short (kHeld steps of a thread), else they are read once more, the last first, since
+// those are still in the L2. A thread writes where it alone has read, so the gradient may replace the logits. Memory is the limit: reading
+// a logit and writing its gradient.
 //
-// Where a logit is NaN or plus infinity, or all are minus infinity, loss and gradient are NaN. A row whose target is -1 has loss and gradient
-// zero; a target outside the vocabulary is reported and its row left as it is.
+// Where a logit is NaN or plus infinity, or all are minus infinity, loss and gradient are NaN. A row whose target is -1 has loss and
+// gradient zero; a target outside the vocabulary is reported and its row left as it is.
 #include "mamba/exponential_sum.cuh"
 #include "mamba/faults.cuh"
 #include "mamba/grid_dependency.cuh"

@@ -4,14 +4,14 @@
 //
 //   token_ids (tokens)   grad_output (tokens, channels), fp32   grad_weight (vocabulary, channels), fp32
 //
-// A block owns `ids` neighbouring rows of the table and one slice of their columns, kVec a thread; so nobody else writes there, and rows are
-// added in the order of the tokens without an atomic. It looks through all tokens, a tile at a time: ballots and a prefix sum list those that
-// are its own, in their order, and the list is walked with the sum of the current row in registers, the next rows already under way.
-// Rows without a token are not touched.
+// A block owns `ids` neighbouring rows of the table and one slice of their columns, kVec a thread; so nobody else writes there, and rows
+// are added in the order of the tokens without an atomic. It looks through all tokens, a tile at a time: ballots and a prefix sum list
+// those that are its own, in their order, and the list is walked with the sum of the current row in registers, the next rows already under
+// way. Rows without a token are not touched.
 //
-// Memory is the limit: 4 bytes for an element of grad_output, 8 for one of each row that has tokens; the token ids, which every block reads,
-// come from the L2. A table of few rows, each of which has many tokens, gives few blocks: then it is the latency of a row's sum.
-// A token that is not in the vocabulary is reported (see mamba/faults.cuh) and left out.
+// Memory is the limit: 4 bytes for an element of grad_output, 8 for one of each row that has tokens; the token ids, which every block
+// reads, come from the L2. A table of few rows, each of which has many tokens, gives few blocks: then it is the latency of a row's sum. A
+// token that is not in the vocabulary is reported (see mamba/faults.cuh) and left out.
 #include "mamba/faults.cuh"
 #include "mamba/grid_dependency.cuh"
 #include "mamba/reductions.cuh"

@@ -2,9 +2,10 @@
 //
 //   norm = sqrt(sum over i of gradients[i]^2)        gradients (count), fp32   norm (1), fp32
 //
-// Two launches. gradient_norm: each block walks the gradients in steps of the whole grid, 4 neighbours a thread and step, and leaves one sum;
-// gradient_norm_finish: one block adds those. Which thread adds what depends on `count` alone, not on the card or on where the gradients
-// lie, so that the norm repeats bit for bit. Sums are float64: no square of a float overflows there or vanishes, and NaN and infinity show.
+// Two launches. gradient_norm: each block walks the gradients in steps of the whole grid, 4 neighbours a thread and step, and leaves one
+// sum; gradient_norm_finish: one block adds those. Which thread adds what depends on `count` alone, not on the card or on where the
+// gradients lie, so that the norm repeats bit for bit. Sums are float64: no square of a float overflows there or vanishes, and NaN and
+// infinity show.
 //
 // Memory is the limit: 4 bytes an element. A float64 multiply-add and a conversion go with each, which cards with a 64th of the float rate
 // just keep up with.

@@ -25,8 +25,8 @@ public sealed partial class CudaBackend
             return;
         }
 
-        // One block size for a vocabulary, whatever the alignment: it sets the order of the sum. Without a column there is no target either,
-        // and each row's is looked at.
+        // One block size for a vocabulary, whatever the alignment: it sets the order of the sum. A row without columns has no right target
+        // either, and is looked at like others.
         const int PerThread = LogitVector * CrossEntropyHeldSteps;
         int threads = Math.Clamp(
             RoundUp(DivideUp(args.Logits.Columns, PerThread), WarpThreads), WarpThreads, MostCrossEntropyThreads);

@@ -26,7 +26,8 @@ public static class AdamWValidation
         let rounded = row.Rounded is { } type ? $" rounded {StoredValues.ShortName(type)}" : ""
         let clip = row.Settings.MaxGradientNorm == 0 ? "" : " clip"
         select new ValidationRow(
-            nameof(Backend.AdamW), placement.Of($"n{row.Count}{rounded}{clip}"), device => Run(device, row.Count, row.Rounded, row.Settings, placement.Gap))
+            nameof(Backend.AdamW), placement.Of($"n{row.Count}{rounded}{clip}"),
+            device => Run(device, row.Count, row.Rounded, row.Settings, placement.Gap))
         { Work = (long)row.Count * Steps };
 
     private static IReadOnlyList<OutputError> Run(Backend backend, int count, DataType? type, AdamWSettings settings, int gap)
@@ -74,6 +75,8 @@ public static class AdamWValidation
         float[] actual = parameters.Values();
         PlainBound bound = new(exact.Parameters, plain.Parameters, exact.Sizes, 1);
         OutputError error = bound.Worst("parameters", actual, [count]);
-        return rounded is null ? [error] : [error, OutputError.Exactly("rounded", StoredValues.Round(actual, rounded.View.Type), rounded.Values())];
+        return rounded is null
+            ? [error]
+            : [error, OutputError.Exactly("rounded", StoredValues.Round(actual, rounded.View.Type), rounded.Values())];
     }
 }

@@ -32,7 +32,8 @@ public static class EmbeddingBackwardValidation
         int channels = gradOutput.Length / ids.Length;
         using GuardedMatrix tokens = GuardedMatrix.Input(backend, ids.Length, 1, ids, gap);
         using GuardedMatrix output = GuardedMatrix.Input(backend, DataType.Float32, ids.Length, channels, gradOutput, gap);
-        using GuardedMatrix weight = GuardedMatrix.Output(backend, DataType.Float32, gradWeight.Length / channels, channels, gradWeight, gap);
+        using GuardedMatrix weight = GuardedMatrix.Output(
+            backend, DataType.Float32, gradWeight.Length / channels, channels, gradWeight, gap);
         backend.EmbeddingBackward(new EmbeddingBackwardArgs { TokenIds = tokens.View, GradOutput = output.View, GradWeight = weight.View });
         tokens.AssertUnchanged("token ids");
         output.AssertUnchanged("gradient of the output");
