@@ -26,6 +26,7 @@ public static class ValidationTable
         AdamWValidation.Rows,
         EmbeddingBackwardValidation.Rows,
         CrossEntropyValidation.Rows,
+        LinearBackwardValidation.Rows,
     ];
 
     /// <summary>All rows on a backend.</summary>

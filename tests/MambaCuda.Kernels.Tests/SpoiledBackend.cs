@@ -143,6 +143,12 @@ internal sealed class SpoiledBackend(Spoiling spoiling, Action? onOperation = nu
         Spoil(args.GradLogits);
     }
 
+    protected override void LinearBackwardCore(in LinearBackwardArgs args)
+    {
+        _inner.LinearBackward(args);
+        Spoil(args.GradX);
+    }
+
     private void Spoil(MatrixView result)
     {
         onOperation?.Invoke();
