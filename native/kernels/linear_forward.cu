@@ -2,6 +2,8 @@
 //
 //   y[r, o] = bias[o] + sum_i x[r, i] * weight[o, i]        x (rows, inputs)   weight (outputs, inputs)   y (rows, outputs)
 //
+// or that added to what y holds: the gradients of a layer are such products too (see linear_backward.cu).
+//
 // Three ways, one result each up to rounding; each adds the products of one y in the order of i, so that without splits a row's result does
 // not depend on which other rows there are, nor on the size of the tile:
 //   linear_forward         tensor cores by mma.sync: x and weight of one 16-bit type
@@ -38,6 +40,7 @@ struct LinearForwardParams {
     int outputs;
     int splits;  // at most the steps of a tile, and 1 where there are no inputs
     int band;
+    int accumulate;  // whether y is added to
 };
 
 // A tile of y, and the part of the inputs that one block sums for it.
@@ -177,7 +180,7 @@ __device__ __forceinline__ void store_sums(const LinearForwardParams& p, float (
     TY* y = static_cast<TY*>(p.y) + row * p.y_stride;
     unsigned long long places = reinterpret_cast<unsigned long long>(p.y) | static_cast<unsigned long long>(p.y_stride) * sizeof(TY);
     if constexpr (sizeof(TY) == 2) {
-        if (kRight % 4 == 0 && places % 16 == 0 && output + kRight * 8 <= p.outputs) {
+        if (kRight % 4 == 0 && places % 16 == 0 && output + kRight * 8 <= p.outputs && p.accumulate == 0) {
             // 16 bytes a lane, 64 neighbouring bytes of a row in four lanes: whole sectors.
 #pragma unroll
             for (int j = 0; j < kRight / 4 * 4; j += 4) {
@@ -208,6 +211,10 @@ __device__ __forceinline__ void store_sums(const LinearForwardParams& p, float (
                 TY* to = y + 8 * i * p.y_stride + at;
                 float left = sums[i / 2][j][i % 2 * 2];
                 float right = sums[i / 2][j][i % 2 * 2 + 1];
+                if (p.accumulate != 0) {
+                    left += at < p.outputs ? to_float(to[0]) : 0;
+                    right += at + 1 < p.outputs ? to_float(to[1]) : 0;
+                }
                 if (paired && at + 1 < p.outputs) {
                     store_pair(to, left, right);
                 } else {
@@ -534,8 +541,10 @@ __global__ void __launch_bounds__(256) linear_forward_simt(const __grid_constant
                 for (int j = 0; j < kSide; ++j) {
                     int output = tile.output + right + j % 4 + j / 4 * 64;
                     if (row < p.rows && output < p.outputs) {
-                        float bias = p.bias != nullptr ? p.bias[output] : 0;
-                        static_cast<TY*>(p.y)[row * p.y_stride + output] = from_float<TY>(sums[i][j / 4][j % 4] + bias);
+                        TY* y = static_cast<TY*>(p.y) + row * p.y_stride + output;
+                        float other = p.bias != nullptr ? p.bias[output] : 0;
+                        other += p.accumulate != 0 ? to_float(*y) : 0;
+                        *y = from_float<TY>(sums[i][j / 4][j % 4] + other);
                     }
                 }
             }

@@ -24,6 +24,11 @@ public static class ValidationTable
         SelectiveScanBackwardValidation.Rows,
         GatherRowsValidation.Rows,
         LogProbabilitiesValidation.Rows,
+        GradientNormValidation.Rows,
+        AdamWValidation.Rows,
+        EmbeddingBackwardValidation.Rows,
+        CrossEntropyValidation.Rows,
+        LinearBackwardValidation.Rows,
     ];
 
     /// <summary>All rows on a backend.</summary>

@@ -66,6 +66,24 @@ public class LinearBackwardTests
         Run(backend, operands).AssertSame(Run(backend, operands), "again");
     }
 
+    public static TheoryData<string> CudaBackends =>
+        [.. TestBackends.NamesWith(nameof(Backend.LinearBackward)).Where(name => name != "cpu")];
+
+    // On the CPU the table of cases has sums of several panels.
+    [Theory, MemberData(nameof(CudaBackends))]
+    public void Operands_that_are_too_large_to_be_transposed_at_once_are_cut(string name)
+    {
+        using CudaBackend backend = (CudaBackend)TestBackends.Open(name);
+        Operands operands = new(backend.ActivationType, new Case(600, 19, 300, DataType.Float32, true));
+        Gradients whole = Run(backend, operands);
+        backend.TransposedBytes = 1;
+        Gradients cut = Run(backend, operands);
+        AssertClose(operands, backend.ActivationType, cut);
+
+        // A sum for the gradient of x is never cut.
+        Bits.AssertSame(whole.X!, cut.X!, "gradient of x");
+    }
+
     [Theory, MemberData(nameof(Backends))]
     public void Not_a_number_shows_in_every_sum_that_has_it(string name)
     {

@@ -131,6 +131,36 @@ internal sealed class SpoiledBackend(Spoiling spoiling, Action? onOperation = nu
         Spoil(args.Output);
     }
 
+    protected override void GradientNormCore(in GradientNormArgs args)
+    {
+        _inner.GradientNorm(args);
+        Spoil(args.Norm);
+    }
+
+    protected override void AdamWCore(in AdamWArgs args)
+    {
+        _inner.AdamW(args);
+        Spoil(args.Parameters);
+    }
+
+    protected override void EmbeddingBackwardCore(in EmbeddingBackwardArgs args)
+    {
+        _inner.EmbeddingBackward(args);
+        Spoil(args.GradWeight);
+    }
+
+    protected override void CrossEntropyCore(in CrossEntropyArgs args)
+    {
+        _inner.CrossEntropy(args);
+        Spoil(args.GradLogits);
+    }
+
+    protected override void LinearBackwardCore(in LinearBackwardArgs args)
+    {
+        _inner.LinearBackward(args);
+        Spoil(args.GradX);
+    }
+
     private void Spoil(MatrixView result)
     {
         onOperation?.Invoke();

@@ -8,7 +8,8 @@ namespace mamba {
 enum class FaultKind : int {
     none = 0,
     row_number = 1,  // GatherRows: an index is not a row of the source
-    token_id = 2,    // EmbeddingForward, LogProbabilities: a token is not in the vocabulary
+    token_id = 2,    // EmbeddingForward, EmbeddingBackward, LogProbabilities: a token is not in the vocabulary
+    target = 3,      // CrossEntropy: the target of a row is not in the vocabulary
 };
 
 // The layout of MambaCuda.Kernels.FaultRecord.

@@ -11,7 +11,11 @@ constexpr int kWarp = 32;
 constexpr unsigned int kAllLanes = 0xffffffffu;
 
 struct Sum {
-    __device__ __forceinline__ float operator()(float a, float b) const { return a + b; }
+    template <typename T>
+    __device__ __forceinline__ T operator()(T a, T b) const
+    {
+        return a + b;
+    }
 };
 
 // NaN is lost against a number, as fmaxf has it.

@@ -36,12 +36,12 @@ public sealed unsafe class CublasLtProduct : IDisposable
     {
         ArgumentNullException.ThrowIfNull(stream);
         ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
-        float one = 1, zero = 0;
+        float one = 1, share = Product.Accumulate ? 1 : 0;
         using CudaContextScope scope = stream.Context.Activate();
         fixed (CublasLtAlgorithm* algorithm = &_algorithm)
         {
             int status = CublasLtApi.cublasLtMatmul(
-                _library.Handle, _description, &one, weight, _weightLayout, x, _xLayout, &zero, y, _yLayout, y, _yLayout,
+                _library.Handle, _description, &one, weight, _weightLayout, x, _xLayout, &share, y, _yLayout, y, _yLayout,
                 algorithm, workspace, (nuint)WorkspaceBytes, stream.Handle);
             if (status != 0)
             {
@@ -87,19 +87,27 @@ public sealed unsafe class CublasLtProduct : IDisposable
     }
 
     // The library thinks in columns: stored by rows, x is its (inputs x rows), the weight its (inputs x outputs), to be transposed, and y
-    // its (outputs x rows) = weight^T x.
+    // its (outputs x rows) = weight^T x. What is stored transposed here is the other way round there.
     private void Describe()
     {
         RowProduct p = Product;
         string action = $"describing a product of {p}";
         CublasException.ThrowIfFailed(
             CublasLtApi.cublasLtMatmulDescCreate(out _description, CublasComputeType.Float32, CublasDataType.Float32), action);
-        int transpose = 1;
-        CublasException.ThrowIfFailed(
-            CublasLtApi.cublasLtMatmulDescSetAttribute(_description, CublasLtMatmulAttribute.TransposeA, &transpose, sizeof(int)), action);
-        _xLayout = Layout(p.Operands, p.Inputs, p.Rows, p.XStride, action);
-        _weightLayout = Layout(p.Operands, p.Inputs, p.Outputs, p.WeightStride, action);
+        Transpose(CublasLtMatmulAttribute.TransposeA, !p.WeightIsTransposed);
+        Transpose(CublasLtMatmulAttribute.TransposeB, p.XIsTransposed);
+        (long xRows, long xColumns) = p.XIsTransposed ? (p.Rows, p.Inputs) : (p.Inputs, p.Rows);
+        (long weightRows, long weightColumns) = p.WeightIsTransposed ? (p.Outputs, p.Inputs) : (p.Inputs, p.Outputs);
+        _xLayout = Layout(p.Operands, xRows, xColumns, p.XStride, action);
+        _weightLayout = Layout(p.Operands, weightRows, weightColumns, p.WeightStride, action);
         _yLayout = Layout(p.Result, p.Outputs, p.Rows, p.YStride, action);
+
+        void Transpose(CublasLtMatmulAttribute operand, bool value)
+        {
+            int transpose = value ? 1 : 0;
+            CublasException.ThrowIfFailed(
+                CublasLtApi.cublasLtMatmulDescSetAttribute(_description, operand, &transpose, sizeof(int)), action);
+        }
     }
 
     private static nint Layout(MatrixElement type, long rows, long columns, long stride, string action)

@@ -71,6 +71,7 @@ internal enum CublasComputeType
 internal enum CublasLtMatmulAttribute
 {
     TransposeA = 3,
+    TransposeB = 4,
 }
 
 /// <summary>cublasLtMatmulPreferenceAttributes_t.</summary>

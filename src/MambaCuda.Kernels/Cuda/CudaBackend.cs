@@ -241,6 +241,20 @@ public sealed unsafe partial class CudaBackend : Backend
         return true;
     }
 
+    /// <summary>Whether each of the views, which have no gaps, starts at such a multiple: it can be read as one long row.</summary>
+    private bool IsAligned(int bytes, params ReadOnlySpan<MatrixView> views)
+    {
+        foreach (ref readonly MatrixView view in views)
+        {
+            if ((Address(view) & (bytes - 1)) != 0)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
     /// <summary>The type's name in device code.</summary>
     private static string TypeName(DataType type) => type switch
     {

@@ -20,6 +20,7 @@ internal struct FaultRecord
 internal sealed class FaultReport : IDisposable
 {
     private const int RowNumber = 1;
+    private const int Target = 3;
 
     private readonly PinnedMemory _memory;
 
@@ -44,9 +45,12 @@ internal sealed class FaultReport : IDisposable
             throw new ArgumentOutOfRangeException(
                 "args",
                 (int)fault.Value,
-                fault.Kind == RowNumber
-                    ? $"Index {fault.Position} is {fault.Value}, which is not a row of the source."
-                    : $"Token {fault.Position} is {fault.Value}, which is not in the vocabulary.");
+                fault.Kind switch
+                {
+                    RowNumber => $"Index {fault.Position} is {fault.Value}, which is not a row of the source.",
+                    Target => $"The target of row {fault.Position} is {fault.Value}, which is not in the vocabulary.",
+                    _ => $"Token {fault.Position} is {fault.Value}, which is not in the vocabulary.",
+                });
         }
     }
 

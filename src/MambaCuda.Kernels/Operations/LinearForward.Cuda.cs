@@ -101,8 +101,9 @@ public sealed partial class CudaBackend
         switch (variant.Algorithm)
         {
             case LinearAlgorithm.CublasLt:
-                RunProduct(
-                    args, ProductFor(args) ?? throw new NotSupportedException($"cuBLASLt has no way to compute {args.X} by {args.Weight}."));
+                CublasLtProduct product = ProductFor(args)
+                    ?? throw new NotSupportedException($"cuBLASLt has no way to compute {args.X} by {args.Weight}.");
+                RunProduct(product, args.X, args.Weight, args.Y);
                 break;
             case LinearAlgorithm.Vector:
                 RunVector(args, variant.Tile.Kind == LinearTileKind.Mma);
@@ -212,7 +213,7 @@ public sealed partial class CudaBackend
     private bool HaveWgmma =>
         Context.Device.ComputeCapability is { Major: 9, Minor: 0 } && RuntimeCompiler.Load().Version >= new CudaVersion(12, 0);
 
-    private void RunTiles(in LinearForwardArgs args, LinearTile tile, int splits)
+    private void RunTiles(in LinearForwardArgs args, LinearTile tile, int splits, bool accumulate = false)
     {
         int tiles = checked((int)tile.Count(args.X.Rows, args.Weight.Rows));
         LinearForwardParams parameters = new()
@@ -229,6 +230,7 @@ public sealed partial class CudaBackend
             Outputs = checked((int)args.Weight.Rows),
             Splits = splits,
             Band = Math.Max(1, 2048 / tile.Rows),
+            Accumulate = accumulate ? 1 : 0,
         };
         if (splits > 1)
         {
@@ -280,10 +282,10 @@ public sealed partial class CudaBackend
         });
     }
 
-    private void RunProduct(in LinearForwardArgs args, CublasLtProduct product)
+    private void RunProduct(CublasLtProduct product, in MatrixView x, in MatrixView weight, in MatrixView y)
     {
         nint workspace = product.WorkspaceBytes == 0 ? 0 : _scratch.Reserve(product.WorkspaceBytes);
-        product.Run(Stream, Address(args.X), Address(args.Weight), Address(args.Y), workspace);
+        product.Run(Stream, Address(x), Address(weight), Address(y), workspace);
         OnLaunch?.Invoke(new KernelLaunch(new LinearVariant(LinearAlgorithm.CublasLt).ToString(), "cublasLtMatmul", default, default));
     }
 
@@ -291,34 +293,40 @@ public sealed partial class CudaBackend
     private CublasLtProduct? ProductFor(in LinearForwardArgs args)
     {
         // It adds a bias of y's type only, and ours is float32.
-        bool isIts = _options.UseCublasLt && args.Bias.IsNone && args.X.Type == args.Weight.Type && args.X.Columns > 0;
-        if (!isIts || OpenCublasLt() is not { } library)
+        bool isIts = args.Bias.IsNone && args.X.Type == args.Weight.Type && args.X.Columns > 0;
+        return isIts ? ChosenProduct(new RowProduct(args.X.Rows, args.X.Columns, args.Weight.Rows), args.X, args.Weight, args.Y) : null;
+    }
+
+    /// <summary>How cuBLASLt computes a product of these views, whose types and places are added to what is said of it.</summary>
+    private CublasLtProduct? ChosenProduct(RowProduct product, in MatrixView x, in MatrixView weight, in MatrixView y)
+    {
+        if (!_options.UseCublasLt || OpenCublasLt() is not { } library)
         {
             return null;
         }
 
-        nint places = Address(args.X) | Address(args.Weight) | Address(args.Y);
-        RowProduct key = new(args.X.Rows, args.X.Columns, args.Weight.Rows)
+        nint places = Address(x) | Address(weight) | Address(y);
+        RowProduct key = product with
         {
-            Operands = ElementOf(args.X.Type),
-            Result = ElementOf(args.Y.Type),
-            XStride = args.X.RowStride,
-            WeightStride = args.Weight.RowStride,
-            YStride = args.Y.RowStride,
+            Operands = ElementOf(x.Type),
+            Result = ElementOf(y.Type),
+            XStride = x.RowStride,
+            WeightStride = weight.RowStride,
+            YStride = y.RowStride,
             Alignment = 1 << Math.Min(BitOperations.TrailingZeroCount(places), 4),
         };
-        if (!_linearProducts.TryGetValue(key, out CublasLtProduct? product))
+        if (!_linearProducts.TryGetValue(key, out CublasLtProduct? chosen))
         {
             if (_linearProducts.Count >= MaxProducts)
             {
                 DropProducts();
             }
 
-            product = library.Choose(key, LinearWorkspaceBytes);
-            _linearProducts.Add(key, product);
+            chosen = library.Choose(key, LinearWorkspaceBytes);
+            _linearProducts.Add(key, chosen);
         }
 
-        return product;
+        return chosen;
     }
 
     private CublasLt? OpenCublasLt()
@@ -365,6 +373,7 @@ public sealed partial class CudaBackend
         DropProducts();
         _cublasLt?.Dispose();
         _linearArrivals?.Dispose();
+        _transposedMemory?.Dispose();
     }
 
     private static MatrixElement ElementOf(DataType type) => type switch
@@ -429,6 +438,7 @@ public sealed partial class CudaBackend
         public int Outputs;
         public int Splits;
         public int Band;
+        public int Accumulate;
     }
 
     [StructLayout(LayoutKind.Sequential)]
