@@ -13,6 +13,7 @@ public static class ValidationTable
     [
         EmbeddingForwardValidation.Rows,
         AddRmsNormForwardValidation.Rows,
+        AddRmsNormBackwardValidation.Rows,
         LinearForwardValidation.Rows,
         CausalConv1dForwardValidation.Rows,
         CausalConv1dUpdateValidation.Rows,

@@ -95,6 +95,12 @@ internal sealed class SpoiledBackend(Spoiling spoiling, Action? onOperation = nu
         Spoil(args.Y);
     }
 
+    protected override void AddRmsNormBackwardCore(in AddRmsNormBackwardArgs args)
+    {
+        _inner.AddRmsNormBackward(args);
+        Spoil(args.GradResidual);
+    }
+
     protected override void CausalConv1dBackwardCore(in CausalConv1dBackwardArgs args)
     {
         _inner.CausalConv1dBackward(args);

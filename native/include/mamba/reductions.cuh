@@ -89,6 +89,29 @@ __device__ __forceinline__ float warp_max(float value) { return warp_reduce(valu
 
 __device__ __forceinline__ float block_sum(float value, float* scratch) { return block_reduce(value, scratch, Sum()); }
 
+// Two sums behind one barrier; each has the bits that block_sum gives. `scratch` holds two floats a warp.
+__device__ __forceinline__ void block_sums(float& first, float& second, float (*scratch)[2])
+{
+    int warps = static_cast<int>(blockDim.x) / kWarp;
+    first = warp_sum(first);
+    second = warp_sum(second);
+    if (warps == 1) {
+        return;
+    }
+    int lane = static_cast<int>(threadIdx.x) % kWarp;
+    if (lane == 0) {
+        scratch[static_cast<int>(threadIdx.x) / kWarp][0] = first;
+        scratch[static_cast<int>(threadIdx.x) / kWarp][1] = second;
+    }
+    __syncthreads();
+    first = scratch[0][0];
+    second = scratch[0][1];
+    for (int warp = 1; warp < warps; ++warp) {
+        first += scratch[warp][0];
+        second += scratch[warp][1];
+    }
+}
+
 __device__ __forceinline__ float block_max(float value, float* scratch) { return block_reduce(value, scratch, Largest()); }
 
 }  // namespace mamba

@@ -39,7 +39,7 @@ public sealed partial class CudaBackend
         long elements = destination.Rows * destination.Columns;
         Dim3 block = new(width, slices);
         CudaKernel kernel = PartialSumsKernels.Get(_library, new VectorVariant(destination.Type, Elements: 1));
-        Launch(kernel, checked((int)((elements + width - 1) / width)), block, new PartialSumsParams
+        Launch(kernel, checked((int)DivideUp(elements, width)), block, new PartialSumsParams
         {
             Partials = partials,
             Destination = Address(destination),

@@ -266,6 +266,8 @@ public sealed unsafe partial class CudaBackend : Backend
 
     private static int DivideUp(int value, int divisor) => ((value - 1) / divisor) + 1;
 
+    private static long DivideUp(long value, long divisor) => ((value - 1) / divisor) + 1;
+
     private static int RoundUp(int value, int multiple) => DivideUp(value, multiple) * multiple;
 
     private static string Word(bool value) => value ? "true" : "false";

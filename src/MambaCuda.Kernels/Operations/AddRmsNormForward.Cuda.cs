@@ -11,10 +11,7 @@ public sealed partial class CudaBackend
     private static readonly KernelFamily<AddRmsNormVariant> AddRmsNormForwardKernels = new(
         "add_rms_norm_forward.cu",
         variant => $"mamba::add_rms_norm_forward<{TypeName(variant.Type)}, {Word(variant.Aligned)}, {Word(variant.InOnePass)}>",
-        from type in VectorVariant.ActivationTypes
-        from aligned in new[] { true, false }
-        from inOnePass in new[] { true, false }
-        select new AddRmsNormVariant(type, aligned, inOnePass));
+        AddRmsNormVariant.All);
 
     /// <inheritdoc/>
     protected override void AddRmsNormForwardCore(in AddRmsNormForwardArgs args)
@@ -25,8 +22,7 @@ public sealed partial class CudaBackend
             return;
         }
 
-        // One block size for a number of channels, whatever the alignment: it sets the order of the sum.
-        int threads = Math.Min(RoundUp(DivideUp(channels, NormVector), WarpThreads), MostNormThreads);
+        int threads = NormThreads(channels);
         AddRmsNormVariant variant = new(
             ActivationType,
             channels % NormVector == 0 && AreAligned(VectorVariant.Bytes, args.X, args.Residual, args.Weight, args.Y),
@@ -45,8 +41,19 @@ public sealed partial class CudaBackend
         });
     }
 
+    /// <summary>
+    /// One block size for a number of channels, whatever the alignment: it sets the order of the sum, which is the backward pass's too.
+    /// </summary>
+    private static int NormThreads(int channels) => Math.Min(RoundUp(DivideUp(channels, NormVector), WarpThreads), MostNormThreads);
+
     private readonly record struct AddRmsNormVariant(DataType Type, bool Aligned, bool InOnePass)
     {
+        public static IEnumerable<AddRmsNormVariant> All =>
+            from type in VectorVariant.ActivationTypes
+            from aligned in VectorVariant.Either
+            from inOnePass in VectorVariant.Either
+            select new AddRmsNormVariant(type, aligned, inOnePass);
+
         public override string ToString() => (InOnePass ? "one pass" : "two passes") + Placed(Aligned);
     }
 
