@@ -10,8 +10,8 @@
 // way. Rows without a token are not touched.
 //
 // Memory is the limit: 4 bytes for an element of grad_output, 8 for one of each row that has tokens; the token ids, which every block
-// reads, come from the L2. A table of few rows, each of which has many tokens, gives few blocks: then it is the latency of a row's sum. A
-// token that is not in the vocabulary is reported (see mamba/faults.cuh) and left out.
+// reads, come from the L2. A table of few rows, each of which has many tokens, gives few blocks: then it is the latency of the loads, of
+// which more are under way with one column a thread. A token that is not in the vocabulary is reported (see mamba/faults.cuh) and left out.
 #include "mamba/faults.cuh"
 #include "mamba/grid_dependency.cuh"
 #include "mamba/reductions.cuh"
@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(256) embedding_backward(const __grid_constant_
     constexpr int kWarps = kThreads / kWarp;
     constexpr int kTokens = 8;  // of a thread and tile
     constexpr int kTile = kThreads * kTokens;
-    constexpr int kAhead = 8;  // rows under way
+    constexpr int kAhead = 32 / kVec;  // rows under way, as many as leave a block its registers
     static_assert(kTokens * kWarps == 2 * kWarp, "one warp makes the prefix sum, two counts a lane");
 
     __shared__ int counts[kTokens * kWarps];  // of a warp's matches, then of all before them

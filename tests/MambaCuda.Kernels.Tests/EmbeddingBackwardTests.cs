@@ -8,7 +8,7 @@ public class EmbeddingBackwardTests
     private static readonly Dictionary<string, (int Tokens, int Channels, int Ids)> Cases = (
         // Up to more than a block of CUDA looks through at once.
         from tokens in new[] { 1, 2, 7, 100, 1000, 5000 }
-        from channels in new[] { 1, 3, 31, 130, 257 }
+        from channels in new[] { 1, 3, 31, 130, 257, 520 }
 
         // Every id, or three of them again and again.
         from ids in new[] { Vocabulary, 3 }

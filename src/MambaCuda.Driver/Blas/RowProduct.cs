@@ -37,7 +37,9 @@ public readonly record struct RowProduct(long Rows, long Inputs, long Outputs)
     public int Alignment { get; init; }
 
     /// <inheritdoc/>
-    public override string ToString() =>
-        $"{Rows} x {Inputs} x {Outputs} {Operands}"
-        + $"{(XIsTransposed ? ", x transposed," : "")}{(WeightIsTransposed ? ", weight transposed," : "")} {(Accumulate ? "added to" : "to")} {Result}";
+    public override string ToString()
+    {
+        string transposed = (XIsTransposed ? ", x transposed" : "") + (WeightIsTransposed ? ", weight transposed" : "");
+        return $"{Rows} x {Inputs} x {Outputs} {Operands}{transposed} {(Accumulate ? "added to" : "to")} {Result}";
+    }
 }

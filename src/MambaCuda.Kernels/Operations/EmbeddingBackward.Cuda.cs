@@ -23,7 +23,8 @@ public sealed partial class CudaBackend
             return;
         }
 
-        bool aligned = AreAligned(VectorVariant.Bytes, args.GradOutput, args.GradWeight);
+        // Rows that one block covers either way are walked with a column a thread: more of them are then under way.
+        bool aligned = channels > EmbeddingBackwardThreads && AreAligned(VectorVariant.Bytes, args.GradOutput, args.GradWeight);
         VectorVariant variant = VectorVariant.For(DataType.Float32, VectorVariant.Bytes, channels, aligned);
         long ids = Math.Max(1, (args.GradWeight.Rows + EmbeddingBackwardBlocks - 1) / EmbeddingBackwardBlocks);
 

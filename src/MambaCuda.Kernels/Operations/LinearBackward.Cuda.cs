@@ -27,7 +27,7 @@ public sealed partial class CudaBackend
         "linear_backward.cu",
         bytes => $"mamba::transpose<{(bytes == 4 ? "unsigned int" : "unsigned short")}>",
         [4, 2],
-        describe: bytes => $"transpose {bytes} bytes");
+        describe: _ => "transpose");
 
     private static readonly KernelFamily<ColumnSumsVariant> ColumnSumsKernels = new(
         "linear_backward.cu",
@@ -205,7 +205,7 @@ public sealed partial class CudaBackend
 
     private readonly record struct ColumnSumsVariant(DataType Type, bool Aligned)
     {
-        public override string ToString() => "column sums" + Placed(Aligned);
+        public override string ToString() => "sums" + Placed(Aligned);
     }
 
     [StructLayout(LayoutKind.Sequential)]

@@ -17,8 +17,6 @@ public static class LinearBackwardValidation
         (2000, 40, 72, DataType.Float16, true),
     ];
 
-    private static readonly LinearAlgorithm[] Algorithms = [LinearAlgorithm.Auto, LinearAlgorithm.TensorCore, LinearAlgorithm.Simt];
-
     /// <summary>Its rows of <see cref="ValidationTable"/>.</summary>
     public static IEnumerable<ValidationRow> Rows(Backend backend) =>
         from row in Cases
@@ -26,7 +24,7 @@ public static class LinearBackwardValidation
 
             // The weight as activations are, which tensor cores need, or as something else.
         from type in new[] { backend.ActivationType, row.Type }.Distinct()
-        from algorithm in backend is CudaBackend ? Algorithms : Algorithms[..1]
+        from algorithm in Algorithms(backend)
         let name = $"r{row.Rows} o{row.Outputs} i{row.Inputs} w-{StoredValues.ShortName(type)}{(row.Add ? " added" : "")}"
         select new ValidationRow(
             nameof(Backend.LinearBackward), placement.Of(name),
@@ -35,6 +33,14 @@ public static class LinearBackwardValidation
             Variant = algorithm == LinearAlgorithm.Auto ? null : algorithm.ToString(),
             Work = 2L * row.Rows * row.Outputs * row.Inputs,
         };
+
+    // Tensor cores have no float32.
+    private static LinearAlgorithm[] Algorithms(Backend backend) => (backend as CudaBackend)?.ActivationType switch
+    {
+        null => [LinearAlgorithm.Auto],
+        DataType.Float32 => [LinearAlgorithm.Auto, LinearAlgorithm.Simt],
+        _ => [LinearAlgorithm.Auto, LinearAlgorithm.TensorCore, LinearAlgorithm.Simt],
+    };
 
     private static IReadOnlyList<OutputError> Run(
         Backend backend, int rows, int outputs, int inputs, DataType type, bool add, int gap, LinearAlgorithm algorithm)
