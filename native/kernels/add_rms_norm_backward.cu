@@ -6,10 +6,10 @@
 //   grad_y, grad_x, y (tokens, channels), the last two may be none   residual, grad_residual (tokens, channels), fp32   weight (channels)
 //   partials (blocks, channels), fp32, or none: each block's part of grad_weight, which partial_sums.cu adds up
 //
-// A block walks rows_of_block rows, as add_rms_norm_forward.cu computes one: a thread has 8 neighbouring channels, and sums meet in the same
-// order, so that y comes out to the last bit. The sums of the weight's gradient stay in registers over all rows, and the next row is on its
-// way while the block waits for the sums of this one; the weight comes from the first-level cache twice a row, for want of registers. A row
-// of more channels than the block holds (8192) is walked twice in passes, and the sums of the weight's gradient lie in memory.
+// A block walks rows_of_block rows, each as add_rms_norm_forward.cu does: a thread has 8 neighbouring channels, and sums meet in the same
+// order, so that y comes out to the last bit. The sums of the weight's gradient stay in registers over all rows, and the next row is on
+// its way while the block waits for the sums of this one; the weight comes from the first-level cache twice a row, for want of registers.
+// A row of more channels than the block holds (8192) is walked twice in passes, and the sums of the weight's gradient lie in memory.
 // Memory is the limit: 18 bytes an element in 16-bit types with all results, and 8 bytes a block and channel for the weight.
 #include "mamba/grid_dependency.cuh"
 #include "mamba/reductions.cuh"
@@ -58,7 +58,7 @@ struct NormGradient {
         }
     }
 
-    // Leaves the results of the row, and adds to the gradient of the weight. With explicit multiply-adds, so that every instance rounds alike.
+    // Leaves the results of the row, and adds to the gradient of the weight. Multiply-adds are explicit, so all instances round alike.
     __device__ __forceinline__ void leave(const AddRmsNormBackwardParams& p, long long row, int channel, float (&grad_weight)[kNormVec])
     {
         float scale = 1.0f / sqrtf(squares / static_cast<float>(p.channels) + p.epsilon);

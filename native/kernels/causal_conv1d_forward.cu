@@ -37,34 +37,6 @@ struct CausalConv1dForwardParams {
 // Steps of a block. A chunk reads the kWidth - 1 steps before it again, but shorter ones fill the card better.
 constexpr unsigned int kChunk = 32;
 
-// A block's chunk of a sequence. Blocks are numbered so that sequence s has its chunks from start(s) / kChunk + s on: these numbers leave
-// room for all chunks of s before those of s + 1, and the search needs no table but the starts.
-struct SequenceChunk {
-    int sequence;
-    long long first;  // step of the sequence
-
-    __device__ __forceinline__ SequenceChunk(const SequenceTable& sequences, unsigned int block)
-    {
-        int low = 0;
-        int high = sequences.count - 1;
-        while (low < high) {
-            int middle = low + (high - low + 1) / 2;
-            if (number_of_first(sequences, middle) <= block) {
-                low = middle;
-            } else {
-                high = middle - 1;
-            }
-        }
-        sequence = low;
-        first = static_cast<long long>((block - number_of_first(sequences, low)) * kChunk);
-    }
-
-    static __device__ __forceinline__ unsigned long long number_of_first(const SequenceTable& sequences, int sequence)
-    {
-        return static_cast<unsigned long long>(sequences.start(sequence)) / kChunk + static_cast<unsigned int>(sequence);
-    }
-};
-
 template <typename T, int kWidth, bool kSilu, int kVec, int kAhead>
 struct ConvolutionWalk {
     ConvolutionWindow<T, kWidth, kVec> window;
@@ -107,7 +79,7 @@ __global__ void __launch_bounds__(64, 12) causal_conv1d_forward(const __grid_con
     constexpr int kHistory = kWidth - 1;
     int channel = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x) * kVec;
     wait_for_earlier_grids();
-    SequenceChunk chunk(p.sequences, blockIdx.x);
+    SequenceChunk chunk(p.sequences, blockIdx.x, kChunk);
     long long start = p.sequences.start(chunk.sequence);
     long long length = p.sequences.end(chunk.sequence) - start;
     if (chunk.first >= length || channel >= p.channels) {

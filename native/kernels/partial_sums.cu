@@ -27,24 +27,21 @@ struct PartialSumsParams {
 
 constexpr int kMostSumThreads = 1024;
 
-// The parts [part, end) of an element.
+// The parts [part, end) of an element. A slice is seldom a whole number of kAhead parts, so those that are not there are zeros.
 template <int kAhead>
 __device__ __forceinline__ float sum_of_parts(const float* partials, long long part_stride, int part, int end)
 {
     float sum = 0.0f;
-    for (; part + kAhead <= end; part += kAhead) {
+    for (; part < end; part += kAhead) {
         float terms[kAhead];
 #pragma unroll
         for (int i = 0; i < kAhead; ++i) {
-            terms[i] = partials[(part + i) * part_stride];
+            terms[i] = part + i < end ? partials[(part + i) * part_stride] : 0.0f;
         }
 #pragma unroll
         for (int i = 0; i < kAhead; ++i) {
             sum += terms[i];
         }
-    }
-    for (; part < end; ++part) {
-        sum += partials[part * part_stride];
     }
     return sum;
 }

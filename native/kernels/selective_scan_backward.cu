@@ -13,9 +13,9 @@
 // from the last to the first. Four states of a channel are a lane's, so kLanes = kStates / 4 lanes make a channel. A tile has three parts
 // between two barriers of the block:
 //
-//   prepare   each thread takes a piece of the tile, loaded a tile ahead, and leaves (d, d u) and g in shared memory
+//   prepare   each thread takes a piece of the tile, fetched a tile ahead, and leaves (d, d u) and g in shared memory
 //   walk      forward through 16 steps, all states kept; back through them; sums over states are sums over the lanes of a channel, sums
-//             over channels first over those of a warp, both by transposing butterflies that leave each lane one sum
+//             over channels first over those of a warp: see lane_sums, and ScanBackwardLane::leave_products
 //   finish    the pieces again: what belongs to a token is put together and stored; the warps' shares of gB and gC are added up
 //
 // Nothing is added atomically: blocks leave their shares of gB and gC, and those over tokens, in memory, and partial_sums adds them in
@@ -25,8 +25,10 @@
 // checkpoints give each chunk's first; ScanBackwardPart::chunk_gradients makes the gradient of each chunk's first state from zero at its
 // end, selective_scan_chunks the gradients at all ends from those, and this kernel again the results.
 //
-// Walls: issue slots, with about 28 instructions a state and step, of which 7 are the sums over channels.
+// Walls: issue slots, with about 25 instructions a state and step.
+#include "mamba/async_copy.cuh"
 #include "mamba/fast_math.cuh"
+#include "mamba/mma.cuh"
 #include "mamba/reductions.cuh"
 #include "mamba/sequences.cuh"
 #include "mamba/types.cuh"
@@ -90,8 +92,9 @@ enum class ScanBackwardPart : int {
 };
 
 // How a block is cut: 16 steps, which is how far checkpoints lie apart, and one thread for four states.
-template <int kStates_, int kWarps_>
+template <typename T_, int kStates_, int kWarps_>
 struct ScanBackwardShape {
+    using T = T_;
     static constexpr int kStates = kStates_;
     static constexpr int kWarps = kWarps_;
     static constexpr int kSteps = kCheckpointSteps;
@@ -109,21 +112,33 @@ struct ScanBackwardShape {
     static constexpr int kRounds = kSteps / kRoundSteps;
     static constexpr int kThreadMatrix = (kSteps * kStates + kThreads - 1) / kThreads;
 
+    // Whether tensor cores add over the channels of a warp, see leave_products; how many shares a warp then leaves.
+    static constexpr bool kByMatrix = sizeof(T) == 2 && kWarpChannels == 8;
+    static constexpr int kWarpShares = kByMatrix ? 2 : 1;
+    static constexpr int kShares = kWarps * kWarpShares;
+
     // Shared memory in floats.
     static constexpr int kSumPitch = kChannels + 8;
     static constexpr int kInputFloats = 2 * kSteps * kChannels;    // (d, d u), step by step
     static constexpr int kGradFloats = kSteps * kChannels;         // g
     static constexpr int kMatrixFloats = 2 * kSteps * kStates;     // B and C of a step, lane by lane
     static constexpr int kSumFloats = kSteps * kSumPitch;          // a sum over states
-    static constexpr int kShareFloats = kWarps * kMatrixFloats;    // the warps' sums over channels
+    static constexpr int kShareFloats = kShares * kMatrixFloats;   // sums over the channels of a warp, or of half of one
     static constexpr int kOwnFloats = 2 * kPiece * kThreads;       // a thread's sums over tokens, of D and of the bias
-    static constexpr int kSharedBytes = 4 * (kInputFloats + kGradFloats + kMatrixFloats + 3 * kSumFloats + kShareFloats + kOwnFloats);
+    static constexpr int kBeforeFloats = kLaneStates * kThreads;   // a thread's checkpoint, of one of two tiles
+    static constexpr int kPieceFloats = kSteps * kChannels * static_cast<int>(sizeof(T)) / 4;  // u, delta, z or gy of one of two tiles
+    static constexpr int kSharedBytes = 4
+        * (8 * kPieceFloats + kInputFloats + kGradFloats + kMatrixFloats + 3 * kSumFloats + kShareFloats + kOwnFloats + 2 * kBeforeFloats
+           + 2 * kChannels);
 
     static_assert(kStates % kLaneStates == 0 && 32 % kLanes == 0 && kSteps % kLanes == 0 && kThreads % kRowPieces == 0, "");
 };
 
 template <typename Shape>
 struct ScanBackwardMemory {
+    using Piece = Stored<typename Shape::T, Shape::kPiece>;
+
+    Piece* pieces;  // (tile % 2, operand, round, thread)
     float2* inputs;
     float* grads;
     float* matrices;
@@ -132,26 +147,36 @@ struct ScanBackwardMemory {
     float* through_decay;
     float* shares;
     float* own;
+    float* before;  // (tile % 2, state, thread)
+    float* bias;
+    float* skip;
 
     __device__ __forceinline__ explicit ScanBackwardMemory(float* shared)
-        : inputs(reinterpret_cast<float2*>(shared))
-        , grads(shared + Shape::kInputFloats)
+        : pieces(reinterpret_cast<Piece*>(shared))
+        , inputs(reinterpret_cast<float2*>(shared + 8 * Shape::kPieceFloats))
+        , grads(shared + 8 * Shape::kPieceFloats + Shape::kInputFloats)
         , matrices(grads + Shape::kGradFloats)
         , y(matrices + Shape::kMatrixFloats)
         , through_b(y + Shape::kSumFloats)
         , through_decay(through_b + Shape::kSumFloats)
         , shares(through_decay + Shape::kSumFloats)
         , own(shares + Shape::kShareFloats)
+        , before(own + Shape::kOwnFloats)
+        , bias(before + 2 * Shape::kBeforeFloats)
+        , skip(bias + Shape::kChannels)
     {
     }
-};
 
-// The elementwise functions and their slopes, as accurate as an output of type T can show.
-template <typename T>
-__device__ __forceinline__ float sigmoid_for(float x)
-{
-    return sizeof(T) == sizeof(float) ? sigmoid(x) : sigmoid_16(x);
-}
+    __device__ __forceinline__ Piece* piece(long long tile, int operand, int round) const
+    {
+        return pieces + ((static_cast<int>(tile & 1) * 4 + operand) * Shape::kRounds + round) * Shape::kThreads + threadIdx.x;
+    }
+
+    __device__ __forceinline__ float* state_before(long long tile, int n) const
+    {
+        return before + (static_cast<int>(tile & 1) * Shape::kLaneStates + n) * Shape::kThreads + threadIdx.x;
+    }
+};
 
 template <typename T>
 __device__ __forceinline__ float delta_slope(float raw, bool softplus)
@@ -168,11 +193,9 @@ struct ScanBackwardElement {
     float grad_z;
 
     __device__ __forceinline__ ScanBackwardElement(
-        float u, float raw_delta, float z, float grad_y, float skip, bool gated, bool softplus, float sum_y, float sum_b, float sum_decay,
-        float& grad_skip, float& grad_bias)
+        float u, float raw_delta, float delta, float z, float grad_y, float grad, float skip, bool gated, bool softplus, float sum_y,
+        float sum_b, float sum_decay, float& grad_skip, float& grad_bias)
     {
-        float delta = softplus ? softplus_for<T>(raw_delta) : raw_delta;
-        float grad = grad_y;
         y = fmaf(skip, u, sum_y);
         grad_z = 0.0f;
         if (gated) {
@@ -180,7 +203,6 @@ struct ScanBackwardElement {
             float silu = z * gate;
             grad_z = grad_y * y * fmaf(silu, 1.0f - gate, gate);
             y *= silu;
-            grad *= silu;
         }
         grad_u = fmaf(grad, skip, delta * sum_b);
         grad_delta = fmaf(u, sum_b, sum_decay * kLn2) * delta_slope<T>(raw_delta, softplus);
@@ -189,85 +211,69 @@ struct ScanBackwardElement {
     }
 };
 
-// A thread's pieces of a matrix, tile after tile.
-template <typename T, typename Shape>
-struct PieceCursor {
-    T* at;  // the thread's first piece of the present tile
-    long long stride;
-
-    __device__ __forceinline__ PieceCursor(T* matrix, long long row, long long row_stride, long long column)
-        : at(matrix + row * row_stride + column), stride(row_stride)
-    {
-    }
-
-    __device__ __forceinline__ T* round(int number) const { return at + number * Shape::kRoundSteps * stride; }
-
-    __device__ __forceinline__ void back() { at -= Shape::kSteps * stride; }
-};
-
-template <typename T, typename Shape, ScanBackwardPart kPart, bool kAligned>
+// A thread's pieces of the tiles, on their way from memory to shared memory and back.
+template <typename Shape, ScanBackwardPart kPart, bool kAligned>
 struct ScanBackwardPieces {
+    using T = typename Shape::T;
+    using Memory = ScanBackwardMemory<Shape>;
     static constexpr int kPiece = Shape::kPiece;
     static constexpr int kRounds = Shape::kRounds;
     static constexpr bool kWhole = kPart == ScanBackwardPart::whole;
 
+    enum Operand { kU, kDelta, kZ, kGradY };
+
     const SelectiveScanBackwardParams& p;
+    const Memory& memory;
     int channel;     // in the block
     int count;       // of a piece's channels that exist
     int first_step;  // in the tile
     int first_channel;
-    PieceCursor<const T, Shape> u_cursor;
-    PieceCursor<const T, Shape> delta_cursor;
-    PieceCursor<const T, Shape> z_cursor;
-    PieceCursor<const T, Shape> grad_y_cursor;
+    int group;
 
     // Loads in flight.
-    Stored<T, kPiece> u[kRounds];
-    Stored<T, kPiece> delta[kRounds];
-    Stored<T, kPiece> z[kRounds];
-    Stored<T, kPiece> grad_y[kRounds];
     T b[Shape::kThreadMatrix];
     T c[Shape::kThreadMatrix];
 
-    __device__ __forceinline__ ScanBackwardPieces(const SelectiveScanBackwardParams& params, long long row, int block_channel, int channels)
+    __device__ __forceinline__ ScanBackwardPieces(
+        const SelectiveScanBackwardParams& params, const Memory& shared, int block_channel, int channels, int block_group)
         : p(params)
+        , memory(shared)
         , channel(static_cast<int>(threadIdx.x) % Shape::kRowPieces * kPiece)
         , count(channels - channel < 0 ? 0 : channels - channel < kPiece ? channels - channel : kPiece)
         , first_step(static_cast<int>(threadIdx.x) / Shape::kRowPieces)
         , first_channel(block_channel + channel)
-        , u_cursor(static_cast<const T*>(p.u), row + first_step, p.u_stride, first_channel)
-        , delta_cursor(static_cast<const T*>(p.delta), row + first_step, p.delta_stride, first_channel)
-        , z_cursor(static_cast<const T*>(p.z), row + first_step, p.z_stride, first_channel)
-        , grad_y_cursor(static_cast<const T*>(p.grad_y), row + first_step, p.grad_y_stride, first_channel)
+        , group(block_group)
     {
     }
 
     __device__ __forceinline__ int step(int round) const { return first_step + round * Shape::kRoundSteps; }
 
-    __device__ __forceinline__ float of_channel(const float* vector, int i) const
-    {
-        return i < count && vector != nullptr ? vector[first_channel + i] : 0.0f;
-    }
-
-    // Starts the loads of the tile that the cursors are at, of which `steps` steps exist, and moves them on.
-    __device__ __forceinline__ void load(int steps, long long row, int group)
+    __device__ __forceinline__ void fetch(Operand operand, const void* matrix, long long stride, int steps, long long row, long long tile) const
     {
 #pragma unroll
         for (int round = 0; round < kRounds; ++round) {
+            const T* from = static_cast<const T*>(matrix) + (row + step(round)) * stride + first_channel;
             int there = step(round) < steps ? count : 0;
-            if constexpr (kWhole) {
-                load_row<kAligned>(u_cursor.round(round), there, u[round]);
-            }
-            load_row<kAligned>(delta_cursor.round(round), there, delta[round]);
-            load_row<kAligned>(grad_y_cursor.round(round), there, grad_y[round]);
-            if (p.z != nullptr) {
-                load_row<kAligned>(z_cursor.round(round), there, z[round]);
+            typename Memory::Piece* to = memory.piece(tile, operand, round);
+            if constexpr (kAligned && sizeof(typename Memory::Piece) >= 4) {
+                async_copy<sizeof(typename Memory::Piece)>(to, from, there > 0);
+            } else {
+                load_row<kAligned>(from, there, *to);
             }
         }
-        u_cursor.back();
-        delta_cursor.back();
-        grad_y_cursor.back();
-        z_cursor.back();
+    }
+
+    // Starts to fetch a tile, of which `steps` steps exist.
+    __device__ __forceinline__ void fetch(int steps, long long row, long long tile)
+    {
+        if constexpr (kWhole) {
+            fetch(kU, p.u, p.u_stride, steps, row, tile);
+        }
+        fetch(kDelta, p.delta, p.delta_stride, steps, row, tile);
+        fetch(kGradY, p.grad_y, p.grad_y_stride, steps, row, tile);
+        if (p.z != nullptr) {
+            fetch(kZ, p.z, p.z_stride, steps, row, tile);
+        }
 #pragma unroll
         for (int i = 0; i < Shape::kThreadMatrix; ++i) {
             int at = i * Shape::kThreads + static_cast<int>(threadIdx.x);
@@ -280,39 +286,9 @@ struct ScanBackwardPieces {
         }
     }
 
-    // Leaves the loaded tile in shared memory as the walk reads it. Steps past the end get d = 0 and g = 0: they change nothing.
-    __device__ __forceinline__ void prepare(int steps, const ScanBackwardMemory<Shape>& memory) const
+    // B and C of the fetched tile, as the walk reads them.
+    __device__ __forceinline__ void prepare_matrices() const
     {
-        bool softplus = p.delta_softplus != 0;
-#pragma unroll
-        for (int round = 0; round < kRounds; ++round) {
-            float u_values[kPiece];
-            float delta_values[kPiece];
-            float grad_values[kPiece];
-            if constexpr (kWhole) {
-                widen(u[round], u_values);
-            }
-            widen(delta[round], delta_values);
-            widen(grad_y[round], grad_values);
-            if (p.z != nullptr) {
-                float z_values[kPiece];
-                widen(z[round], z_values);
-#pragma unroll
-                for (int i = 0; i < kPiece; ++i) {
-                    grad_values[i] *= silu_for<T>(z_values[i]);
-                }
-            }
-            bool there = step(round) < steps;
-#pragma unroll
-            for (int i = 0; i < kPiece; ++i) {
-                float value = delta_values[i] + of_channel(p.delta_bias, i);
-                value = softplus ? softplus_for<T>(value) : value;
-                value = there ? value : 0.0f;
-                int at = step(round) * Shape::kChannels + channel + i;
-                memory.inputs[at] = float2{value, kWhole ? value * u_values[i] : 0.0f};
-                memory.grads[at] = there ? grad_values[i] : 0.0f;
-            }
-        }
 #pragma unroll
         for (int i = 0; i < Shape::kThreadMatrix; ++i) {
             int at = i * Shape::kThreads + static_cast<int>(threadIdx.x);
@@ -327,25 +303,58 @@ struct ScanBackwardPieces {
         }
     }
 
-    // Puts together what belongs to the tokens of a tile, and stores it.
-    __device__ __forceinline__ void finish(int steps, long long row, const ScanBackwardMemory<Shape>& memory) const
+    // Leaves a fetched tile as the walk reads it. Steps past the end get d = 0 and g = 0: they change nothing.
+    __device__ __forceinline__ void prepare(int steps, long long tile) const
     {
-        // The tile's own loads again, which lie in a cache: registers are what the walk is short of.
+        bool softplus = p.delta_softplus != 0;
+#pragma unroll
+        for (int round = 0; round < kRounds; ++round) {
+            float u[kPiece];
+            float delta[kPiece];
+            float grad[kPiece];
+            if constexpr (kWhole) {
+                widen(*memory.piece(tile, kU, round), u);
+            }
+            widen(*memory.piece(tile, kDelta, round), delta);
+            widen(*memory.piece(tile, kGradY, round), grad);
+            if (p.z != nullptr) {
+                float z[kPiece];
+                widen(*memory.piece(tile, kZ, round), z);
+#pragma unroll
+                for (int i = 0; i < kPiece; ++i) {
+                    grad[i] *= silu_for<T>(z[i]);
+                }
+            }
+            bool there = step(round) < steps;
+#pragma unroll
+            for (int i = 0; i < kPiece; ++i) {
+                float value = delta[i] + memory.bias[channel + i];
+                value = softplus ? softplus_for<T>(value) : value;
+                value = there ? value : 0.0f;
+                int at = step(round) * Shape::kChannels + channel + i;
+                memory.inputs[at] = float2{value, kWhole ? value * u[i] : 0.0f};
+                memory.grads[at] = there ? grad[i] : 0.0f;
+            }
+        }
+    }
+
+    // Puts together what belongs to the tokens of a tile, and stores it.
+    __device__ __forceinline__ void finish(int steps, long long row, long long tile) const
+    {
 #pragma unroll
         for (int round = 0; round < kRounds; ++round) {
             if (count == 0 || step(round) >= steps) {
                 continue;
             }
-            long long token = row + step(round);
-            float u_values[kPiece];
-            float delta_values[kPiece];
-            float z_values[kPiece];
-            float grad_values[kPiece];
-            load_row<kAligned>(static_cast<const T*>(p.u) + token * p.u_stride + first_channel, count, u_values);
-            load_row<kAligned>(static_cast<const T*>(p.delta) + token * p.delta_stride + first_channel, count, delta_values);
-            load_row<kAligned>(static_cast<const T*>(p.grad_y) + token * p.grad_y_stride + first_channel, count, grad_values);
+            float u[kPiece];
+            float delta[kPiece];
+            float z[kPiece];
+            float grad_y[kPiece];
+            widen(*memory.piece(tile, kU, round), u);
+            widen(*memory.piece(tile, kDelta, round), delta);
+            widen(*memory.piece(tile, kGradY, round), grad_y);
             if (p.z != nullptr) {
-                load_row<kAligned>(static_cast<const T*>(p.z) + token * p.z_stride + first_channel, count, z_values);
+                widen(*memory.piece(tile, kZ, round), z);
             }
             float y[kPiece];
             float grad_u[kPiece];
@@ -353,17 +362,19 @@ struct ScanBackwardPieces {
             float grad_z[kPiece];
 #pragma unroll
             for (int i = 0; i < kPiece; ++i) {
-                int at = step(round) * Shape::kSumPitch + channel + i;
+                int input = step(round) * Shape::kChannels + channel + i;
+                int sum = step(round) * Shape::kSumPitch + channel + i;
                 float* own = memory.own + 2 * i * Shape::kThreads + static_cast<int>(threadIdx.x);
                 ScanBackwardElement<T> element(
-                    u_values[i], delta_values[i] + of_channel(p.delta_bias, i), p.z != nullptr ? z_values[i] : 0.0f, grad_values[i],
-                    of_channel(p.d, i), p.z != nullptr, p.delta_softplus != 0, memory.y[at], memory.through_b[at],
-                    memory.through_decay[at], own[0], own[Shape::kThreads]);
+                    u[i], delta[i] + memory.bias[channel + i], memory.inputs[input].x, p.z != nullptr ? z[i] : 0.0f, grad_y[i],
+                    memory.grads[input], memory.skip[channel + i], p.z != nullptr, p.delta_softplus != 0, memory.y[sum],
+                    memory.through_b[sum], memory.through_decay[sum], own[0], own[Shape::kThreads]);
                 y[i] = element.y;
                 grad_u[i] = element.grad_u;
                 grad_delta[i] = element.grad_delta;
                 grad_z[i] = element.grad_z;
             }
+            long long token = row + step(round);
             store_where(p.y, token, p.y_stride, y);
             store_where(p.grad_u, token, p.grad_u_stride, grad_u);
             store_where(p.grad_delta, token, p.grad_delta_stride, grad_delta);
@@ -380,8 +391,9 @@ struct ScanBackwardPieces {
 };
 
 // A lane's four states of a channel.
-template <typename T, typename Shape, ScanBackwardPart kPart>
+template <typename Shape>
 struct ScanBackwardLane {
+    using T = typename Shape::T;
     static constexpr int kSteps = Shape::kSteps;
     static constexpr int kLanes = Shape::kLanes;
     static constexpr int kWarpChannels = Shape::kWarpChannels;
@@ -397,9 +409,9 @@ struct ScanBackwardLane {
     float delta_sum;
 
     __device__ __forceinline__ ScanBackwardLane(const SelectiveScanBackwardParams& p, int block_channel, int channels)
-        : lane(static_cast<int>(threadIdx.x) % kLanes)
-        , number(static_cast<int>(threadIdx.x) % 32 / kLanes)
-        , channel(static_cast<int>(threadIdx.x) / kLanes)
+        : lane(static_cast<int>(threadIdx.x) % 32 / kWarpChannels)
+        , number(static_cast<int>(threadIdx.x) % kWarpChannels)
+        , channel(static_cast<int>(threadIdx.x) / 32 * kWarpChannels + number)
         , exists(channel < channels)
         , delta_sum(0.0f)
     {
@@ -409,6 +421,25 @@ struct ScanBackwardLane {
             grad[n] = 0.0f;
             grad_a[n] = 0.0f;
             before[n] = 0.0f;
+        }
+    }
+
+    // Starts to fetch the state before a tile.
+    __device__ __forceinline__ void fetch(
+        const SelectiveScanBackwardParams& p, const ScanBackwardMemory<Shape>& memory, long long checkpoint, int at, long long tile) const
+    {
+#pragma unroll
+        for (int n = 0; n < 4; ++n) {
+            const float* from = p.checkpoints + (checkpoint * Shape::kStates + 4 * lane + n) * p.checkpoint_stride + at;
+            async_copy<4>(memory.state_before(tile, n), from, exists);
+        }
+    }
+
+    __device__ __forceinline__ void take_state(const ScanBackwardMemory<Shape>& memory, long long tile)
+    {
+#pragma unroll
+        for (int n = 0; n < 4; ++n) {
+            before[n] = *memory.state_before(tile, n);
         }
     }
 
@@ -474,10 +505,10 @@ struct ScanBackwardLane {
                     y[j] = n == 0 ? h[n] * c_values[n] : fmaf(h[n], c_values[n], y[j]);
                 }
             }
-            memory.y[(start + lane) * Shape::kSumPitch + channel] = lane_sums<kLanes, kLanes, 1>(y, lane);
+            memory.y[(start + lane) * Shape::kSumPitch + channel] = lane_sums<kLanes, kLanes, kWarpChannels>(y, lane);
         }
 
-        float* shares = memory.shares + static_cast<int>(threadIdx.x) / 32 * Shape::kMatrixFloats;
+        float* shares = memory.shares + static_cast<int>(threadIdx.x) / 32 * Shape::kWarpShares * Shape::kMatrixFloats;
 #pragma unroll
         for (int start = kSteps - kLanes; start >= 0; start -= kLanes) {
             float through_b[kLanes];
@@ -505,30 +536,57 @@ struct ScanBackwardLane {
                 }
                 leave_products(products, shares + step * 2 * Shape::kStates);
             }
-            memory.through_b[(start + lane) * Shape::kSumPitch + channel] = lane_sums<kLanes, kLanes, 1>(through_b, lane);
-            memory.through_decay[(start + lane) * Shape::kSumPitch + channel] = lane_sums<kLanes, kLanes, 1>(through_decay, lane);
+            memory.through_b[(start + lane) * Shape::kSumPitch + channel] = lane_sums<kLanes, kLanes, kWarpChannels>(through_b, lane);
+            memory.through_decay[(start + lane) * Shape::kSumPitch + channel] = lane_sums<kLanes, kLanes, kWarpChannels>(through_decay, lane);
         }
     }
 
     // The warp's sums over its channels of four products for gB and four for gC, as (gB, gC) of all states.
     __device__ __forceinline__ void leave_products(float (&products)[8], float* to) const
     {
-        constexpr int kLeft = 8 > kWarpChannels ? 8 / kWarpChannels : 1;
-        lane_sums<8, kWarpChannels, kLanes>(products, number);
-        // Where a warp has more channels than there are products, several lanes are left the same sum.
-        constexpr int kCopies = kWarpChannels > 8 ? kWarpChannels / 8 : 1;
-        int first = number / kCopies * kLeft;
-        if (number % kCopies == 0) {
+        if constexpr (Shape::kByMatrix) {
+            leave_products_by_matrix(products, to);
+        } else {
+            constexpr int kLeft = 8 > kWarpChannels ? 8 / kWarpChannels : 1;
+            // Where a warp has more channels than there are products, several lanes are left the same sum.
+            constexpr int kCopies = kWarpChannels > 8 ? kWarpChannels / 8 : 1;
+            lane_sums<8, kWarpChannels, 1>(products, number);
+            if (number % kCopies == 0) {
 #pragma unroll
-            for (int i = 0; i < kLeft; ++i) {
-                int product = first + i;
-                to[product / 4 * Shape::kStates + 4 * lane + product % 4] = products[i];
+                for (int i = 0; i < kLeft; ++i) {
+                    int product = number / kCopies * kLeft + i;
+                    to[product / 4 * Shape::kStates + 4 * lane + product % 4] = products[i];
+                }
             }
+        }
+    }
+
+    // The same by tensor cores, for results of 16 bits: 7 shuffles and 21 other operations less. A row of A is four lanes, whose products
+    // B adds up, each kind into a column of its own: those for gB into columns 0 (from a[0], a[1]) and 1 (a[2], a[3]), those for gC into 2
+    // and 3. Eight channels are two rows, which leave a share each. The products lose 13 bits, and thereby 2^-11 / 1.39 of the whole: see
+    // kCutOff.
+    __device__ __forceinline__ void leave_products_by_matrix(const float (&products)[8], float* to) const
+    {
+        int row = static_cast<int>(threadIdx.x) % 32 / 4;
+        float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+        for (int kind = 0; kind < 2; ++kind) {
+            float a[4] = {products[4 * kind], products[4 * kind + 1], products[4 * kind + 2], products[4 * kind + 3]};
+            float b[2] = {row == 2 * kind ? 1.0f : 0.0f, row == 2 * kind + 1 ? 1.0f : 0.0f};
+            multiply_accumulate_float(sums, a, b);
+        }
+        int kind = static_cast<int>(threadIdx.x) % 4;
+        if (kind < 2) {
+            float4 of_states = {sums[0], sums[2], sums[1], sums[3]};
+            *reinterpret_cast<float4*>(to + row % 2 * Shape::kMatrixFloats + kind * Shape::kStates + 4 * lane) = of_states;
         }
     }
 };
 
-template <typename T, typename Shape, ScanBackwardPart kPart, bool kAligned>
+// What tensor cores leave out of a product on the average: half of 2^-10 / m, m being its mantissa, whose logarithm is evenly spread.
+constexpr float kCutOff = 1.0f / 2048.0f / 1.386294361f;
+
+template <typename Shape, ScanBackwardPart kPart, bool kAligned>
 __global__ void __launch_bounds__(Shape::kThreads, 2) selective_scan_backward(const __grid_constant__ SelectiveScanBackwardParams p)
 {
     extern __shared__ __align__(16) float shared[];
@@ -543,11 +601,17 @@ __global__ void __launch_bounds__(Shape::kThreads, 2) selective_scan_backward(co
     int thread = static_cast<int>(threadIdx.x);
     int shard = static_cast<int>(blockIdx.y);
 
-    ScanBackwardLane<T, Shape, kPart> lane(p, first_channel, channels);
+    ScanBackwardLane<Shape> lane(p, first_channel, channels);
+    ScanBackwardPieces<Shape, kPart, kAligned> pieces(p, memory, first_channel, channels, group);
     int at = first_channel + lane.channel;
     for (int i = thread; kWhole && i < Shape::kOwnFloats; i += Shape::kThreads) {
         memory.own[i] = 0.0f;
     }
+    for (int i = thread; i < Shape::kChannels; i += Shape::kThreads) {
+        memory.bias[i] = i < channels && p.delta_bias != nullptr ? p.delta_bias[first_channel + i] : 0.0f;
+        memory.skip[i] = i < channels && p.d != nullptr ? p.d[first_channel + i] : 0.0f;
+    }
+    __syncthreads();
 
     int first_sequence = p.chunks > 1 ? shard / p.chunks : static_cast<int>(static_cast<long long>(p.sequences.count) * shard / p.shards);
     int last_sequence =
@@ -571,17 +635,28 @@ __global__ void __launch_bounds__(Shape::kThreads, 2) selective_scan_backward(co
         if (kWhole) {
             lane.load_states(p.grad_final_state, p.grad_final_stride, state_row, at, lane.grad);
         }
-        ScanBackwardPieces<T, Shape, kPart, kAligned> pieces(p, row, first_channel, channels);
+        // Of a tile: fetches what belongs to it.
+        auto fetch = [&](int there, long long from, long long tile) {
+            pieces.fetch(there, from, tile);
+            if constexpr (kWhole) {
+                lane.fetch(p, memory, checkpoint + tile, at, tile);
+            }
+            async_commit();
+        };
         if (tiles > 0) {
-            pieces.load(steps, row, group);
+            fetch(steps, row, tiles - 1);
         }
         for (long long tile = tiles - 1; tile >= 0; --tile) {
-            if constexpr (kWhole) {
-                lane.load_states(p.checkpoints, p.checkpoint_stride, (checkpoint + tile) * Shape::kStates, at, lane.before);
-            }
-            pieces.prepare(steps, memory);
+            pieces.prepare_matrices();
             if (tile > 0) {
-                pieces.load(Shape::kSteps, row - Shape::kSteps, group);
+                fetch(Shape::kSteps, row - Shape::kSteps, tile - 1);
+                async_wait<1>();
+            } else {
+                async_wait<0>();
+            }
+            pieces.prepare(steps, tile);
+            if constexpr (kWhole) {
+                lane.take_state(memory, tile);
             }
             __syncthreads();
             if constexpr (kWhole) {
@@ -591,8 +666,8 @@ __global__ void __launch_bounds__(Shape::kThreads, 2) selective_scan_backward(co
             }
             __syncthreads();
             if constexpr (kWhole) {
-                pieces.finish(steps, row, memory);
-                // gB and gC of the tile, over the channels of the block: the warps' sums in order.
+                pieces.finish(steps, row, tile);
+                // gB and gC of the tile, over the channels of the block: the shares in order.
                 for (int i = thread; i < Shape::kMatrixFloats; i += Shape::kThreads) {
                     int step = i / (2 * Shape::kStates);
                     int state = i % Shape::kStates;
@@ -600,9 +675,10 @@ __global__ void __launch_bounds__(Shape::kThreads, 2) selective_scan_backward(co
                     if (step < steps && to != nullptr) {
                         float sum = 0.0f;
 #pragma unroll
-                        for (int warp = 0; warp < Shape::kWarps; ++warp) {
-                            sum += memory.shares[warp * Shape::kMatrixFloats + i];
+                        for (int share = 0; share < Shape::kShares; ++share) {
+                            sum += memory.shares[share * Shape::kMatrixFloats + i];
                         }
+                        sum = Shape::kByMatrix ? fmaf(kCutOff, sum, sum) : sum;
                         to[((part * p.tokens + row + step) * p.groups + group) * Shape::kStates + state] = sum;
                     }
                 }
@@ -805,8 +881,8 @@ __global__ void __launch_bounds__(128, 3) selective_scan_backward_any(const __gr
                 // One of the two lanes of a step ends it.
                 if (own && lane % 2 == 0) {
                     ScanBackwardElement<T> element(
-                        own_u, own_raw, own_z, own_grad_y, skip, p.z != nullptr, p.delta_softplus != 0, sum_y, sum_b, sum_decay, grad_skip,
-                        grad_bias);
+                        own_u, own_raw, own_delta, own_z, own_grad_y, own_grad, skip, p.z != nullptr, p.delta_softplus != 0, sum_y, sum_b,
+                        sum_decay, grad_skip, grad_bias);
                     auto store = [&](void* matrix, long long stride, float value) {
                         if (matrix != nullptr) {
                             static_cast<T*>(matrix)[token * stride + channel] = from_float<T>(value);

@@ -93,7 +93,7 @@ int main()
     }
     {
         Check sigmoid("sigmoid"), silu("silu"), sigmoid16("sigmoid_16"), silu16("silu_16"), sigmoid_fast("sigmoid_fast"), silu_fast("silu_fast");
-        Check softplus("softplus"), softplus16("softplus_16");
+        Check softplus("softplus"), softplus16("softplus_16"), slope("silu_slope"), slope16("silu_slope_16");
         for_floats([&](float x) {
             double wide = x;
             double s = 1.0 / (1.0 + std::exp(-wide));
@@ -110,6 +110,10 @@ int main()
                 silu.expect(x, mamba::silu(x), product, 8 * kUnit * size + tiny_product);
                 silu16.expect(x, mamba::silu_16(x), product, (8 + more) * kUnit * size + tiny_product);
                 silu_fast.expect(x, mamba::silu_fast(x), product, 0x1p-12 * std::fabs(wide) + 0x1p-149);
+                double rest = 1.0 / (1.0 + std::exp(wide));
+                double terms = s + size * rest;
+                slope.expect(x, mamba::silu_slope(x), s + product * rest, 20 * kUnit * terms + tiny_product);
+                slope16.expect(x, mamba::silu_slope_16(x), s + product * rest, (x <= 4.0f ? 0x1p-16 : 0x1p-14) * terms + tiny_product);
             }
             double sum = (wide > 0 ? wide : 0) + std::log1p(std::exp(-std::fabs(wide)));
             softplus.expect(x, mamba::softplus(x), sum, 6 * kUnit * sum + 0x1p-149);
@@ -121,6 +125,8 @@ int main()
         silu16.expect(infinity, mamba::silu_16(infinity), infinity, 0);
         silu.expect(-infinity, mamba::silu(-infinity), std::nan(""), 0);
         silu16.expect(-infinity, mamba::silu_16(-infinity), std::nan(""), 0);
+        slope.expect(infinity, mamba::silu_slope(infinity), std::nan(""), 0);
+        slope.expect(-infinity, mamba::silu_slope(-infinity), std::nan(""), 0);
         silu_fast.expect(infinity, mamba::silu_fast(infinity), infinity, 0);
         silu_fast.expect(-infinity, mamba::silu_fast(-infinity), std::nan(""), 0);
     }

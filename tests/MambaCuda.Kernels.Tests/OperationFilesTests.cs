@@ -16,14 +16,6 @@ public class OperationFilesTests
         "tests/MambaCuda.Kernels.Tests/{0}Tests.cs",
     ];
 
-    /// <summary>
-    /// Operations of training, which only the CPU has so far: CUDA refuses them by name. Whoever writes the kernel takes the name out.
-    /// </summary>
-    private static readonly string[] WithoutKernel =
-    [
-        nameof(Backend.CausalConv1dBackward),
-    ];
-
     /// <summary>The public methods of Backend that take the operands of an operation.</summary>
     public static TheoryData<string> Operations =>
     [
@@ -39,9 +31,7 @@ public class OperationFilesTests
         place =>
         {
             string path = string.Format(null, place, operation, SnakeCase.Of(operation));
-            bool isOfKernel = place.EndsWith(".cu", StringComparison.Ordinal) || place.EndsWith(".Cuda.cs", StringComparison.Ordinal);
-            bool isThere = File.Exists(Path.Combine(Fixtures.RepositoryRoot, path)), isDue = !isOfKernel || !WithoutKernel.Contains(operation);
-            Assert.True(isThere == isDue, $"{path} is {(isThere ? "there, though it is listed as not written" : "missing")}.");
+            Assert.True(File.Exists(Path.Combine(Fixtures.RepositoryRoot, path)), $"{path} is missing.");
         });
 
     [Fact]

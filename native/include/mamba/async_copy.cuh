@@ -1,7 +1,8 @@
-// async_copy.cuh: 16 bytes at a time from global to shared memory, in the background.
+// async_copy.cuh: up to 16 bytes at a time from global to shared memory, in the background.
 //
 //   async_copy_16(shared, global, bytes)   the first `bytes` (0 to 16) are copied, the rest of the 16 is zero; both addresses are
 //                                          multiples of 16, and what lies behind `bytes` is not read
+//   async_copy<n>(shared, global, there)   n bytes, 4, 8 or 16, or n bytes of zero where there are none
 //   async_commit()                         what this thread started so far, and since the last commit, is one group
 //   async_wait<n>()                        until all groups of this thread but the latest n are there; a barrier makes them visible to
 //                                          others
@@ -29,6 +30,23 @@ __device__ __forceinline__ void async_copy_16(void* shared, const void* global, 
         value = make_uint4(words[0], words[1], words[2], words[3]);
     }
     *static_cast<uint4*>(shared) = value;
+#endif
+}
+
+template <int kBytes>
+__device__ __forceinline__ void async_copy(void* shared, const void* global, bool there)
+{
+    static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16, "what cp.async takes");
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(shared)), "l"(global), "n"(kBytes),
+                 "r"(there ? kBytes : 0)
+                 : "memory");
+#else
+    unsigned int words[kBytes / 4] = {};
+    if (there) {
+        __builtin_memcpy(words, global, kBytes);
+    }
+    __builtin_memcpy(shared, words, kBytes);
 #endif
 }
 

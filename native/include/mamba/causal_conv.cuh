@@ -1,4 +1,4 @@
-// causal_conv.cuh: what the convolution over a sequence and its one-token update share, so that both give the same bits.
+// causal_conv.cuh: what the convolution over a sequence, its one-token update and its gradients share, so that all give the same bits.
 #pragma once
 
 #include "mamba/fast_math.cuh"
@@ -47,8 +47,8 @@ struct ConvolutionWindow {
         }
     }
 
-    // Takes the next input and gives its output.
-    __device__ __forceinline__ void step(const float (&x)[kVec], bool with_silu, float (&y)[kVec])
+    // What stands before SiLU at the next input.
+    __device__ __forceinline__ void sum_at(const float (&x)[kVec], float (&sums)[kVec]) const
     {
 #pragma unroll
         for (int i = 0; i < kVec; ++i) {
@@ -57,14 +57,32 @@ struct ConvolutionWindow {
             for (int k = 0; k < kHistory; ++k) {
                 sum = fmaf(weights[k][i], history[k][i], sum);
             }
-            sum = fmaf(weights[kHistory][i], x[i], sum);
-            y[i] = with_silu ? silu_for<T>(sum) : sum;
+            sums[i] = fmaf(weights[kHistory][i], x[i], sum);
+        }
+    }
+
+    // Makes the next input the last one.
+    __device__ __forceinline__ void push(const float (&x)[kVec])
+    {
+#pragma unroll
+        for (int i = 0; i < kVec; ++i) {
 #pragma unroll
             for (int k = 0; k + 1 < kHistory; ++k) {
                 history[k][i] = history[k + 1][i];
             }
             history[kHistory - 1][i] = x[i];
         }
+    }
+
+    // Takes the next input and gives its output.
+    __device__ __forceinline__ void step(const float (&x)[kVec], bool with_silu, float (&y)[kVec])
+    {
+        sum_at(x, y);
+#pragma unroll
+        for (int i = 0; i < kVec; ++i) {
+            y[i] = with_silu ? silu_for<T>(y[i]) : y[i];
+        }
+        push(x);
     }
 };
 

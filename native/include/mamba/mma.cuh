@@ -5,6 +5,10 @@
 //     a[0]: A[g,   2t..2t+1]      a[2]: A[g,   2t+8..2t+9]        b[0]: B[2t..2t+1, g]          d[0..1]: D[g,   2t..2t+1]
 //     a[1]: A[g+8, 2t..2t+1]      a[3]: A[g+8, 2t+8..2t+9]        b[1]: B[2t+8..2t+9, g]        d[2..3]: D[g+8, 2t..2t+1]
 //
+//   multiply_accumulate_float(d, a, b)  the same of floats, A 16 x 8 and B 8 x 8, whose lower 13 bits are left out (tf32); an element in a word:
+//
+//     a[0]: A[g, t]   a[1]: A[g+8, t]   a[2]: A[g, t+4]   a[3]: A[g+8, t+4]        b[0]: B[t, g]   b[1]: B[t+4, g]
+//
 //   load_matrices(r, row)   r[i] of a lane is the word lane % 4 of row lane / 4 of matrix i; a matrix is 8 rows of 16 bytes in shared
 //                           memory, and lane l names the address of row l % 8 of matrix l / 8. So a[0..3] are the quarters of A at
 //                           (0,0), (8,0), (0,8) and (8,8), and b[0..1] come from rows of the transpose of B.
@@ -106,6 +110,33 @@ __device__ __forceinline__ void multiply_accumulate<fp16>(float (&d)[4], const u
     }
 #else
     multiply_accumulate_by_shuffles<fp16>(d, a, b);
+#endif
+}
+
+__device__ __forceinline__ void multiply_accumulate_float(float (&d)[4], const float (&a)[4], const float (&b)[2])
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])), "r"(__float_as_uint(a[3])),
+          "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
+#else
+    auto cut = [](float value) { return __uint_as_float(__float_as_uint(value) & 0xffffe000u); };
+    int lane = static_cast<int>(threadIdx.x % 32);
+    int row = lane & ~3;
+    int column = lane % 4 * 8;
+    for (int half = 0; half < 2; ++half) {
+        for (int k = 0; k < 4; ++k) {
+            float top = cut(__shfl_sync(0xffffffffu, a[2 * half], row + k));
+            float bottom = cut(__shfl_sync(0xffffffffu, a[2 * half + 1], row + k));
+            float left = cut(__shfl_sync(0xffffffffu, b[half], column + k));
+            float right = cut(__shfl_sync(0xffffffffu, b[half], column + 4 + k));
+            d[0] += top * left;
+            d[1] += top * right;
+            d[2] += bottom * left;
+            d[3] += bottom * right;
+        }
+    }
 #endif
 }
 

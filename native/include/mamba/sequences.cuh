@@ -29,4 +29,34 @@ struct SequenceTable {
     __device__ __forceinline__ int slot(int sequence) const { return slots != nullptr ? slots[sequence] : sequence; }
 };
 
+// A block's chunk of a sequence. Blocks are numbered so that sequence s has its chunks from start(s) / length + s on: these numbers leave
+// room for all chunks of s before those of s + 1, and the search needs no table but the starts. Some blocks have a first step behind the
+// sequence's end.
+struct SequenceChunk {
+    int sequence;
+    long long first;  // step of the sequence
+
+    // `length` is that of a chunk.
+    __device__ __forceinline__ SequenceChunk(const SequenceTable& sequences, unsigned int block, unsigned int length)
+    {
+        int low = 0;
+        int high = sequences.count - 1;
+        while (low < high) {
+            int middle = low + (high - low + 1) / 2;
+            if (number_of_first(sequences, middle, length) <= block) {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        sequence = low;
+        first = static_cast<long long>((block - number_of_first(sequences, low, length)) * length);
+    }
+
+    static __device__ __forceinline__ unsigned long long number_of_first(const SequenceTable& sequences, int sequence, unsigned int length)
+    {
+        return static_cast<unsigned long long>(sequences.start(sequence)) / length + static_cast<unsigned int>(sequence);
+    }
+};
+
 }  // namespace mamba

@@ -38,7 +38,7 @@ public sealed partial class CudaBackend
         }
 
         bool constant = forward.ConstantB || forward.ConstantC;
-        ScanBackwardShape? shape = constant ? null : ScanBackwardShape.For((int)forward.A.Rows);
+        ScanBackwardShape? shape = constant ? null : ScanBackwardShape.For(ActivationType, (int)forward.A.Rows, _library.MaxSharedBytes);
         SelectiveScanBackwardParams parameters = BackwardParams(args);
         if (shape is { } tiled)
         {
@@ -118,7 +118,7 @@ public sealed partial class CudaBackend
             shape.Piece * ActivationType.Size(), forward.U, forward.Delta, forward.Z, forward.Y, args.GradY, args.GradU, args.GradDelta,
             args.GradZ);
         CudaKernel Kernel(bool chunkGradientsOnly) => SelectiveScanBackwardKernels.Get(
-            _library, new ScanBackwardVariant(ActivationType, shape, chunkGradientsOnly, aligned));
+            _library, new ScanBackwardVariant(shape, chunkGradientsOnly, aligned));
         Dim3 grid = new(parameters.PartsOfGroup * parameters.Groups, parameters.Shards);
         if (parameters.Chunks == 1)
         {
@@ -290,14 +290,19 @@ public sealed partial class CudaBackend
     }
 
     /// <summary>How a block of the backward scan is cut, as ScanBackwardShape in selective_scan_backward.cu.</summary>
-    private readonly record struct ScanBackwardShape(int States, int Warps)
+    private readonly record struct ScanBackwardShape(DataType Type, int States, int Warps)
     {
         private const int LaneStates = 4;
 
-        /// <summary>The state sizes that have a kernel of their own; every other takes the one for all.</summary>
-        public static IEnumerable<ScanBackwardShape> All { get; } = [new(4, 8), new(8, 8), new(16, 8), new(32, 8), new(64, 8)];
+        /// <summary>The state sizes that have a kernel of their own, with the warps of a block; every other takes the one for all.</summary>
+        private static readonly (int States, int Warps)[] Sizes = [(4, 2), (8, 4), (16, 8), (32, 8), (64, 8)];
 
-        public int Channels => Warps * WarpThreads / (States / LaneStates);
+        public static IEnumerable<ScanBackwardShape> All =>
+            from type in VectorVariant.ActivationTypes
+            from size in Sizes
+            select new ScanBackwardShape(type, size.States, size.Warps);
+
+        public int Channels => Warps * WarpChannels;
 
         public int Threads => Warps * WarpThreads;
 
@@ -308,19 +313,25 @@ public sealed partial class CudaBackend
         {
             get
             {
-                int inputs = 3 * CheckpointSteps * Channels, matrices = 2 * CheckpointSteps * States;
-                int sums = 3 * CheckpointSteps * (Channels + 8), own = 2 * Piece * Threads;
-                return (inputs + matrices + sums + (Warps * matrices) + own) * sizeof(float);
+                int elements = CheckpointSteps * Channels, matrices = 2 * CheckpointSteps * States;
+                int shares = Warps * (Type.Size() == 2 && WarpChannels == 8 ? 2 : 1), sums = 3 * CheckpointSteps * (Channels + 8);
+                int own = 2 * Piece * Threads, before = 2 * LaneStates * Threads;
+                return (8 * elements * Type.Size())
+                    + (((3 * elements) + matrices + sums + (shares * matrices) + own + before + (2 * Channels)) * sizeof(float));
             }
         }
 
-        public string Expression => $"mamba::ScanBackwardShape<{States}, {Warps}>";
+        public string Expression => $"mamba::ScanBackwardShape<{TypeName(Type)}, {States}, {Warps}>";
 
-        public static ScanBackwardShape? For(int states)
+        private int WarpChannels => WarpThreads / (States / LaneStates);
+
+        /// <summary>The shape for a state size, where there is one and a block may have the shared memory.</summary>
+        public static ScanBackwardShape? For(DataType type, int states, int sharedBytes)
         {
-            foreach (ScanBackwardShape shape in All)
+            foreach ((int of, int warps) in Sizes)
             {
-                if (shape.States == states)
+                ScanBackwardShape shape = new(type, of, warps);
+                if (of == states && shape.SharedBytes <= sharedBytes)
                 {
                     return shape;
                 }
@@ -330,17 +341,16 @@ public sealed partial class CudaBackend
         }
     }
 
-    private readonly record struct ScanBackwardVariant(DataType Type, ScanBackwardShape Shape, bool ChunkGradients, bool Aligned)
+    private readonly record struct ScanBackwardVariant(ScanBackwardShape Shape, bool ChunkGradients, bool Aligned)
     {
         public static IEnumerable<ScanBackwardVariant> All =>
-            from type in VectorVariant.ActivationTypes
             from shape in ScanBackwardShape.All
             from chunkGradients in VectorVariant.Either
             from aligned in VectorVariant.Either
-            select new ScanBackwardVariant(type, shape, chunkGradients, aligned);
+            select new ScanBackwardVariant(shape, chunkGradients, aligned);
 
         public string Expression =>
-            $"mamba::selective_scan_backward<{TypeName(Type)}, {Shape.Expression}, mamba::ScanBackwardPart::{(ChunkGradients ? "chunk_gradients" : "whole")}, {Word(Aligned)}>";
+            $"mamba::selective_scan_backward<{Shape.Expression}, mamba::ScanBackwardPart::{(ChunkGradients ? "chunk_gradients" : "whole")}, {Word(Aligned)}>";
 
         public override string ToString() => ChunkGradients ? "chunk gradients" : $"{Shape.States} states" + Placed(Aligned);
     }
