@@ -326,15 +326,21 @@ struct ScanBackwardPieces {
                 }
             }
             bool there = step(round) < steps;
+            float bias[kPiece];
+            float inputs[2 * kPiece];
+            load(memory.bias + channel, bias);
 #pragma unroll
             for (int i = 0; i < kPiece; ++i) {
-                float value = delta[i] + memory.bias[channel + i];
+                float value = delta[i] + bias[i];
                 value = softplus ? softplus_for<T>(value) : value;
                 value = there ? value : 0.0f;
-                int at = step(round) * Shape::kChannels + channel + i;
-                memory.inputs[at] = float2{value, kWhole ? value * u[i] : 0.0f};
-                memory.grads[at] = there ? grad[i] : 0.0f;
+                inputs[2 * i] = value;
+                inputs[2 * i + 1] = kWhole ? value * u[i] : 0.0f;
+                grad[i] = there ? grad[i] : 0.0f;
             }
+            int at = step(round) * Shape::kChannels + channel;
+            store(reinterpret_cast<float*>(memory.inputs + at), inputs);
+            store(memory.grads + at, grad);
         }
     }
 
@@ -356,19 +362,31 @@ struct ScanBackwardPieces {
             if (p.z != nullptr) {
                 widen(*memory.piece(tile, kZ, round), z);
             }
+            float bias[kPiece];
+            float skip[kPiece];
+            float inputs[2 * kPiece];
+            float grad[kPiece];
             float y[kPiece];
+            float through_b[kPiece];
+            float through_decay[kPiece];
+            int at = step(round) * Shape::kChannels + channel;
+            int sum_at = step(round) * Shape::kSumPitch + channel;
+            load(memory.bias + channel, bias);
+            load(memory.skip + channel, skip);
+            load(reinterpret_cast<const float*>(memory.inputs + at), inputs);
+            load(memory.grads + at, grad);
+            load(memory.y + sum_at, y);
+            load(memory.through_b + sum_at, through_b);
+            load(memory.through_decay + sum_at, through_decay);
             float grad_u[kPiece];
             float grad_delta[kPiece];
             float grad_z[kPiece];
 #pragma unroll
             for (int i = 0; i < kPiece; ++i) {
-                int input = step(round) * Shape::kChannels + channel + i;
-                int sum = step(round) * Shape::kSumPitch + channel + i;
                 float* own = memory.own + 2 * i * Shape::kThreads + static_cast<int>(threadIdx.x);
                 ScanBackwardElement<T> element(
-                    u[i], delta[i] + memory.bias[channel + i], memory.inputs[input].x, p.z != nullptr ? z[i] : 0.0f, grad_y[i],
-                    memory.grads[input], memory.skip[channel + i], p.z != nullptr, p.delta_softplus != 0, memory.y[sum],
-                    memory.through_b[sum], memory.through_decay[sum], own[0], own[Shape::kThreads]);
+                    u[i], delta[i] + bias[i], inputs[2 * i], p.z != nullptr ? z[i] : 0.0f, grad_y[i], grad[i], skip[i], p.z != nullptr,
+                    p.delta_softplus != 0, y[i], through_b[i], through_decay[i], own[0], own[Shape::kThreads]);
                 y[i] = element.y;
                 grad_u[i] = element.grad_u;
                 grad_delta[i] = element.grad_delta;

@@ -39,13 +39,15 @@ public sealed class TrainableModelTests
         using ForwardTape tape = model.CreateTape();
         double loss = Step(model, tape, inputs, targets, sequences);
 
+        // The golden values are of float32; activations of 16 bits are held to what logits are held to where weights are such.
+        (double lossBound, double bound) = backend.ActivationType == DataType.Float32 ? (1e-5, 1e-4) : (1e-2, 3e-2);
         double error = Math.Abs(loss - expected.Floats("loss.0")[0]);
-        Assert.True(error <= 1e-5, $"The loss is {loss}, {error:g3} off.");
+        Assert.True(error <= lossBound, $"The loss is {loss}, {error:g3} off.");
         int compared = 0;
         foreach (ExpectedTensor tensor in model.Config.Tensors().Where(tensor => expected.Has($"grad.{tensor.Name}")))
         {
             double deviation = Deviation.RelativeNorm(Gradient(model, tensor), expected.Floats($"grad.{tensor.Name}"));
-            Assert.True(deviation <= 1e-4, $"The gradient of {tensor} deviates by {deviation:g3}.");
+            Assert.True(deviation <= bound, $"The gradient of {tensor} deviates by {deviation:g3}.");
             compared++;
         }
 
