@@ -110,7 +110,10 @@ struct ScanBackwardShape {
     static constexpr int kRowPieces = kChannels / kPiece;
     static constexpr int kRoundSteps = kThreads / kRowPieces;
     static constexpr int kRounds = kSteps / kRoundSteps;
-    static constexpr int kThreadMatrix = (kSteps * kStates + kThreads - 1) / kThreads;
+
+    // Pieces of B and C of a tile, of four states.
+    static constexpr int kMatrixPieces = 2 * kSteps * kLanes;
+    static constexpr int kMatrixRounds = (kMatrixPieces + kThreads - 1) / kThreads;
 
     // Whether tensor cores add over the channels of a warp, see leave_products; how many shares a warp then leaves.
     static constexpr bool kByMatrix = sizeof(T) == 2 && kWarpChannels == 8;
@@ -123,12 +126,14 @@ struct ScanBackwardShape {
     static constexpr int kGradFloats = kSteps * kChannels;         // g
     static constexpr int kMatrixFloats = 2 * kSteps * kStates;     // B and C of a step, lane by lane
     static constexpr int kSumFloats = kSteps * kSumPitch;          // a sum over states
-    static constexpr int kShareFloats = kShares * kMatrixFloats;   // sums over the channels of a warp, or of half of one
+    static constexpr int kSharePitch = kMatrixFloats + 8;          // two shares are written at once, to banks of their own
+    static constexpr int kShareFloats = kShares * kSharePitch;     // sums over the channels of a warp, or of half of one
     static constexpr int kOwnFloats = 2 * kPiece * kThreads;       // a thread's sums over tokens, of D and of the bias
     static constexpr int kBeforeFloats = kLaneStates * kThreads;   // a thread's checkpoint, of one of two tiles
     static constexpr int kPieceFloats = kSteps * kChannels * static_cast<int>(sizeof(T)) / 4;  // u, delta, z or gy of one of two tiles
+    static constexpr int kMatrixPieceFloats = kMatrixPieces * static_cast<int>(sizeof(T));     // B and C of one of two tiles
     static constexpr int kSharedBytes = 4
-        * (8 * kPieceFloats + kInputFloats + kGradFloats + kMatrixFloats + 3 * kSumFloats + kShareFloats + kOwnFloats + 2 * kBeforeFloats
+        * (8 * kPieceFloats + 2 * kMatrixPieceFloats + kInputFloats + kGradFloats + kMatrixFloats + 3 * kSumFloats + kShareFloats + kOwnFloats + 2 * kBeforeFloats
            + 2 * kChannels);
 
     static_assert(kStates % kLaneStates == 0 && 32 % kLanes == 0 && kSteps % kLanes == 0 && kThreads % kRowPieces == 0, "");
@@ -137,8 +142,10 @@ struct ScanBackwardShape {
 template <typename Shape>
 struct ScanBackwardMemory {
     using Piece = Stored<typename Shape::T, Shape::kPiece>;
+    using MatrixPiece = Stored<typename Shape::T, 4>;
 
-    Piece* pieces;  // (tile % 2, operand, round, thread)
+    Piece* pieces;                // (tile % 2, operand, round, thread)
+    MatrixPiece* matrix_pieces;   // (tile % 2, piece)
     float2* inputs;
     float* grads;
     float* matrices;
@@ -153,8 +160,9 @@ struct ScanBackwardMemory {
 
     __device__ __forceinline__ explicit ScanBackwardMemory(float* shared)
         : pieces(reinterpret_cast<Piece*>(shared))
-        , inputs(reinterpret_cast<float2*>(shared + 8 * Shape::kPieceFloats))
-        , grads(shared + 8 * Shape::kPieceFloats + Shape::kInputFloats)
+        , matrix_pieces(reinterpret_cast<MatrixPiece*>(shared + 8 * Shape::kPieceFloats))
+        , inputs(reinterpret_cast<float2*>(shared + 8 * Shape::kPieceFloats + 2 * Shape::kMatrixPieceFloats))
+        , grads(shared + 8 * Shape::kPieceFloats + 2 * Shape::kMatrixPieceFloats + Shape::kInputFloats)
         , matrices(grads + Shape::kGradFloats)
         , y(matrices + Shape::kMatrixFloats)
         , through_b(y + Shape::kSumFloats)
@@ -167,21 +175,23 @@ struct ScanBackwardMemory {
     {
     }
 
-    __device__ __forceinline__ Piece* piece(long long tile, int operand, int round) const
+    __device__ __forceinline__ Piece* piece(int tile, int operand, int round) const
     {
-        return pieces + ((static_cast<int>(tile & 1) * 4 + operand) * Shape::kRounds + round) * Shape::kThreads + threadIdx.x;
+        return pieces + (((tile & 1) * 4 + operand) * Shape::kRounds + round) * Shape::kThreads + threadIdx.x;
     }
 
-    __device__ __forceinline__ float* state_before(long long tile, int n) const
+    __device__ __forceinline__ float* state_before(int tile, int n) const
     {
-        return before + (static_cast<int>(tile & 1) * Shape::kLaneStates + n) * Shape::kThreads + threadIdx.x;
+        return before + ((tile & 1) * Shape::kLaneStates + n) * Shape::kThreads + threadIdx.x;
     }
 };
 
+// The derivative of softplus where it gave delta: sigmoid(x) = 1 - e^-softplus(x), which for small delta is right to 2^-24 / delta, enough
+// for outputs of 16 bits; and by x itself.
 template <typename T>
-__device__ __forceinline__ float delta_slope(float raw, bool softplus)
+__device__ __forceinline__ float softplus_slope(float x, float delta)
 {
-    return !softplus || raw > 20.0f ? 1.0f : sigmoid_for<T>(raw);
+    return sizeof(T) == sizeof(float) ? (x > 20.0f ? 1.0f : sigmoid(x)) : 1.0f - exp2_approx(-kLog2E * delta);
 }
 
 // One step's share of what belongs to a token, and the sums over tokens that it adds to.
@@ -205,11 +215,21 @@ struct ScanBackwardElement {
             y *= silu;
         }
         grad_u = fmaf(grad, skip, delta * sum_b);
-        grad_delta = fmaf(u, sum_b, sum_decay * kLn2) * delta_slope<T>(raw_delta, softplus);
+        grad_delta = fmaf(u, sum_b, sum_decay * kLn2);
+        if (softplus) {
+            grad_delta *= softplus_slope<T>(raw_delta, delta);
+        }
         grad_skip = fmaf(grad, u, grad_skip);
         grad_bias += grad_delta;
     }
 };
+
+// Where an element of a matrix lies. Rows and the distance between them are below 2^32, so this is one multiplication.
+__device__ __forceinline__ unsigned long long element_at(long long row, long long stride, int column)
+{
+    return static_cast<unsigned long long>(static_cast<unsigned int>(row)) * static_cast<unsigned int>(stride)
+        + static_cast<unsigned int>(column);
+}
 
 // A thread's pieces of the tiles, on their way from memory to shared memory and back.
 template <typename Shape, ScanBackwardPart kPart, bool kAligned>
@@ -230,10 +250,6 @@ struct ScanBackwardPieces {
     int first_channel;
     int group;
 
-    // Loads in flight.
-    T b[Shape::kThreadMatrix];
-    T c[Shape::kThreadMatrix];
-
     __device__ __forceinline__ ScanBackwardPieces(
         const SelectiveScanBackwardParams& params, const Memory& shared, int block_channel, int channels, int block_group)
         : p(params)
@@ -248,11 +264,11 @@ struct ScanBackwardPieces {
 
     __device__ __forceinline__ int step(int round) const { return first_step + round * Shape::kRoundSteps; }
 
-    __device__ __forceinline__ void fetch(Operand operand, const void* matrix, long long stride, int steps, long long row, long long tile) const
+    __device__ __forceinline__ void fetch(Operand operand, const void* matrix, long long stride, int steps, long long row, int tile) const
     {
 #pragma unroll
         for (int round = 0; round < kRounds; ++round) {
-            const T* from = static_cast<const T*>(matrix) + (row + step(round)) * stride + first_channel;
+            const T* from = static_cast<const T*>(matrix) + element_at(row + step(round), stride, first_channel);
             int there = step(round) < steps ? count : 0;
             typename Memory::Piece* to = memory.piece(tile, operand, round);
             if constexpr (kAligned && sizeof(typename Memory::Piece) >= 4) {
@@ -264,7 +280,7 @@ struct ScanBackwardPieces {
     }
 
     // Starts to fetch a tile, of which `steps` steps exist.
-    __device__ __forceinline__ void fetch(int steps, long long row, long long tile)
+    __device__ __forceinline__ void fetch(int steps, long long row, int tile) const
     {
         if constexpr (kWhole) {
             fetch(kU, p.u, p.u_stride, steps, row, tile);
@@ -275,36 +291,54 @@ struct ScanBackwardPieces {
             fetch(kZ, p.z, p.z_stride, steps, row, tile);
         }
 #pragma unroll
-        for (int i = 0; i < Shape::kThreadMatrix; ++i) {
-            int at = i * Shape::kThreads + static_cast<int>(threadIdx.x);
-            bool there = at / Shape::kStates < steps;
-            long long column = static_cast<long long>(group) * Shape::kStates + at % Shape::kStates;
-            if constexpr (kWhole) {
-                b[i] = there ? static_cast<const T*>(p.b)[(row + at / Shape::kStates) * p.b_stride + column] : from_float<T>(0.0f);
+        for (int round = 0; round < Shape::kMatrixRounds; ++round) {
+            MatrixPlace place(round);
+            if (place.piece < Shape::kMatrixPieces && (kWhole || place.is_c)) {
+                long long token = row + place.step;
+                int column = group * Shape::kStates + 4 * place.lane;
+                const T* from = static_cast<const T*>(place.is_c ? p.c : p.b) + element_at(token, place.is_c ? p.c_stride : p.b_stride, column);
+                typename Memory::MatrixPiece* to = memory.matrix_pieces + (tile & 1) * Shape::kMatrixPieces + place.piece;
+                if constexpr (kAligned) {
+                    async_copy<sizeof(typename Memory::MatrixPiece)>(to, from, place.step < steps);
+                } else {
+                    load_row<false>(from, place.step < steps ? 4 : 0, *to);
+                }
             }
-            c[i] = there ? static_cast<const T*>(p.c)[(row + at / Shape::kStates) * p.c_stride + column] : from_float<T>(0.0f);
         }
     }
 
-    // B and C of the fetched tile, as the walk reads them.
-    __device__ __forceinline__ void prepare_matrices() const
+    // Which piece of B or C this thread takes.
+    struct MatrixPlace {
+        int piece;
+        int lane;
+        int step;
+        bool is_c;
+
+        __device__ __forceinline__ explicit MatrixPlace(int round)
+            : piece(round * Shape::kThreads + static_cast<int>(threadIdx.x))
+            , lane(piece % Shape::kLanes)
+            , step(piece / Shape::kLanes % Shape::kSteps)
+            , is_c(piece / Shape::kLanes / Shape::kSteps != 0)
+        {
+        }
+    };
+
+    // B and C of a fetched tile, as the walk reads them.
+    __device__ __forceinline__ void prepare_matrices(int tile) const
     {
 #pragma unroll
-        for (int i = 0; i < Shape::kThreadMatrix; ++i) {
-            int at = i * Shape::kThreads + static_cast<int>(threadIdx.x);
-            if (at < Shape::kSteps * Shape::kStates) {
-                int n = at % Shape::kStates;
-                int to = at / Shape::kStates * 2 * Shape::kStates + n / 4 * 8 + n % 4;
-                if constexpr (kWhole) {
-                    memory.matrices[to] = to_float(b[i]);
-                }
-                memory.matrices[to + 4] = to_float(c[i]);
+        for (int round = 0; round < Shape::kMatrixRounds; ++round) {
+            MatrixPlace place(round);
+            if (place.piece < Shape::kMatrixPieces && (kWhole || place.is_c)) {
+                float values[4];
+                widen(memory.matrix_pieces[(tile & 1) * Shape::kMatrixPieces + place.piece], values);
+                store(memory.matrices + place.step * 2 * Shape::kStates + 8 * place.lane + (place.is_c ? 4 : 0), values);
             }
         }
     }
 
     // Leaves a fetched tile as the walk reads it. Steps past the end get d = 0 and g = 0: they change nothing.
-    __device__ __forceinline__ void prepare(int steps, long long tile) const
+    __device__ __forceinline__ void prepare(int steps, int tile) const
     {
         bool softplus = p.delta_softplus != 0;
 #pragma unroll
@@ -345,7 +379,7 @@ struct ScanBackwardPieces {
     }
 
     // Puts together what belongs to the tokens of a tile, and stores it.
-    __device__ __forceinline__ void finish(int steps, long long row, long long tile) const
+    __device__ __forceinline__ void finish(int steps, long long row, int tile) const
     {
 #pragma unroll
         for (int round = 0; round < kRounds; ++round) {
@@ -378,20 +412,26 @@ struct ScanBackwardPieces {
             load(memory.y + sum_at, y);
             load(memory.through_b + sum_at, through_b);
             load(memory.through_decay + sum_at, through_decay);
+            float grad_skip[kPiece];
+            float grad_bias[kPiece];
+            float* own = memory.own + kPiece * static_cast<int>(threadIdx.x);
+            load(own, grad_skip);
+            load(own + kPiece * Shape::kThreads, grad_bias);
             float grad_u[kPiece];
             float grad_delta[kPiece];
             float grad_z[kPiece];
 #pragma unroll
             for (int i = 0; i < kPiece; ++i) {
-                float* own = memory.own + 2 * i * Shape::kThreads + static_cast<int>(threadIdx.x);
                 ScanBackwardElement<T> element(
                     u[i], delta[i] + bias[i], inputs[2 * i], p.z != nullptr ? z[i] : 0.0f, grad_y[i], grad[i], skip[i], p.z != nullptr,
-                    p.delta_softplus != 0, y[i], through_b[i], through_decay[i], own[0], own[Shape::kThreads]);
+                    p.delta_softplus != 0, y[i], through_b[i], through_decay[i], grad_skip[i], grad_bias[i]);
                 y[i] = element.y;
                 grad_u[i] = element.grad_u;
                 grad_delta[i] = element.grad_delta;
                 grad_z[i] = element.grad_z;
             }
+            store(own, grad_skip);
+            store(own + kPiece * Shape::kThreads, grad_bias);
             long long token = row + step(round);
             store_where(p.y, token, p.y_stride, y);
             store_where(p.grad_u, token, p.grad_u_stride, grad_u);
@@ -403,7 +443,7 @@ struct ScanBackwardPieces {
     __device__ __forceinline__ void store_where(void* matrix, long long token, long long stride, const float (&values)[kPiece]) const
     {
         if (matrix != nullptr) {
-            store_row<kAligned>(static_cast<T*>(matrix) + token * stride + first_channel, count, values);
+            store_row<kAligned>(static_cast<T*>(matrix) + element_at(token, stride, first_channel), count, values);
         }
     }
 };
@@ -423,7 +463,6 @@ struct ScanBackwardLane {
     float a[4];
     float grad[4];
     float grad_a[4];
-    float before[4];  // the state before the tile
     float delta_sum;
 
     __device__ __forceinline__ ScanBackwardLane(const SelectiveScanBackwardParams& p, int block_channel, int channels)
@@ -438,26 +477,17 @@ struct ScanBackwardLane {
             a[n] = exists ? p.a[(4 * lane + n) * p.a_stride + block_channel + channel] * kLog2E : 0.0f;
             grad[n] = 0.0f;
             grad_a[n] = 0.0f;
-            before[n] = 0.0f;
         }
     }
 
     // Starts to fetch the state before a tile.
     __device__ __forceinline__ void fetch(
-        const SelectiveScanBackwardParams& p, const ScanBackwardMemory<Shape>& memory, long long checkpoint, int at, long long tile) const
+        const SelectiveScanBackwardParams& p, const ScanBackwardMemory<Shape>& memory, long long checkpoint, int at, int tile) const
     {
 #pragma unroll
         for (int n = 0; n < 4; ++n) {
-            const float* from = p.checkpoints + (checkpoint * Shape::kStates + 4 * lane + n) * p.checkpoint_stride + at;
+            const float* from = p.checkpoints + element_at(checkpoint * Shape::kStates + 4 * lane + n, p.checkpoint_stride, at);
             async_copy<4>(memory.state_before(tile, n), from, exists);
-        }
-    }
-
-    __device__ __forceinline__ void take_state(const ScanBackwardMemory<Shape>& memory, long long tile)
-    {
-#pragma unroll
-        for (int n = 0; n < 4; ++n) {
-            before[n] = *memory.state_before(tile, n);
         }
     }
 
@@ -497,10 +527,14 @@ struct ScanBackwardLane {
         }
     }
 
-    __device__ __forceinline__ void walk(const ScanBackwardMemory<Shape>& memory)
+    __device__ __forceinline__ void walk(const ScanBackwardMemory<Shape>& memory, int tile)
     {
         float states[kSteps][4];
-        float h[4] = {before[0], before[1], before[2], before[3]};
+        float h[4];
+#pragma unroll
+        for (int n = 0; n < 4; ++n) {
+            h[n] = *memory.state_before(tile, n);
+        }
         const float2* inputs = memory.inputs + channel;
         const float* grads = memory.grads + channel;
         const float* matrices = memory.matrices + 8 * lane;
@@ -526,7 +560,7 @@ struct ScanBackwardLane {
             memory.y[(start + lane) * Shape::kSumPitch + channel] = lane_sums<kLanes, kLanes, kWarpChannels>(y, lane);
         }
 
-        float* shares = memory.shares + static_cast<int>(threadIdx.x) / 32 * Shape::kWarpShares * Shape::kMatrixFloats;
+        float* shares = memory.shares + static_cast<int>(threadIdx.x) / 32 * Shape::kWarpShares * Shape::kSharePitch;
 #pragma unroll
         for (int start = kSteps - kLanes; start >= 0; start -= kLanes) {
             float through_b[kLanes];
@@ -548,7 +582,7 @@ struct ScanBackwardLane {
                     products[4 + n] = states[step][n] * g;
                     through_b[j] = n == 0 ? dh * b_values[n] : fmaf(dh, b_values[n], through_b[j]);
                     grad[n] = exp2_for<T>(input.x * a[n]) * dh;
-                    float of_decay = grad[n] * (step == 0 ? before[n] : states[step == 0 ? 0 : step - 1][n]);
+                    float of_decay = grad[n] * (step == 0 ? *memory.state_before(tile, n) : states[step == 0 ? 0 : step - 1][n]);
                     grad_a[n] = fmaf(input.x, of_decay, grad_a[n]);
                     through_decay[j] = n == 0 ? a[n] * of_decay : fmaf(a[n], of_decay, through_decay[j]);
                 }
@@ -596,7 +630,7 @@ struct ScanBackwardLane {
         int kind = static_cast<int>(threadIdx.x) % 4;
         if (kind < 2) {
             float4 of_states = {sums[0], sums[2], sums[1], sums[3]};
-            *reinterpret_cast<float4*>(to + row % 2 * Shape::kMatrixFloats + kind * Shape::kStates + 4 * lane) = of_states;
+            *reinterpret_cast<float4*>(to + row % 2 * Shape::kSharePitch + kind * Shape::kStates + 4 * lane) = of_states;
         }
     }
 };
@@ -604,8 +638,34 @@ struct ScanBackwardLane {
 // What tensor cores leave out of a product on the average: half of 2^-10 / m, m being its mantissa, whose logarithm is evenly spread.
 constexpr float kCutOff = 1.0f / 2048.0f / 1.386294361f;
 
+// gB and gC of a tile, over the channels of the block: the shares in order. A thread takes two states of a step.
+template <typename Shape>
+__device__ __forceinline__ void add_shares(
+    const SelectiveScanBackwardParams& p, const ScanBackwardMemory<Shape>& memory, int part, int group, int steps, long long row)
+{
+    for (int i = 2 * static_cast<int>(threadIdx.x); i < Shape::kMatrixFloats; i += 2 * Shape::kThreads) {
+        int step = i / (2 * Shape::kStates);
+        float* to = i / Shape::kStates % 2 == 0 ? p.b_shares : p.c_shares;
+        if (step < steps && to != nullptr) {
+            float2 sum = {0.0f, 0.0f};
+#pragma unroll
+            for (int share = 0; share < Shape::kShares; ++share) {
+                float2 term = *reinterpret_cast<const float2*>(memory.shares + share * Shape::kSharePitch + i);
+                sum.x += term.x;
+                sum.y += term.y;
+            }
+            if constexpr (Shape::kByMatrix) {
+                sum.x = fmaf(kCutOff, sum.x, sum.x);
+                sum.y = fmaf(kCutOff, sum.y, sum.y);
+            }
+            to += ((part * p.tokens + row + step) * p.groups + group) * Shape::kStates + i % Shape::kStates;
+            *reinterpret_cast<float2*>(to) = sum;
+        }
+    }
+}
+
 template <typename Shape, ScanBackwardPart kPart, bool kAligned>
-__global__ void __launch_bounds__(Shape::kThreads, 2) selective_scan_backward(const __grid_constant__ SelectiveScanBackwardParams p)
+__global__ void __launch_bounds__(Shape::kThreads, 16 / Shape::kWarps) selective_scan_backward(const __grid_constant__ SelectiveScanBackwardParams p)
 {
     extern __shared__ __align__(16) float shared[];
     constexpr bool kWhole = kPart == ScanBackwardPart::whole;
@@ -647,62 +707,43 @@ __global__ void __launch_bounds__(Shape::kThreads, 2) selective_scan_backward(co
             last_row = first_row + p.chunk_length < last_row ? first_row + p.chunk_length : last_row;
             state_row = static_cast<long long>(shard) * Shape::kStates;
         }
-        long long tiles = first_row < last_row ? (last_row - first_row + Shape::kSteps - 1) / Shape::kSteps : 0;
-        long long row = first_row + (tiles - 1) * Shape::kSteps;
-        int steps = tiles > 0 ? static_cast<int>(last_row - row) : 0;
+        int tiles = first_row < last_row ? static_cast<int>((last_row - first_row + Shape::kSteps - 1) / Shape::kSteps) : 0;
+        int last_steps = static_cast<int>(last_row - first_row - (tiles - 1ll) * Shape::kSteps);
         if (kWhole) {
             lane.load_states(p.grad_final_state, p.grad_final_stride, state_row, at, lane.grad);
         }
-        // Of a tile: fetches what belongs to it.
-        auto fetch = [&](int there, long long from, long long tile) {
-            pieces.fetch(there, from, tile);
+        auto steps_of = [&](int tile) { return tile == tiles - 1 ? last_steps : Shape::kSteps; };
+        auto row_of = [&](int tile) { return first_row + static_cast<long long>(tile) * Shape::kSteps; };
+        auto fetch = [&](int tile) {
+            pieces.fetch(steps_of(tile), row_of(tile), tile);
             if constexpr (kWhole) {
                 lane.fetch(p, memory, checkpoint + tile, at, tile);
             }
             async_commit();
         };
         if (tiles > 0) {
-            fetch(steps, row, tiles - 1);
+            fetch(tiles - 1);
         }
-        for (long long tile = tiles - 1; tile >= 0; --tile) {
-            pieces.prepare_matrices();
+        for (int tile = tiles - 1; tile >= 0; --tile) {
             if (tile > 0) {
-                fetch(Shape::kSteps, row - Shape::kSteps, tile - 1);
+                fetch(tile - 1);
                 async_wait<1>();
             } else {
                 async_wait<0>();
             }
-            pieces.prepare(steps, tile);
-            if constexpr (kWhole) {
-                lane.take_state(memory, tile);
-            }
+            pieces.prepare_matrices(tile);
+            pieces.prepare(steps_of(tile), tile);
             __syncthreads();
             if constexpr (kWhole) {
-                lane.walk(memory);
+                lane.walk(memory, tile);
             } else {
                 lane.lead_back(memory);
             }
             __syncthreads();
             if constexpr (kWhole) {
-                pieces.finish(steps, row, tile);
-                // gB and gC of the tile, over the channels of the block: the shares in order.
-                for (int i = thread; i < Shape::kMatrixFloats; i += Shape::kThreads) {
-                    int step = i / (2 * Shape::kStates);
-                    int state = i % Shape::kStates;
-                    float* to = i / Shape::kStates % 2 == 0 ? p.b_shares : p.c_shares;
-                    if (step < steps && to != nullptr) {
-                        float sum = 0.0f;
-#pragma unroll
-                        for (int share = 0; share < Shape::kShares; ++share) {
-                            sum += memory.shares[share * Shape::kMatrixFloats + i];
-                        }
-                        sum = Shape::kByMatrix ? fmaf(kCutOff, sum, sum) : sum;
-                        to[((part * p.tokens + row + step) * p.groups + group) * Shape::kStates + state] = sum;
-                    }
-                }
+                pieces.finish(steps_of(tile), row_of(tile), tile);
+                add_shares(p, memory, part, group, steps_of(tile), row_of(tile));
             }
-            row -= Shape::kSteps;
-            steps = Shape::kSteps;
         }
         lane.store_states(p.grad_initial_state, p.grad_initial_stride, state_row, at, lane.grad);
         if (!kWhole && lane.exists && lane.lane == 0) {
@@ -725,7 +766,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 2) selective_scan_backward(co
                 float sum = 0.0f;
                 for (int step = 0; step < Shape::kRoundSteps; ++step) {
                     int owner = step * Shape::kRowPieces + channel / Shape::kPiece;
-                    sum += memory.own[(2 * (channel % Shape::kPiece) + which) * Shape::kThreads + owner];
+                    sum += memory.own[(which * Shape::kThreads + owner) * Shape::kPiece + channel % Shape::kPiece];
                 }
                 shares[static_cast<long long>(Shape::kStates + which) * p.channels + first_channel + channel] = sum;
             }
