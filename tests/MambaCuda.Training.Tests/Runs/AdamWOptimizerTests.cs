@@ -1,22 +1,35 @@
 using System.Runtime.InteropServices;
 using MambaCuda.Kernels;
 using MambaCuda.Testing;
+using MambaCuda.Tests;
 
 namespace MambaCuda.Training.Tests;
 
 /// <summary>The golden runs of twelve steps that PyTorch made in float64.</summary>
 public sealed class AdamWOptimizerTests
 {
-    public static TheoryData<string> GoldenModels =>
-        [.. Fixtures.ModelContainers().Where(name => name.EndsWith("/hf", StringComparison.Ordinal))];
+    public static TheoryData<string, string> GoldenModels
+    {
+        get
+        {
+            TheoryData<string, string> data = [];
+            foreach (string container in Fixtures.ModelContainers().Where(name => name.EndsWith("/hf", StringComparison.Ordinal)))
+            {
+                data.Add("cpu", container);
+                data.Add("cuda-float32", container);
+            }
+
+            return data;
+        }
+    }
 
     [Theory]
     [MemberData(nameof(GoldenModels))]
-    public void Twelve_steps_are_those_of_the_golden_file(string container)
+    public void Twelve_steps_are_those_of_the_golden_file(string backendName, string container)
     {
         Assert.SkipWhen(Fixtures.Root is null, Fixtures.Absent);
         GoldenFile golden = new(Path.Combine(Fixtures.PathOf(container), "..", "expected.safetensors"));
-        using CpuBackend backend = new(threads: 2);
+        using Backend backend = ModelBackends.Open(backendName);
         using Checkpoint checkpoint = Checkpoint.Open(Fixtures.PathOf(container));
         using TrainableModel model = new(checkpoint.Config, checkpoint.Tensors, backend);
         using AdamWOptimizer optimizer = new(model);
@@ -53,6 +66,34 @@ public sealed class AdamWOptimizerTests
         }
 
         Assert.Equal(golden.Names.Count(name => name.StartsWith("train.final.", StringComparison.Ordinal)), compared);
+    }
+
+    /// <summary>Two hundred steps on a card; a few on the host device, which takes a second for each.</summary>
+    [Theory]
+    [MemberData(nameof(ModelBackends.Rows), MemberType = typeof(ModelBackends))]
+    public void Two_runs_give_the_same_weights_to_the_last_bit(string backendName)
+    {
+        int steps = backendName != "cpu" && HostDevice.IsInUse ? 4 : 200;
+        byte[][] ends = [.. Enumerable.Range(0, 2).Select(_ =>
+        {
+            using Backend backend = ModelBackends.Open(backendName);
+            using RandomWeights weights = new(SmallModel.Config, DataType.Float32, seed: 1);
+            using TrainableModel model = new(SmallModel.Config, weights.Tensors, backend);
+            using AdamWOptimizer optimizer = new(model);
+            using ForwardTape tape = model.CreateTape();
+            Random random = new(7);
+            for (int step = 0; step < steps; step++)
+            {
+                int[] ids = [.. Enumerable.Range(0, 2 * 33).Select(_ => random.Next(SmallModel.Config.VocabularySize))];
+                model.Forward(ids, SequenceLayout.Packed([33, 20, 13]), tape);
+                model.Loss(tape, ids, 1f / ids.Length);
+                model.Backward(tape);
+                optimizer.Step(learningRate: 1e-3);
+            }
+
+            return SmallModel.Bytes(model);
+        })];
+        Assert.Equal(ends[0], ends[1]);
     }
 
     [Fact]
