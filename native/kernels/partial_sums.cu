@@ -2,6 +2,8 @@
 //
 //   destination[r, c] = sum over parts of partials[part][r][c], and what destination[r, c] was, where `adds` says so
 //
+//   for up to four destinations at once, a row of the grid for each: they are small, and a launch costs more than many of them
+//
 //   partials, fp32: parts `part_stride` elements apart, each (rows, columns)   destination (rows, columns), rounded once at the end
 //
 // One thread an element and slice of the parts, the elements numbered through all rows, so that narrow rows fill warps too. Slices lie next
@@ -13,14 +15,21 @@
 
 namespace mamba {
 
-struct PartialSumsParams {
+struct PartialSum {
     const float* partials;
     void* destination;
-    long long part_stride;
-    long long partial_stride;
     long long destination_stride;
     long long elements;  // rows * columns
     int columns;
+};
+
+struct PartialSumsParams {
+    PartialSum first;
+    PartialSum second;
+    PartialSum third;
+    PartialSum fourth;
+    long long part_stride;
+    long long partial_stride;
     int parts;
     int adds;
 };
@@ -56,12 +65,13 @@ __global__ void __launch_bounds__(kMostSumThreads) partial_sums(const __grid_con
     int slices = static_cast<int>(blockDim.y);
     int width = static_cast<int>(blockDim.x);
     int lane = static_cast<int>(threadIdx.x);
+    const PartialSum& own = blockIdx.y == 0 ? p.first : blockIdx.y == 1 ? p.second : blockIdx.y == 2 ? p.third : p.fourth;
     long long element = static_cast<long long>(blockIdx.x) * width + lane;
-    bool is_there = element < p.elements;
+    bool is_there = element < own.elements;
     // Dividing 64 bits takes many times as long.
-    long long row = p.elements <= 0xffffffffll ? static_cast<unsigned int>(element) / static_cast<unsigned int>(p.columns)
-                                               : element / p.columns;
-    long long column = element - row * p.columns;
+    long long row = own.elements <= 0xffffffffll ? static_cast<unsigned int>(element) / static_cast<unsigned int>(own.columns)
+                                                 : element / own.columns;
+    long long column = element - row * own.columns;
 
     wait_for_earlier_grids();
     float sum = 0.0f;
@@ -69,7 +79,7 @@ __global__ void __launch_bounds__(kMostSumThreads) partial_sums(const __grid_con
         int length = (p.parts + slices - 1) / slices;
         int first = slice * length;
         int end = first + length < p.parts ? first + length : p.parts;
-        sum = sum_of_parts<kAhead>(p.partials + row * p.partial_stride + column, p.part_stride, first, end);
+        sum = sum_of_parts<kAhead>(own.partials + row * p.partial_stride + column, p.part_stride, first, end);
     }
     let_next_grid_start();
     if (slices > 1) {
@@ -80,7 +90,7 @@ __global__ void __launch_bounds__(kMostSumThreads) partial_sums(const __grid_con
         for (int other = 1; other < slices; ++other) {
             sum += sums[other * width + lane];
         }
-        T* destination = static_cast<T*>(p.destination) + row * p.destination_stride + column;
+        T* destination = static_cast<T*>(own.destination) + row * own.destination_stride + column;
         *destination = from_float<T>(p.adds != 0 ? to_float(*destination) + sum : sum);
     }
 }

@@ -186,12 +186,10 @@ struct ScanBackwardMemory {
     }
 };
 
-// The derivative of softplus where it gave delta: sigmoid(x) = 1 - e^-softplus(x), which for small delta is right to 2^-24 / delta, enough
-// for outputs of 16 bits; and by x itself.
 template <typename T>
-__device__ __forceinline__ float softplus_slope(float x, float delta)
+__device__ __forceinline__ float delta_slope(float raw, bool softplus)
 {
-    return sizeof(T) == sizeof(float) ? (x > 20.0f ? 1.0f : sigmoid(x)) : 1.0f - exp2_approx(-kLog2E * delta);
+    return softplus ? sigmoid_for<T>(raw) : 1.0f;
 }
 
 // One step's share of what belongs to a token, and the sums over tokens that it adds to.
@@ -215,21 +213,11 @@ struct ScanBackwardElement {
             y *= silu;
         }
         grad_u = fmaf(grad, skip, delta * sum_b);
-        grad_delta = fmaf(u, sum_b, sum_decay * kLn2);
-        if (softplus) {
-            grad_delta *= softplus_slope<T>(raw_delta, delta);
-        }
+        grad_delta = fmaf(u, sum_b, sum_decay * kLn2) * delta_slope<T>(raw_delta, softplus);
         grad_skip = fmaf(grad, u, grad_skip);
         grad_bias += grad_delta;
     }
 };
-
-// Where an element of a matrix lies. Rows and the distance between them are below 2^32, so this is one multiplication.
-__device__ __forceinline__ unsigned long long element_at(long long row, long long stride, int column)
-{
-    return static_cast<unsigned long long>(static_cast<unsigned int>(row)) * static_cast<unsigned int>(stride)
-        + static_cast<unsigned int>(column);
-}
 
 // A thread's pieces of the tiles, on their way from memory to shared memory and back.
 template <typename Shape, ScanBackwardPart kPart, bool kAligned>
@@ -268,7 +256,7 @@ struct ScanBackwardPieces {
     {
 #pragma unroll
         for (int round = 0; round < kRounds; ++round) {
-            const T* from = static_cast<const T*>(matrix) + element_at(row + step(round), stride, first_channel);
+            const T* from = static_cast<const T*>(matrix) + (row + step(round)) * stride + first_channel;
             int there = step(round) < steps ? count : 0;
             typename Memory::Piece* to = memory.piece(tile, operand, round);
             if constexpr (kAligned && sizeof(typename Memory::Piece) >= 4) {
@@ -295,8 +283,9 @@ struct ScanBackwardPieces {
             MatrixPlace place(round);
             if (place.piece < Shape::kMatrixPieces && (kWhole || place.is_c)) {
                 long long token = row + place.step;
-                int column = group * Shape::kStates + 4 * place.lane;
-                const T* from = static_cast<const T*>(place.is_c ? p.c : p.b) + element_at(token, place.is_c ? p.c_stride : p.b_stride, column);
+                long long column = static_cast<long long>(group) * Shape::kStates + 4 * place.lane;
+                const T* from = place.is_c ? static_cast<const T*>(p.c) + token * p.c_stride + column
+                                           : static_cast<const T*>(p.b) + token * p.b_stride + column;
                 typename Memory::MatrixPiece* to = memory.matrix_pieces + (tile & 1) * Shape::kMatrixPieces + place.piece;
                 if constexpr (kAligned) {
                     async_copy<sizeof(typename Memory::MatrixPiece)>(to, from, place.step < steps);
@@ -412,26 +401,20 @@ struct ScanBackwardPieces {
             load(memory.y + sum_at, y);
             load(memory.through_b + sum_at, through_b);
             load(memory.through_decay + sum_at, through_decay);
-            float grad_skip[kPiece];
-            float grad_bias[kPiece];
-            float* own = memory.own + kPiece * static_cast<int>(threadIdx.x);
-            load(own, grad_skip);
-            load(own + kPiece * Shape::kThreads, grad_bias);
             float grad_u[kPiece];
             float grad_delta[kPiece];
             float grad_z[kPiece];
 #pragma unroll
             for (int i = 0; i < kPiece; ++i) {
+                float* own = memory.own + 2 * i * Shape::kThreads + static_cast<int>(threadIdx.x);
                 ScanBackwardElement<T> element(
                     u[i], delta[i] + bias[i], inputs[2 * i], p.z != nullptr ? z[i] : 0.0f, grad_y[i], grad[i], skip[i], p.z != nullptr,
-                    p.delta_softplus != 0, y[i], through_b[i], through_decay[i], grad_skip[i], grad_bias[i]);
+                    p.delta_softplus != 0, y[i], through_b[i], through_decay[i], own[0], own[Shape::kThreads]);
                 y[i] = element.y;
                 grad_u[i] = element.grad_u;
                 grad_delta[i] = element.grad_delta;
                 grad_z[i] = element.grad_z;
             }
-            store(own, grad_skip);
-            store(own + kPiece * Shape::kThreads, grad_bias);
             long long token = row + step(round);
             store_where(p.y, token, p.y_stride, y);
             store_where(p.grad_u, token, p.grad_u_stride, grad_u);
@@ -443,7 +426,7 @@ struct ScanBackwardPieces {
     __device__ __forceinline__ void store_where(void* matrix, long long token, long long stride, const float (&values)[kPiece]) const
     {
         if (matrix != nullptr) {
-            store_row<kAligned>(static_cast<T*>(matrix) + element_at(token, stride, first_channel), count, values);
+            store_row<kAligned>(static_cast<T*>(matrix) + token * stride + first_channel, count, values);
         }
     }
 };
@@ -486,7 +469,7 @@ struct ScanBackwardLane {
     {
 #pragma unroll
         for (int n = 0; n < 4; ++n) {
-            const float* from = p.checkpoints + element_at(checkpoint * Shape::kStates + 4 * lane + n, p.checkpoint_stride, at);
+            const float* from = p.checkpoints + (checkpoint * Shape::kStates + 4 * lane + n) * p.checkpoint_stride + at;
             async_copy<4>(memory.state_before(tile, n), from, exists);
         }
     }
@@ -766,7 +749,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 16 / Shape::kWarps) selective
                 float sum = 0.0f;
                 for (int step = 0; step < Shape::kRoundSteps; ++step) {
                     int owner = step * Shape::kRowPieces + channel / Shape::kPiece;
-                    sum += memory.own[(which * Shape::kThreads + owner) * Shape::kPiece + channel % Shape::kPiece];
+                    sum += memory.own[(2 * (channel % Shape::kPiece) + which) * Shape::kThreads + owner];
                 }
                 shares[static_cast<long long>(Shape::kStates + which) * p.channels + first_channel + channel] = sum;
             }

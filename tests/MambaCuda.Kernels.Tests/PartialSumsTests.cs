@@ -44,7 +44,7 @@ public class PartialSumsTests
         using GuardedMatrix destination = GuardedMatrix.Output(backend, type, rows, columns, before, gap);
         long stride = input.View.RowStride;
         nint address = ((CudaBuffer)input.View.Buffer!).Memory.Address + (nint)input.View.ByteOffset;
-        backend.SumPartials(address, rows * stride, stride, parts, destination.View, add);
+        backend.SumPartials(rows * stride, stride, parts, add, (address, destination.View));
         input.AssertUnchanged("partial sums");
         destination.AssertGuardsIntact("sum");
         return destination.Values();

@@ -55,7 +55,7 @@ public sealed partial class CudaBackend
             Channels = channels,
             Epsilon = args.Epsilon,
         });
-        SumPartials(partials, channels, channels, blocks, args.GradWeight, add: true);
+        SumPartials(channels, channels, blocks, add: true, (partials, args.GradWeight));
     }
 
     private static int NormBackwardBlocks(int threads) =>

@@ -84,8 +84,8 @@ public sealed partial class CudaBackend
             Dim3 grid = new(chunks, DivideUp(channels, ConvolutionThreads * variant.Vector.Elements));
             CudaKernel kernel = CausalConv1dBackwardKernels.Get(_library, (variant, forward.Silu));
             Launch(kernel, grid, ConvolutionThreads, parameters, pieces: chunks);
-            SumPartials(parameters.Partials, sums, channels, chunks, args.GradWeight, add: true);
-            SumPartials(parameters.Partials + ((nint)width * channels * sizeof(float)), sums, channels, chunks, args.GradBias, add: true);
+            nint ofBias = parameters.Partials + ((nint)width * channels * sizeof(float));
+            SumPartials(sums, channels, chunks, add: true, (parameters.Partials, args.GradWeight), (ofBias, args.GradBias));
         }
 
         if (!args.GradInitialState.IsNone)

@@ -182,32 +182,15 @@ public sealed partial class CudaBackend
     private void AddShares(in ScanShares shares, in SelectiveScanBackwardArgs args)
     {
         int channels = args.Forward.U.Columns, states = (int)args.Forward.A.Rows;
-        if (shares.HasTokenB)
-        {
-            SumPartials(shares.OfTokenB, shares.TokenFloats, shares.TokenColumns, shares.Parts, args.GradB, add: false);
-        }
-
-        if (shares.HasTokenC)
-        {
-            SumPartials(shares.OfTokenC, shares.TokenFloats, shares.TokenColumns, shares.Parts, args.GradC, add: false);
-        }
-
-        long stride = (long)shares.ParameterRows * channels;
-        int row = 0;
-        SumPartials(shares.Parameter(row), stride, channels, shares.Shards, args.GradA, add: true);
-        row += states;
-        SumPartials(shares.Parameter(row++), stride, channels, shares.Shards, args.GradD, add: true);
-        SumPartials(shares.Parameter(row++), stride, channels, shares.Shards, args.GradDeltaBias, add: true);
-        if (args.Forward.ConstantB)
-        {
-            SumPartials(shares.Parameter(row), stride, channels, shares.Shards, args.GradB, add: true);
-            row += states;
-        }
-
-        if (args.Forward.ConstantC)
-        {
-            SumPartials(shares.Parameter(row), stride, channels, shares.Shards, args.GradC, add: true);
-        }
+        SumPartials(
+            shares.TokenFloats, shares.TokenColumns, shares.Parts, add: false, (shares.OfTokenB, shares.HasTokenB ? args.GradB : default),
+            (shares.OfTokenC, shares.HasTokenC ? args.GradC : default));
+        int ofConstantB = states + 2, ofConstantC = ofConstantB + (args.Forward.ConstantB ? states : 0);
+        SumPartials(
+            (long)shares.ParameterRows * channels, channels, shares.Shards, add: true, (shares.Parameter(0), args.GradA),
+            (shares.Parameter(states), args.GradD), (shares.Parameter(states + 1), args.GradDeltaBias),
+            (shares.Parameter(ofConstantB), args.Forward.ConstantB ? args.GradB : default),
+            (shares.Parameter(ofConstantC), args.Forward.ConstantC ? args.GradC : default));
     }
 
     private SelectiveScanBackwardParams BackwardParams(in SelectiveScanBackwardArgs args)
