@@ -31,7 +31,7 @@ internal static class TrainCommand
         TrainerOptions training = options.Training.Read(parsed);
         string? from = parsed.GetValue(options.From);
         using TokenFile file = TokenFile.Open(parsed.GetValue(options.Data)!);
-        string[] companions = Companions(parsed.GetValue(options.Tokenizer) ?? from, file);
+        string[] companions = Companions(parsed.GetValue(options.Tokenizer), from, file);
         (BatchSource batches, BatchSource? heldOut) = Batches(options, parsed, file);
         using Backend backend = options.Device.Open(parsed, error);
         using Checkpoint? start = from is null ? null : Checkpoint.Open(from);
@@ -50,16 +50,20 @@ internal static class TrainCommand
         return ExitCode.Done;
     }
 
-    /// <summary>The tokenizer's file, where one is named or lies beside the checkpoint; it must be the one that made the tokens.</summary>
-    private static string[] Companions(string? tokenizer, TokenFile file)
+    /// <summary>
+    /// The tokenizer's file, which must be of the one that made the tokens: that which is named, or that beside the checkpoint, which may
+    /// have none.
+    /// </summary>
+    private static string[] Companions(string? named, string? from, TokenFile file)
     {
-        if (tokenizer is null || ModelLoader.TokenizerFileOf(tokenizer) is not { } path)
+        string? path = named ?? (from is null ? null : ModelLoader.TokenizerFileOf(from));
+        if (path is null)
         {
             return [];
         }
 
         file.CheckMadeBy(Tokenizer.Load(path));
-        return [path];
+        return [ModelLoader.TokenizerFileOf(path)!];
     }
 
     private static (BatchSource Batches, BatchSource? HeldOut) Batches(Options options, ParseResult parsed, TokenFile file)
