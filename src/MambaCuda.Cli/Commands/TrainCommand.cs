@@ -1,11 +1,12 @@
 using System.CommandLine;
+using System.Globalization;
 using MambaCuda.Kernels;
 using MambaCuda.Training;
 using static MambaCuda.Cli.CommonOptions;
 
 namespace MambaCuda.Cli;
 
-/// <summary>mamba-cuda train: a model from scratch, or a checkpoint further, on a token file.</summary>
+/// <summary>mamba-cuda train: a model from scratch, or a checkpoint further, on a token file or texts.</summary>
 internal static class TrainCommand
 {
     public static Command Create(TextWriter output, TextWriter error)
@@ -14,10 +15,12 @@ internal static class TrainCommand
         Command command = new(
             "train",
             """
-            Train a model on a file of tokens: AdamW, a learning rate with warm-up, gradients of the whole model. Stopping it (Ctrl+C) saves a
-            checkpoint; the same command goes on from there, and ends with the very weights of a run that was never stopped.
+            Train a model on texts or a file of tokens: AdamW, a learning rate with warm-up, gradients of the whole model. Stopping it
+            (Ctrl+C) saves a checkpoint; the same command goes on from there, and ends with the very weights of a run that was never
+            stopped. Texts are made into tokens as by mamba-cuda tokenize, into a file of the run's folder.
 
             Examples:
+              mamba-cuda train book.txt articles.jsonl --output ./small-model --hidden 128 --layers 4 --length 256
               mamba-cuda train book.tokens --output ./book-model --hidden 128 --layers 4 --steps 500
               mamba-cuda train book.tokens --output ./tuned --from ./mamba-130m-hf --learning-rate 1e-4
             """);
@@ -29,18 +32,21 @@ internal static class TrainCommand
     private static int Run(Options options, ParseResult parsed, TextWriter output, TextWriter error, CancellationToken cancellation)
     {
         TrainerOptions training = options.Training.Read(parsed);
+        string folder = parsed.GetValue(options.Folder)!;
         string? from = parsed.GetValue(options.From);
-        using TokenFile file = TokenFile.Open(parsed.GetValue(options.Data)!);
-        string[] companions = Companions(parsed.GetValue(options.Tokenizer), from, file);
-        (BatchSource batches, BatchSource? heldOut) = Batches(options, parsed, file);
-        using Backend backend = options.Device.Open(parsed, error);
         using Checkpoint? start = from is null ? null : Checkpoint.Open(from);
-        MambaConfig config = start?.Config ?? NewModel(options, parsed, file);
+        using TrainingData data = TrainingData.Open(
+            parsed.GetValue(options.Data)!, parsed.GetValue(options.Tokenizer), from, parsed.GetValue(options.Field), folder, error,
+            cancellation);
+        (BatchSource batches, BatchSource? heldOut) = Batches(options, parsed, training, data.File);
+        using Backend backend = options.Device.Open(parsed, error);
+        MambaConfig config = start?.Config ?? NewModel(options, parsed, data.File);
         using RandomWeights? weights = start is null ? new(config, DataType.Float32, parsed.GetValue(options.Seed)) : null;
         Recomputation recomputation = parsed.GetValue(options.RecomputeBlocks) ? Recomputation.Block : Recomputation.Mixer;
         using TrainableModel model = new(config, start?.Tensors ?? weights!.Tensors, backend, recomputation);
         using Trainer trainer = new(model, batches, training, heldOut);
-        using TrainingRun run = TrainingRun.Open(parsed.GetValue(options.Folder)!, trainer, companions);
+        using TrainingRun run = TrainingRun.Open(folder, trainer, data.Companions);
+        data.DeleteEarlier(folder);
         using (TrainingReport report = new(error, training.Steps))
         {
             run.Complete(report, cancellation);
@@ -50,45 +56,60 @@ internal static class TrainCommand
         return ExitCode.Done;
     }
 
-    /// <summary>
-    /// The tokenizer's file, which must be of the one that made the tokens: that which is named, or that beside the checkpoint, which may
-    /// have none.
-    /// </summary>
-    private static string[] Companions(string? named, string? from, TokenFile file)
-    {
-        string? path = named ?? (from is null ? null : ModelLoader.TokenizerFileOf(from));
-        if (path is null)
-        {
-            return [];
-        }
-
-        file.CheckMadeBy(Tokenizer.Load(path));
-        return [ModelLoader.TokenizerFileOf(path)!];
-    }
-
-    private static (BatchSource Batches, BatchSource? HeldOut) Batches(Options options, ParseResult parsed, TokenFile file)
+    private static (BatchSource Batches, BatchSource? HeldOut) Batches(
+        Options options, ParseResult parsed, TrainerOptions training, TokenFile file)
     {
         int batch = parsed.GetValue(options.Batch), length = parsed.GetValue(options.Length);
         ulong seed = (uint)parsed.GetValue(options.Seed);
         double share = parsed.GetValue(options.HoldOut);
+        if (share == 0)
+        {
+            return training.ValidateEvery == 0
+                ? (Of(file.All, seed), null)
+                : throw new UsageException($"--validate-every {training.ValidateEvery} needs a part to measure, but --hold-out is 0.");
+        }
+
+        (TokenSlice learned, TokenSlice heldOut) = HeldOut(file.All, share);
+        return (Of(learned, seed), training.ValidateEvery == 0 ? null : OfHeldOut());
+
+        BatchSource Of(TokenSlice slice, ulong? order)
+        {
+            try
+            {
+                return parsed.GetValue(options.Pack)
+                    ? new PackedBatches(slice, checked(batch * length), order)
+                    : new ContiguousBatches(slice, batch, length, order);
+            }
+            catch (ArgumentException exception)
+            {
+                throw new UsageException(exception.Message, exception);
+            }
+        }
+
+        BatchSource OfHeldOut()
+        {
+            try
+            {
+                return Of(heldOut, order: null);
+            }
+            catch (TokenFileException exception)
+            {
+                throw new UsageException(
+                    string.Create(CultureInfo.InvariantCulture, $"--hold-out {share} is too little: {exception.Message}"), exception);
+            }
+        }
+    }
+
+    private static (TokenSlice Training, TokenSlice HeldOut) HeldOut(TokenSlice all, double share)
+    {
         try
         {
-            if (share == 0)
-            {
-                return (Of(file.All, seed), null);
-            }
-
-            (TokenSlice training, TokenSlice heldOut) = file.All.HoldOut(share);
-            return (Of(training, seed), Of(heldOut, order: null));
+            return all.HoldOut(share);
         }
         catch (ArgumentException exception)
         {
-            throw new UsageException(exception.Message, exception);
+            throw new UsageException($"--hold-out: {exception.Message}", exception);
         }
-
-        BatchSource Of(TokenSlice slice, ulong? order) => parsed.GetValue(options.Pack)
-            ? new PackedBatches(slice, checked(batch * length), order)
-            : new ContiguousBatches(slice, batch, length, order);
     }
 
     /// <summary>Vocabularies are padded to a multiple of 8, as the published models' are: matrix units want it.</summary>
@@ -110,21 +131,31 @@ internal static class TrainCommand
 
     private sealed class Options
     {
-        public Argument<string> Data { get; } = new("data") { Description = "A file of tokens, made by mamba-cuda tokenize." };
+        public Argument<string[]> Data { get; } = new("data")
+        {
+            Description = "A file of tokens, made by mamba-cuda tokenize; or texts in UTF-8, JSON lines (.jsonl), and folders of both.",
+            Arity = ArgumentArity.OneOrMore,
+        };
 
         public Option<string> Folder { get; } = new("--output", "-o")
         {
-            Description = "The run's folder: checkpoints that every command loads, and metrics.jsonl. A run that was stopped goes on from its "
-                + "newest checkpoint.",
+            Description = "The run's folder: checkpoints that every command loads, and metrics.jsonl. A run that was stopped goes on from "
+                + "its newest checkpoint.",
             HelpName = "DIR",
             Required = true,
         };
 
         public Option<string?> Tokenizer { get; } = new("--tokenizer")
         {
-            Description = "The tokenizer.json that the tokens were made by, or a folder with it: every checkpoint gets a copy. Left out: that "
-                + "of --from.",
+            Description = "The tokenizer of the texts or of the token file, of which every checkpoint gets a copy: a tokenizer.json, a "
+                + "folder with one, or bytes. Left out: that of --from; else bytes for texts, none for tokens.",
             HelpName = "PATH",
+        };
+
+        public Option<string?> Field { get; } = new("--field")
+        {
+            Description = "The field of a JSON line that holds the text. Left out: text.",
+            HelpName = "NAME",
         };
 
         public Option<string?> From { get; } = new("--from")
@@ -141,16 +172,18 @@ internal static class TrainCommand
 
         public Option<int> Batch { get; } = WithDefault("--batch", "Sequences in a batch.", 8);
 
-        public Option<int> Length { get; } = WithDefault("--length", "Tokens in a sequence; with --pack, a batch has --batch times as many.", 512);
+        public Option<int> Length { get; } = WithDefault(
+            "--length", "Tokens in a sequence; with --pack, a batch has --batch times as many.", 512);
 
         public Option<bool> Pack { get; } = new("--pack")
         {
-            Description = "Make each document a sequence of its own, packed into batches without padding, in place of pieces of one stream.",
+            Description = "Make each document a sequence of its own, packed into batches without padding, in place of pieces of one "
+                + "stream.",
         };
 
         public Option<double> HoldOut { get; } = WithDefault(
-            "--hold-out", "The share of the tokens, the last ones, that is not trained on but measured by --validate-every; 0 for none.", 0.01,
-            "SHARE");
+            "--hold-out", "The share of the tokens, the last ones, that is not trained on but measured by --validate-every; 0 for none.",
+            0.01, "SHARE");
 
         public Option<int> Seed { get; } = WithDefault("--seed", "Decides a new model's weights and the order of the data.", 1);
 
@@ -169,7 +202,7 @@ internal static class TrainCommand
             command.Arguments.Add(Data);
             foreach (Option option in new Option[]
             {
-                Folder, Tokenizer, From, Size, Hidden, Layers, Batch, Length, Pack, HoldOut, Seed, RecomputeBlocks,
+                Folder, Tokenizer, Field, From, Size, Hidden, Layers, Batch, Length, Pack, HoldOut, Seed, RecomputeBlocks,
             })
             {
                 command.Options.Add(option);
