@@ -1,4 +1,7 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
 using MambaCuda.Testing;
+using MambaCuda.Training;
 
 namespace MambaCuda.Cli.Tests;
 
@@ -116,6 +119,172 @@ public sealed class TrainCommandTests : IDisposable
         }
     }
 
+    /// <summary>A run of six steps is stopped behind the third, goes on, and is then the run that was never stopped.</summary>
+    [Fact]
+    public async Task A_run_that_is_stopped_goes_on_to_the_same_weights_and_metrics()
+    {
+        string text = _folder.Write("a.txt", Words(300)), whole = _folder.File("whole"), stopped = _folder.File("stopped");
+        string[] rest =
+        [
+            text, "--steps", "6", "--warmup", "4", "--learning-rate", "0.01", "--schedule", "constant", "--batch", "3", "--length", "16",
+            "--hold-out", "0.1", "--validate-every", "2", "--hidden", "16", "--layers", "2", "--device", "cpu", "--threads", "2",
+        ];
+        Assert.Equal(ExitCode.Done, (await Run(["train", "-o", whole, .. rest])).Code);
+        using CancellationTokenSource cancellation = new();
+        using StringWriter output = new();
+        using CancelsAt error = new("step 3 of 6", cancellation);
+        int cancelled = await CommandRunner.RunAsync(["train", "-o", stopped, .. rest], output, error, cancellation.Token);
+        Assert.Equal(ExitCode.Cancelled, cancelled);
+        Assert.Equal(Path.Combine(stopped, "step-0000000003"), Assert.Single(Directory.GetDirectories(stopped)));
+
+        (int code, string checkpoint, string told) = await Run(["train", "-o", stopped, .. rest]);
+        Assert.Equal((ExitCode.Done, Path.Combine(stopped, "step-0000000006")), (code, checkpoint.TrimEnd()));
+        Assert.DoesNotContain("step 3 of 6", told, StringComparison.Ordinal);
+        Assert.Contains("step 4 of 6: loss ", told, StringComparison.Ordinal);
+        foreach (string file in new[] { "model.safetensors", "optimizer.bin", "tokenizer.json", "config.json" })
+        {
+            Assert.Equal(
+                await Bytes(Path.Combine(whole, "step-0000000006", file)), await Bytes(Path.Combine(stopped, "step-0000000006", file)));
+        }
+
+        TrainingMetrics[] metrics = [.. MetricsLog.Read(Path.Combine(stopped, TrainingRun.MetricsFile))];
+        Assert.Equal([1, 2, 3, 4, 5, 6], metrics.Select(step => (int)step.Step));
+        Assert.Equal([48, 96, 144, 192, 240, 288], metrics.Select(step => (int)step.Tokens));
+        Assert.Equal([0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01], metrics.Select(step => step.LearningRate));
+        Assert.All(metrics, step => Assert.Equal(step.Step % 2 == 0, step.ValidationLoss is not null));
+        Assert.True(metrics[^1].Loss < metrics[0].Loss && metrics[^1].ValidationLoss < metrics[1].ValidationLoss, "Nothing was learned.");
+        Assert.Equal(
+            MetricsLog.Read(Path.Combine(whole, TrainingRun.MetricsFile)).Select(step => (step.Loss, step.ValidationLoss)),
+            metrics.Select(step => (step.Loss, step.ValidationLoss)));
+    }
+
+    [Fact]
+    public async Task The_recipe_of_a_run_repeats_it()
+    {
+        string text = _folder.Write("a.txt", Words(200)), first = _folder.File("first"), second = _folder.File("second");
+        string recipe = Path.Combine(first, "recipe.json");
+        (int code, _, string error) = await Run(
+            [.. Tiny(first), text, "--steps", "12", "--pack", "--learning-rate", "3e-3", "--seed", "7"]);
+        Assert.True(code == ExitCode.Done, error);
+        Assert.Equal(
+            $$"""
+            {
+              "data": [
+                {{Json(text)}}
+              ],
+              "output": {{Json(first)}},
+              "tokenizer": "bytes",
+              "field": "text",
+              "hidden": 16,
+              "layers": 1,
+              "batch": 2,
+              "length": 16,
+              "pack": true,
+              "hold-out": 0,
+              "seed": 7,
+              "recompute-blocks": false,
+              "steps": 12,
+              "learning-rate": 0.003,
+              "schedule": "cosine",
+              "warmup": 1,
+              "floor": 1E-05,
+              "weight-decay": 0.1,
+              "clip": 1,
+              "accumulate": 1,
+              "segment": 0,
+              "checkpoint-every": 0,
+              "keep": 2,
+              "validate-every": 0,
+              "device": "cpu",
+              "threads": 0,
+              "no-cublaslt": false,
+              "batch-invariant": false
+            }
+
+            """.ReplaceLineEndings("\n"),
+            (await File.ReadAllTextAsync(recipe, TestContext.Current.CancellationToken)).ReplaceLineEndings("\n"));
+
+        // In another folder it is run again; in its own there is nothing left to do.
+        Assert.Equal(ExitCode.Done, (await Run("train", "--recipe", recipe, "--output", second)).Code);
+        string model = Path.Combine("step-0000000012", "model.safetensors");
+        Assert.Equal(await Bytes(Path.Combine(first, model)), await Bytes(Path.Combine(second, model)));
+        Assert.Equal(
+            await File.ReadAllTextAsync(recipe, TestContext.Current.CancellationToken),
+            (await File.ReadAllTextAsync(Path.Combine(second, "recipe.json"), TestContext.Current.CancellationToken))
+                .Replace(Json(second), Json(first), StringComparison.Ordinal));
+        (code, string output, error) = await Run("train", "--recipe", recipe);
+        Assert.Equal((ExitCode.Done, Path.Combine(first, "step-0000000012"), ""), (code, output.TrimEnd(), error));
+    }
+
+    [Fact]
+    public async Task The_command_line_goes_before_the_recipe()
+    {
+        string text = _folder.Write("a.txt", Words(200)), run = _folder.File("run");
+        string recipe = _folder.Write(
+            "r.json",
+            $$"""
+            { "data": "/nowhere", "output": {{Json(run)}}, "hidden": 16, "layers": 1, "batch": 2, "length": 16, "hold-out": 0,
+              "steps": 9, "learning-rate": 1e-2, "schedule": "constant", "pack": false, "device": "cpu" }
+            """);
+        (int code, string output, string error) = await Run("train", text, "--steps", "3", "--recipe", recipe, "--pack", "--verbose");
+        Assert.Equal((ExitCode.Done, Path.Combine(run, "step-0000000003")), (code, output.TrimEnd()));
+        Assert.Contains("device: ", error, StringComparison.Ordinal);
+        string saved = await File.ReadAllTextAsync(Path.Combine(run, "recipe.json"), TestContext.Current.CancellationToken);
+        Assert.Contains("\"pack\": true", saved, StringComparison.Ordinal);
+        Assert.Contains("\"learning-rate\": 0.01", saved, StringComparison.Ordinal);
+        Assert.DoesNotContain("floor", saved, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_is_wrong_with_a_recipe_is_told()
+    {
+        string text = _folder.Write("a.txt", Words(20)), run = _folder.File("run");
+        await Refused("no option \"setps\"", "{ \"setps\": 3 }");
+        await Refused("no option \"--steps\"", "{ \"--steps\": 3 }");
+        await Refused("no option \"recipe\"", "{ \"recipe\": \"a\" }");
+        await Refused("no option \"help\"", "{ \"help\": true }");
+        await Refused("no option \"verbose\"", "{ \"verbose\": true }");
+        await Refused("\"steps\" stands there twice", "{ \"steps\": 3, \"steps\": 4 }");
+        await Refused("'many' for option '--steps'", "{ \"steps\": \"many\" }");
+        await Refused("--steps", "{ \"steps\": 1.5 }");
+        await Refused("'linear' not recognized", "{ \"schedule\": \"linear\" }");
+        await Refused("\"steps\" is Array", "{ \"steps\": [3] }");
+        await Refused("\"device\" is Null", "{ \"device\": null }");
+        await Refused("\"data\" is Object", "{ \"data\": [{}] }");
+        await Refused("one JSON object, but this is Array", "[]");
+        await Refused("the recipe cannot be read", "{");
+        File.Delete(_folder.File("r.json"));
+        await Refused("the recipe cannot be read", null);
+        Assert.False(Directory.Exists(run));
+
+        async Task Refused(string named, string? recipe)
+        {
+            string path = recipe is null ? _folder.File("r.json") : _folder.Write("r.json", recipe);
+            (int code, string output, string error) = await Run("train", text, "--output", run, "--recipe", path);
+            Assert.True((ExitCode.BadFile, "") == (code, output), $"{code} {error}");
+            Assert.StartsWith($"mamba-cuda: {path}: ", error, StringComparison.Ordinal);
+            Assert.Contains(named, error, StringComparison.Ordinal);
+            Assert.Single(error.TrimEnd().Split('\n'));
+        }
+    }
+
+    [Theory]
+    [InlineData("--output' is required", "train", "a")]
+    [InlineData("--from says what the model is: leave --hidden out", "train", "a", "-o", "never", "--from", "b", "--hidden", "8")]
+    [InlineData("--from says what the model is: leave --size out", "train", "a", "-o", "never", "--from", "b", "--size", "130m")]
+    [InlineData("--size says what the model is: leave --layers out", "train", "a", "-o", "never", "--layers", "8", "--size", "130m")]
+    [InlineData("the learning rate falls after its warm-up of 5 steps", "train", "a", "-o", "never", "--warmup", "5", "--steps", "5")]
+    [InlineData("warmupSteps", "train", "a", "-o", "never", "--warmup", "-1")]
+    public async Task Options_that_do_not_go_together_are_refused(string named, params string[] arguments)
+    {
+        (int code, string output, string error) = await Run(arguments);
+        Assert.Equal((ExitCode.Usage, ""), (code, output));
+        Assert.Contains(named, error, StringComparison.OrdinalIgnoreCase);
+        Assert.False(Directory.Exists("never"));
+    }
+
+    private static string Json(string text) => $"\"{JsonEncodedText.Encode(text, JavaScriptEncoder.UnsafeRelaxedJsonEscaping)}\"";
+
     private static string[] TinyBatches => ["--batch", "2", "--length", "16", "--hold-out", "0"];
 
     /// <summary>A run that takes moments; texts and steps are to be added.</summary>
@@ -131,5 +300,17 @@ public sealed class TrainCommandTests : IDisposable
         using StringWriter output = new(), error = new();
         int code = await CommandRunner.RunAsync(arguments, output, error, TestContext.Current.CancellationToken);
         return (code, output.ToString(), error.ToString());
+    }
+
+    /// <summary>Takes what a command writes, and cancels it at a line that begins so.</summary>
+    private sealed class CancelsAt(string beginning, CancellationTokenSource cancellation) : StringWriter
+    {
+        public override void WriteLine(string? value)
+        {
+            if (value?.StartsWith(beginning, StringComparison.Ordinal) == true)
+            {
+                cancellation.Cancel();
+            }
+        }
     }
 }

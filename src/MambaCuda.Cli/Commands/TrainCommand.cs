@@ -17,26 +17,38 @@ internal static class TrainCommand
             """
             Train a model on texts or a file of tokens: AdamW, a learning rate with warm-up, gradients of the whole model. Stopping it
             (Ctrl+C) saves a checkpoint; the same command goes on from there, and ends with the very weights of a run that was never
-            stopped. Texts are made into tokens as by mamba-cuda tokenize, into a file of the run's folder.
+            stopped. Texts are made into tokens as by mamba-cuda tokenize, into a file of the run's folder. Its recipe.json repeats the run:
+            with another --output from the start, without one it goes on.
 
             Examples:
               mamba-cuda train book.txt articles.jsonl --output ./small-model --hidden 128 --layers 4 --length 256
               mamba-cuda train book.tokens --output ./book-model --hidden 128 --layers 4 --steps 500
               mamba-cuda train book.tokens --output ./tuned --from ./mamba-130m-hf --learning-rate 1e-4
+              mamba-cuda train --recipe ./book-model/recipe.json --output ./slower --learning-rate 5e-4
             """);
         options.AddTo(command);
-        command.SetAction((parsed, cancellation) => Task.Run(() => Run(options, parsed, output, error, cancellation), cancellation));
+        command.SetAction((parsed, cancellation) => Task.Run(
+            () => Run(
+                options,
+                parsed.GetValue(options.Recipe) is { } recipe ? TrainingRecipe.Complete(recipe, parsed, options.Recipe) : parsed,
+                output, error, cancellation),
+            cancellation));
         return command;
     }
 
     private static int Run(Options options, ParseResult parsed, TextWriter output, TextWriter error, CancellationToken cancellation)
     {
         TrainerOptions training = options.Training.Read(parsed);
-        string folder = parsed.GetValue(options.Folder)!;
+        CheckModel(options, parsed);
+        string folder = parsed.GetValue(options.Folder)
+            ?? throw new UsageException("Option '--output' is required, on the command line or in a recipe. Try --help.");
+        string[] inputs = parsed.GetValue(options.Data) is { Length: > 0 } given
+            ? given
+            : throw new UsageException("Required argument 'data' missing, on the command line or in a recipe. Try --help.");
         string? from = parsed.GetValue(options.From);
         using Checkpoint? start = from is null ? null : Checkpoint.Open(from);
         using TrainingData data = TrainingData.Open(
-            parsed.GetValue(options.Data)!, parsed.GetValue(options.Tokenizer), from, parsed.GetValue(options.Field), folder, error,
+            inputs, parsed.GetValue(options.Tokenizer), from, parsed.GetValue(options.Field), folder, error,
             cancellation);
         (BatchSource batches, BatchSource? heldOut) = Batches(options, parsed, training, data.File);
         using Backend backend = options.Device.Open(parsed, error);
@@ -47,6 +59,7 @@ internal static class TrainCommand
         using Trainer trainer = new(model, batches, training, heldOut);
         using TrainingRun run = TrainingRun.Open(folder, trainer, data.Companions);
         data.DeleteEarlier(folder);
+        TrainingRecipe.Save(folder, parsed, options.Recipe, InForce(options, parsed, training, data.IsOfTexts));
         using (TrainingReport report = new(error, training.Steps))
         {
             run.Complete(report, cancellation);
@@ -54,6 +67,42 @@ internal static class TrainCommand
 
         output.WriteLine(run.Checkpoint);
         return ExitCode.Done;
+    }
+
+    /// <summary>Refuses options of the new model where another one decides about it.</summary>
+    private static void CheckModel(Options options, ParseResult parsed)
+    {
+        (Option Decides, Option[] Decided)[] rules =
+            [(options.From, [options.Size, options.Hidden, options.Layers]), (options.Size, [options.Hidden, options.Layers])];
+        foreach ((Option decides, Option[] decided) in rules)
+        {
+            if (TrainingRecipe.IsGiven(parsed, decides)
+                && Array.Find(decided, option => TrainingRecipe.IsGiven(parsed, option)) is { } superfluous)
+            {
+                throw new UsageException($"{decides.Name} says what the model is: leave {superfluous.Name} out, here and in the recipe.");
+            }
+        }
+    }
+
+    /// <summary>What the recipe of the run says other than the command line: whole paths, and nothing that was not asked.</summary>
+    private static Dictionary<string, object?> InForce(Options options, ParseResult parsed, TrainerOptions training, bool isOfTexts)
+    {
+        string? from = parsed.GetValue(options.From), size = parsed.GetValue(options.Size);
+        string? tokenizer = parsed.GetValue(options.Tokenizer) ?? (isOfTexts && from is null ? ModelLoader.Bytes : null);
+        Dictionary<string, object?> values = new(TrainingOptions.Derived(training))
+        {
+            ["data"] = parsed.GetValue(options.Data)!.Select(Path.GetFullPath),
+            ["output"] = Path.GetFullPath(parsed.GetValue(options.Folder)!),
+            ["tokenizer"] = tokenizer is null or ModelLoader.Bytes ? tokenizer : Path.GetFullPath(tokenizer),
+            ["field"] = isOfTexts ? parsed.GetValue(options.Field) ?? new CorpusOptions().Field : null,
+            ["from"] = from is null ? null : Path.GetFullPath(from),
+        };
+        if (from is not null || size is not null)
+        {
+            values["hidden"] = values["layers"] = null;
+        }
+
+        return values;
     }
 
     private static (BatchSource Batches, BatchSource? HeldOut) Batches(
@@ -134,16 +183,17 @@ internal static class TrainCommand
         public Argument<string[]> Data { get; } = new("data")
         {
             Description = "A file of tokens, made by mamba-cuda tokenize; or texts in UTF-8, JSON lines (.jsonl), and folders of both.",
-            Arity = ArgumentArity.OneOrMore,
+            Arity = ArgumentArity.ZeroOrMore,
         };
 
-        public Option<string> Folder { get; } = new("--output", "-o")
+        public Option<string?> Folder { get; } = new("--output", "-o")
         {
-            Description = "The run's folder: checkpoints that every command loads, and metrics.jsonl. A run that was stopped goes on from "
-                + "its newest checkpoint.",
+            Description = "The run's folder: checkpoints that every command loads, metrics.jsonl and recipe.json. A run that was stopped "
+                + "goes on from its newest checkpoint. Needed here or in the recipe.",
             HelpName = "DIR",
-            Required = true,
         };
+
+        public Option<string?> Recipe { get; } = TrainingRecipe.Option();
 
         public Option<string?> Tokenizer { get; } = new("--tokenizer")
         {
@@ -202,7 +252,7 @@ internal static class TrainCommand
             command.Arguments.Add(Data);
             foreach (Option option in new Option[]
             {
-                Folder, Tokenizer, Field, From, Size, Hidden, Layers, Batch, Length, Pack, HoldOut, Seed, RecomputeBlocks,
+                Folder, Recipe, Tokenizer, Field, From, Size, Hidden, Layers, Batch, Length, Pack, HoldOut, Seed, RecomputeBlocks,
             })
             {
                 command.Options.Add(option);
