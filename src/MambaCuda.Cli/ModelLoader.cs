@@ -5,6 +5,15 @@ namespace MambaCuda.Cli;
 /// <summary>Finds, opens and loads what --model and --tokenizer name.</summary>
 internal static class ModelLoader
 {
+    /// <summary>The name of the tokenizer that needs no file: each byte of UTF-8 is a token, and 0 ends a text.</summary>
+    public const string Bytes = "bytes";
+
+    /// <summary>What stands in the file of that tokenizer.</summary>
+    public const string BytesFile = """
+        { "type": "byte", "end_of_text": 0 }
+
+        """;
+
     /// <summary>The folder of the model that comes with the program.</summary>
     public static string DefaultModel => Path.Combine(AppContext.BaseDirectory, "DefaultModel");
 
@@ -29,6 +38,10 @@ internal static class ModelLoader
         string file = Directory.Exists(path) ? Path.Combine(path, "tokenizer.json") : path;
         return File.Exists(file) ? file : null;
     }
+
+    /// <summary>The tokenizer of a path, or of the word bytes.</summary>
+    /// <exception cref="TokenizerException">There is none at the path, or it cannot be used.</exception>
+    public static Tokenizer TokenizerNamed(string name) => name == Bytes ? new ByteTokenizer(endOfText: 0) : Tokenizer.Load(name);
 
     /// <summary>Loads the weights, with progress on a terminal.</summary>
     public static MambaModel Load(string folder, Backend backend, TextWriter error, CancellationToken cancellation)

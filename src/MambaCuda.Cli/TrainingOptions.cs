@@ -10,12 +10,17 @@ internal sealed class TrainingOptions
     private readonly Option<long> _steps;
     private readonly Option<double> _learningRate;
     private readonly Option<string> _schedule;
-    private readonly Option<long> _warmup = WithDefault(
-        "--warmup", "Steps in which the learning rate rises to its peak. Left out: a tenth of all.", -1L);
+    private readonly Option<long?> _warmup = new("--warmup")
+    {
+        Description = "Steps in which the learning rate rises to its peak. Left out: a tenth of all.",
+        HelpName = "N",
+    };
 
-    private readonly Option<double> _floor = WithDefault(
-        "--floor", "The learning rate at the end of a cosine or a decay. Left out: 1e-5, or a tenth of the peak where that is less.", -1.0,
-        "RATE");
+    private readonly Option<double?> _floor = new("--floor")
+    {
+        Description = "The learning rate at the end of a cosine or a decay. Left out: 1e-5, or a tenth of the peak where that is less.",
+        HelpName = "RATE",
+    };
 
     private readonly Option<double> _weightDecay = WithDefault(
         "--weight-decay", "Weight decay of matrices and convolutions; A_log, D, biases and norms have none.",
@@ -60,6 +65,14 @@ internal sealed class TrainingOptions
         }
     }
 
+    /// <summary>By their names in a recipe, what became of options that are derived from others where they are left out.</summary>
+    public static IEnumerable<KeyValuePair<string, object?>> Derived(TrainerOptions options)
+    {
+        LearningRateSchedule schedule = options.Schedule;
+        yield return new("warmup", schedule.WarmupSteps);
+        yield return new("floor", schedule.Shape == LearningRateShape.Constant ? null : schedule.Floor);
+    }
+
     /// <exception cref="UsageException">A number is out of its range.</exception>
     public TrainerOptions Read(ParseResult parsed)
     {
@@ -89,8 +102,8 @@ internal sealed class TrainingOptions
 
     private LearningRateSchedule Schedule(ParseResult parsed, long steps, double peak)
     {
-        long warmup = parsed.GetValue(_warmup) is var given and >= 0 ? given : steps / 10;
-        double floor = parsed.GetValue(_floor) is var asked and >= 0 ? asked : Math.Min(1e-5, peak / 10);
+        long warmup = parsed.GetValue(_warmup) ?? steps / 10;
+        double floor = parsed.GetValue(_floor) ?? Math.Min(1e-5, peak / 10);
         return parsed.GetValue(_schedule) switch
         {
             "constant" => LearningRateSchedule.Constant(peak, warmup),

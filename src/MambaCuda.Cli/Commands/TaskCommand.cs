@@ -85,7 +85,7 @@ internal static class TaskCommand
                 for (long tokens = 64; tokens <= parsed.GetValue(longest); tokens *= 2)
                 {
                     // Of long sequences fewer are tried, so that all lengths take about as long.
-                    int sequences = (int)Math.Clamp((1L << 22) / tokens, 4, options.EvaluationSequences(parsed));
+                    int most = options.EvaluationSequences(parsed), sequences = (int)Math.Min(Math.Max((1L << 22) / tokens, 4), most);
                     evaluations.Add(((int)tokens, Make(seed ^ EvaluationSeed, sequences, (int)tokens)));
                 }
 
@@ -109,7 +109,8 @@ internal static class TaskCommand
 
         private readonly Option<string?> _folder = new("--output", "-o")
         {
-            Description = "Keep the run in this folder: checkpoints, metrics.jsonl, and the table as results.md. A run that was stopped goes on.",
+            Description = "Keep the run in this folder: checkpoints, metrics.jsonl, and the table as results.md. A run that was stopped "
+                + "goes on.",
             HelpName = "DIR",
         };
 

@@ -9,8 +9,6 @@ namespace MambaCuda.Cli;
 /// <summary>mamba-cuda tokenize: makes a token file of texts.</summary>
 internal static class TokenizeCommand
 {
-    private const string Bytes = "bytes";
-
     public static Command Create(TextWriter output, TextWriter error)
     {
         Options options = new();
@@ -36,8 +34,7 @@ internal static class TokenizeCommand
     {
         string file = parsed.GetValue(options.Output)!;
         string? heldOut = parsed.GetValue(options.HeldOut);
-        string named = parsed.GetValue(options.Tokenizer)!;
-        Tokenizer tokenizer = named == Bytes ? new ByteTokenizer(endOfText: 0) : Tokenizer.Load(named);
+        Tokenizer tokenizer = ModelLoader.TokenizerNamed(parsed.GetValue(options.Tokenizer)!);
         CorpusOptions corpus = CorpusOptionsOf(options, parsed, tokenizer);
         bool force = parsed.GetValue(options.Force);
         using TokenFileWriter writer = new(file, tokenizer, force);
@@ -156,7 +153,7 @@ internal static class TokenizeCommand
         {
             Description = "A tokenizer.json, a folder with one, or bytes: each byte of UTF-8 is a token, and 0 ends a text.",
             HelpName = "PATH",
-            DefaultValueFactory = _ => Bytes,
+            DefaultValueFactory = _ => ModelLoader.Bytes,
         };
 
         public Option<string> Format { get; } = new("--format")

@@ -1,11 +1,12 @@
 using System.CommandLine;
+using System.Globalization;
 using MambaCuda.Kernels;
 using MambaCuda.Training;
 using static MambaCuda.Cli.CommonOptions;
 
 namespace MambaCuda.Cli;
 
-/// <summary>mamba-cuda train: a model from scratch, or a checkpoint further, on a token file.</summary>
+/// <summary>mamba-cuda train: a model from scratch, or a checkpoint further, on a token file or texts.</summary>
 internal static class TrainCommand
 {
     public static Command Create(TextWriter output, TextWriter error)
@@ -14,33 +15,51 @@ internal static class TrainCommand
         Command command = new(
             "train",
             """
-            Train a model on a file of tokens: AdamW, a learning rate with warm-up, gradients of the whole model. Stopping it (Ctrl+C) saves a
-            checkpoint; the same command goes on from there, and ends with the very weights of a run that was never stopped.
+            Train a model on texts or a file of tokens: AdamW, a learning rate with warm-up, gradients of the whole model. Stopping it
+            (Ctrl+C) saves a checkpoint; the same command goes on from there, and ends with the very weights of a run that was never
+            stopped. Texts are made into tokens as by mamba-cuda tokenize, into a file of the run's folder. Its recipe.json repeats the run:
+            with another --output from the start, without one it goes on.
 
             Examples:
+              mamba-cuda train book.txt articles.jsonl --output ./small-model --hidden 128 --layers 4 --length 256
               mamba-cuda train book.tokens --output ./book-model --hidden 128 --layers 4 --steps 500
               mamba-cuda train book.tokens --output ./tuned --from ./mamba-130m-hf --learning-rate 1e-4
+              mamba-cuda train --recipe ./book-model/recipe.json --output ./slower --learning-rate 5e-4
             """);
         options.AddTo(command);
-        command.SetAction((parsed, cancellation) => Task.Run(() => Run(options, parsed, output, error, cancellation), cancellation));
+        command.SetAction((parsed, cancellation) => Task.Run(
+            () => Run(
+                options,
+                parsed.GetValue(options.Recipe) is { } recipe ? TrainingRecipe.Complete(recipe, parsed, options.Recipe) : parsed,
+                output, error, cancellation),
+            cancellation));
         return command;
     }
 
     private static int Run(Options options, ParseResult parsed, TextWriter output, TextWriter error, CancellationToken cancellation)
     {
         TrainerOptions training = options.Training.Read(parsed);
+        CheckModel(options, parsed);
+        string folder = parsed.GetValue(options.Folder)
+            ?? throw new UsageException("Option '--output' is required, on the command line or in a recipe. Try --help.");
+        string[] inputs = parsed.GetValue(options.Data) is { Length: > 0 } given
+            ? given
+            : throw new UsageException("Required argument 'data' missing, on the command line or in a recipe. Try --help.");
         string? from = parsed.GetValue(options.From);
-        using TokenFile file = TokenFile.Open(parsed.GetValue(options.Data)!);
-        string[] companions = Companions(parsed.GetValue(options.Tokenizer) ?? from, file);
-        (BatchSource batches, BatchSource? heldOut) = Batches(options, parsed, file);
-        using Backend backend = options.Device.Open(parsed, error);
         using Checkpoint? start = from is null ? null : Checkpoint.Open(from);
-        MambaConfig config = start?.Config ?? NewModel(options, parsed, file);
+        using TrainingData data = TrainingData.Open(
+            inputs, parsed.GetValue(options.Tokenizer), from, parsed.GetValue(options.Field), folder, error,
+            cancellation);
+        (BatchSource batches, BatchSource? heldOut) = Batches(options, parsed, training, data.File);
+        using Backend backend = options.Device.Open(parsed, error);
+        MambaConfig config = start?.Config ?? NewModel(options, parsed, data.File);
         using RandomWeights? weights = start is null ? new(config, DataType.Float32, parsed.GetValue(options.Seed)) : null;
         Recomputation recomputation = parsed.GetValue(options.RecomputeBlocks) ? Recomputation.Block : Recomputation.Mixer;
         using TrainableModel model = new(config, start?.Tensors ?? weights!.Tensors, backend, recomputation);
         using Trainer trainer = new(model, batches, training, heldOut);
-        using TrainingRun run = TrainingRun.Open(parsed.GetValue(options.Folder)!, trainer, companions);
+        using TrainingRun run = TrainingRun.Open(folder, trainer, data.Companions);
+        data.DeleteEarlier(folder);
+        TrainingRecipe.Save(folder, parsed, options.Recipe, InForce(options, parsed, training, data.IsOfTexts));
         using (TrainingReport report = new(error, training.Steps))
         {
             run.Complete(report, cancellation);
@@ -50,41 +69,96 @@ internal static class TrainCommand
         return ExitCode.Done;
     }
 
-    /// <summary>The tokenizer's file, where one is named or lies beside the checkpoint; it must be the one that made the tokens.</summary>
-    private static string[] Companions(string? tokenizer, TokenFile file)
+    /// <summary>Refuses options of the new model where another one decides about it.</summary>
+    private static void CheckModel(Options options, ParseResult parsed)
     {
-        if (tokenizer is null || ModelLoader.TokenizerFileOf(tokenizer) is not { } path)
+        (Option Decides, Option[] Decided)[] rules =
+            [(options.From, [options.Size, options.Hidden, options.Layers]), (options.Size, [options.Hidden, options.Layers])];
+        foreach ((Option decides, Option[] decided) in rules)
         {
-            return [];
+            if (TrainingRecipe.IsGiven(parsed, decides)
+                && Array.Find(decided, option => TrainingRecipe.IsGiven(parsed, option)) is { } superfluous)
+            {
+                throw new UsageException($"{decides.Name} says what the model is: leave {superfluous.Name} out, here and in the recipe.");
+            }
         }
-
-        file.CheckMadeBy(Tokenizer.Load(path));
-        return [path];
     }
 
-    private static (BatchSource Batches, BatchSource? HeldOut) Batches(Options options, ParseResult parsed, TokenFile file)
+    /// <summary>What the recipe of the run says other than the command line: whole paths, and nothing that was not asked.</summary>
+    private static Dictionary<string, object?> InForce(Options options, ParseResult parsed, TrainerOptions training, bool isOfTexts)
+    {
+        string? from = parsed.GetValue(options.From), size = parsed.GetValue(options.Size);
+        string? tokenizer = parsed.GetValue(options.Tokenizer) ?? (isOfTexts && from is null ? ModelLoader.Bytes : null);
+        Dictionary<string, object?> values = new(TrainingOptions.Derived(training))
+        {
+            ["data"] = parsed.GetValue(options.Data)!.Select(Path.GetFullPath),
+            ["output"] = Path.GetFullPath(parsed.GetValue(options.Folder)!),
+            ["tokenizer"] = tokenizer is null or ModelLoader.Bytes ? tokenizer : Path.GetFullPath(tokenizer),
+            ["field"] = isOfTexts ? parsed.GetValue(options.Field) ?? new CorpusOptions().Field : null,
+            ["from"] = from is null ? null : Path.GetFullPath(from),
+        };
+        if (from is not null || size is not null)
+        {
+            values["hidden"] = values["layers"] = null;
+        }
+
+        return values;
+    }
+
+    private static (BatchSource Batches, BatchSource? HeldOut) Batches(
+        Options options, ParseResult parsed, TrainerOptions training, TokenFile file)
     {
         int batch = parsed.GetValue(options.Batch), length = parsed.GetValue(options.Length);
         ulong seed = (uint)parsed.GetValue(options.Seed);
         double share = parsed.GetValue(options.HoldOut);
+        if (share == 0)
+        {
+            return training.ValidateEvery == 0
+                ? (Of(file.All, seed), null)
+                : throw new UsageException($"--validate-every {training.ValidateEvery} needs a part to measure, but --hold-out is 0.");
+        }
+
+        (TokenSlice learned, TokenSlice heldOut) = HeldOut(file.All, share);
+        return (Of(learned, seed), training.ValidateEvery == 0 ? null : OfHeldOut());
+
+        BatchSource Of(TokenSlice slice, ulong? order)
+        {
+            try
+            {
+                return parsed.GetValue(options.Pack)
+                    ? new PackedBatches(slice, checked(batch * length), order)
+                    : new ContiguousBatches(slice, batch, length, order);
+            }
+            catch (ArgumentException exception)
+            {
+                throw new UsageException(exception.Message, exception);
+            }
+        }
+
+        BatchSource OfHeldOut()
+        {
+            try
+            {
+                return Of(heldOut, order: null);
+            }
+            catch (TokenFileException exception)
+            {
+                throw new UsageException(
+                    string.Create(CultureInfo.InvariantCulture, $"--hold-out {share} is too little: {exception.Message}"), exception);
+            }
+        }
+    }
+
+    private static (TokenSlice Training, TokenSlice HeldOut) HeldOut(TokenSlice all, double share)
+    {
         try
         {
-            if (share == 0)
-            {
-                return (Of(file.All, seed), null);
-            }
-
-            (TokenSlice training, TokenSlice heldOut) = file.All.HoldOut(share);
-            return (Of(training, seed), Of(heldOut, order: null));
+            return all.HoldOut(share);
         }
         catch (ArgumentException exception)
         {
-            throw new UsageException(exception.Message, exception);
+            throw new UsageException($"--hold-out: {exception.Message}", exception);
         }
-
-        BatchSource Of(TokenSlice slice, ulong? order) => parsed.GetValue(options.Pack)
-            ? new PackedBatches(slice, checked(batch * length), order)
-            : new ContiguousBatches(slice, batch, length, order);
     }
 
     /// <summary>Vocabularies are padded to a multiple of 8, as the published models' are: matrix units want it.</summary>
@@ -106,21 +180,32 @@ internal static class TrainCommand
 
     private sealed class Options
     {
-        public Argument<string> Data { get; } = new("data") { Description = "A file of tokens, made by mamba-cuda tokenize." };
-
-        public Option<string> Folder { get; } = new("--output", "-o")
+        public Argument<string[]> Data { get; } = new("data")
         {
-            Description = "The run's folder: checkpoints that every command loads, and metrics.jsonl. A run that was stopped goes on from its "
-                + "newest checkpoint.",
-            HelpName = "DIR",
-            Required = true,
+            Description = "A file of tokens, made by mamba-cuda tokenize; or texts in UTF-8, JSON lines (.jsonl), and folders of both.",
+            Arity = ArgumentArity.ZeroOrMore,
         };
+
+        public Option<string?> Folder { get; } = new("--output", "-o")
+        {
+            Description = "The run's folder: checkpoints that every command loads, metrics.jsonl and recipe.json. A run that was stopped "
+                + "goes on from its newest checkpoint. Needed here or in the recipe.",
+            HelpName = "DIR",
+        };
+
+        public Option<string?> Recipe { get; } = TrainingRecipe.Option();
 
         public Option<string?> Tokenizer { get; } = new("--tokenizer")
         {
-            Description = "The tokenizer.json that the tokens were made by, or a folder with it: every checkpoint gets a copy. Left out: that "
-                + "of --from.",
+            Description = "The tokenizer of the texts or of the token file, of which every checkpoint gets a copy: a tokenizer.json, a "
+                + "folder with one, or bytes. Left out: that of --from; else bytes for texts, none for tokens.",
             HelpName = "PATH",
+        };
+
+        public Option<string?> Field { get; } = new("--field")
+        {
+            Description = "The field of a JSON line that holds the text. Left out: text.",
+            HelpName = "NAME",
         };
 
         public Option<string?> From { get; } = new("--from")
@@ -137,16 +222,18 @@ internal static class TrainCommand
 
         public Option<int> Batch { get; } = WithDefault("--batch", "Sequences in a batch.", 8);
 
-        public Option<int> Length { get; } = WithDefault("--length", "Tokens in a sequence; with --pack, a batch has --batch times as many.", 512);
+        public Option<int> Length { get; } = WithDefault(
+            "--length", "Tokens in a sequence; with --pack, a batch has --batch times as many.", 512);
 
         public Option<bool> Pack { get; } = new("--pack")
         {
-            Description = "Make each document a sequence of its own, packed into batches without padding, in place of pieces of one stream.",
+            Description = "Make each document a sequence of its own, packed into batches without padding, in place of pieces of one "
+                + "stream.",
         };
 
         public Option<double> HoldOut { get; } = WithDefault(
-            "--hold-out", "The share of the tokens, the last ones, that is not trained on but measured by --validate-every; 0 for none.", 0.01,
-            "SHARE");
+            "--hold-out", "The share of the tokens, the last ones, that is not trained on but measured by --validate-every; 0 for none.",
+            0.01, "SHARE");
 
         public Option<int> Seed { get; } = WithDefault("--seed", "Decides a new model's weights and the order of the data.", 1);
 
@@ -165,7 +252,7 @@ internal static class TrainCommand
             command.Arguments.Add(Data);
             foreach (Option option in new Option[]
             {
-                Folder, Tokenizer, From, Size, Hidden, Layers, Batch, Length, Pack, HoldOut, Seed, RecomputeBlocks,
+                Folder, Recipe, Tokenizer, Field, From, Size, Hidden, Layers, Batch, Length, Pack, HoldOut, Seed, RecomputeBlocks,
             })
             {
                 command.Options.Add(option);

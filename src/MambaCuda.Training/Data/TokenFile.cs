@@ -45,6 +45,23 @@ public sealed unsafe class TokenFile : IDisposable
 
     private long* Ends => (long*)(_file.Pointer + _header.EndsAt);
 
+    /// <summary>Whether a file begins as token files do.</summary>
+    /// <exception cref="TokenFileException">It cannot be read.</exception>
+    public static bool IsTokenFile(string path)
+    {
+        try
+        {
+            using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 1);
+            Span<byte> start = stackalloc byte[TokenFileHeader.Magic.Length];
+            return file.ReadAtLeast(start, start.Length, throwOnEndOfStream: false) == start.Length
+                && start.SequenceEqual(TokenFileHeader.Magic);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new TokenFileException(path, $"it cannot be read: {e.Message.TrimEnd('.')}", inner: e);
+        }
+    }
+
     /// <summary>Maps a file.</summary>
     /// <exception cref="TokenFileException">There is none, or it is no token file, cut short or damaged.</exception>
     public static TokenFile Open(string path)

@@ -21,7 +21,7 @@ internal readonly record struct TokenFileHeader(
     private const int HeaderChecksumAt = ChecksumAt + ChecksumLength;
     private const int LargestNarrowVocabulary = 1 << 16;
 
-    private static ReadOnlySpan<byte> Magic => "MCTOKEN\0"u8;
+    public static ReadOnlySpan<byte> Magic => "MCTOKEN\0"u8;
 
     /// <summary>Where the documents' ends begin. Only for counts that <see cref="Read"/> has checked.</summary>
     public long EndsAt => (Length + (TokenCount * TokenWidth) + 7) & ~7L;

@@ -27,7 +27,7 @@ public static class TrainingCheckpoint
         ArgumentNullException.ThrowIfNull(trainer);
         Directory.CreateDirectory(directory);
         string name = string.Create(CultureInfo.InvariantCulture, $"{Prefix}{trainer.StepsDone:D10}");
-        string path = Path.Combine(directory, name), temporary = Path.Combine(directory, $"{Unfinished}{Guid.NewGuid():N}");
+        string path = Path.Combine(directory, name), temporary = UnfinishedPath(directory);
         try
         {
             WriteModel(temporary, trainer.Model);
@@ -47,7 +47,7 @@ public static class TrainingCheckpoint
             // A run that went on from an older checkpoint comes by the same step again, with the same bits.
             if (Directory.Exists(path))
             {
-                Directory.Delete(path, recursive: true);
+                Delete(path);
             }
 
             Directory.Move(temporary, path);
@@ -62,28 +62,24 @@ public static class TrainingCheckpoint
             throw;
         }
 
-        foreach (string old in All(directory).SkipLast(trainer.Options.KeepCheckpoints))
+        foreach (string old in All(directory).SkipLast(trainer.Options.KeepCheckpoints).ToArray())
         {
-            Directory.Delete(old, recursive: true);
+            Delete(old);
         }
 
         return path;
     }
 
-    /// <summary>The newest whole checkpoint of a run's folder, or null. What a killed run left unfinished is deleted.</summary>
-    public static string? Latest(string directory)
-    {
-        if (!Directory.Exists(directory))
-        {
-            return null;
-        }
+    /// <summary>The newest whole checkpoint of a run's folder, or null. Nothing is changed: the run may be going on.</summary>
+    public static string? Latest(string directory) => Directory.Exists(directory) ? All(directory).LastOrDefault() : null;
 
-        foreach (string unfinished in Directory.EnumerateDirectories(directory, $"{Unfinished}*"))
+    /// <summary>Deletes what a killed run left unfinished. Only for whoever writes the run: a reader would spoil what is being written.</summary>
+    internal static void DeleteUnfinished(string directory)
+    {
+        foreach (string unfinished in Directory.GetDirectories(directory, $"{Unfinished}*"))
         {
             Directory.Delete(unfinished, recursive: true);
         }
-
-        return All(directory).LastOrDefault();
     }
 
     /// <summary>Puts a trainer, its model and its optimizer where a checkpoint stands.</summary>
@@ -130,6 +126,16 @@ public static class TrainingCheckpoint
             memory?.Dispose();
         }
     }
+
+    /// <summary>Takes the checkpoint's name first, so that a process that dies meanwhile leaves none that has its name and is not whole.</summary>
+    private static void Delete(string path)
+    {
+        string nameless = UnfinishedPath(Path.GetDirectoryName(path)!);
+        Directory.Move(path, nameless);
+        Directory.Delete(nameless, recursive: true);
+    }
+
+    private static string UnfinishedPath(string directory) => Path.Combine(directory, $"{Unfinished}{Guid.NewGuid():N}");
 
     private static IEnumerable<string> All(string directory) =>
         Directory.EnumerateDirectories(directory, $"{Prefix}*").Order(StringComparer.Ordinal);

@@ -12,6 +12,10 @@ public sealed class TrainingRun : IDisposable
     /// <summary>The name of the file with one line of JSON for each step.</summary>
     public const string MetricsFile = "metrics.jsonl";
 
+    // Held open, with nothing in it, by the one process that writes the run; its end, of whatever kind, lets go of it.
+    private const string LockFile = ".lock";
+
+    private readonly FileStream _lock;
     private readonly Trainer _trainer;
     private readonly MetricsLog _log;
     private readonly string[] _companions;
@@ -21,13 +25,24 @@ public sealed class TrainingRun : IDisposable
         Folder = directory;
         _trainer = trainer;
         _companions = companions;
-        if (TrainingCheckpoint.Latest(directory) is { } latest)
+        _lock = Lock(directory);
+        try
         {
-            TrainingCheckpoint.Restore(latest, trainer);
+            TrainingCheckpoint.DeleteUnfinished(directory);
+            if (TrainingCheckpoint.Latest(directory) is { } latest)
+            {
+                TrainingCheckpoint.Restore(latest, trainer);
+            }
+
+            ResumedStep = trainer.StepsDone;
+            _log = MetricsLog.Open(Path.Combine(directory, MetricsFile), ResumedStep);
+        }
+        catch
+        {
+            _lock.Dispose();
+            throw;
         }
 
-        ResumedStep = trainer.StepsDone;
-        _log = MetricsLog.Open(Path.Combine(directory, MetricsFile), ResumedStep);
         trainer.OnDivergence = SaveBatch;
     }
 
@@ -40,11 +55,12 @@ public sealed class TrainingRun : IDisposable
     /// <summary>The folder of the newest checkpoint, or null before the first.</summary>
     public string? Checkpoint => TrainingCheckpoint.Latest(Folder);
 
-    /// <summary>Begins a run, or goes on with one.</summary>
+    /// <summary>Begins a run, or goes on with one; what a killed process left unfinished in the folder is deleted.</summary>
     /// <param name="directory">Its folder; created where it is absent.</param>
     /// <param name="trainer">A trainer before its first step; belongs to the caller.</param>
     /// <param name="companions">Files that every checkpoint gets a copy of: the tokenizer's.</param>
     /// <exception cref="CheckpointException">The folder's checkpoint is damaged, or of another model.</exception>
+    /// <exception cref="IOException">The folder cannot be written, or another process has the run open.</exception>
     public static TrainingRun Open(string directory, Trainer trainer, params string[] companions)
     {
         ArgumentException.ThrowIfNullOrEmpty(directory);
@@ -89,7 +105,25 @@ public sealed class TrainingRun : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _log.Dispose();
+    public void Dispose()
+    {
+        _log.Dispose();
+        _lock.Dispose();
+    }
+
+    private static FileStream Lock(string directory)
+    {
+        try
+        {
+            return new FileStream(
+                Path.Combine(directory, LockFile), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 1);
+        }
+        catch (IOException exception)
+        {
+            throw new IOException(
+                $"{directory}: the run cannot be opened for writing; is another process training it? {exception.Message}", exception);
+        }
+    }
 
     private string SaveBatch(TokenBatch batch)
     {

@@ -51,6 +51,27 @@ public sealed class TrainingRunTests
             Enumerable.Range(1, 10), MetricsLog.Read(Path.Combine(killed.Path, TrainingRun.MetricsFile)).Select(step => (int)step.Step));
     }
 
+    /// <summary>Whoever looks at a run that is going on must not touch what it is writing; a second writer is turned away.</summary>
+    [Fact]
+    public void Only_the_one_writer_of_a_run_deletes_what_is_unfinished()
+    {
+        using TemporaryFolder folder = new();
+        Complete(folder.Path, CancellationToken.None);
+        using Process process = new(folder.Path);
+        string unfinished = Path.Combine(folder.Path, ".unfinished-1");
+        Directory.CreateDirectory(unfinished);
+        string latest = TrainingCheckpoint.Latest(folder.Path)!;
+        Assert.Equal(latest, process.Run.Checkpoint);
+        TrainingCheckpoint.Restore(latest, process.Trainer);
+        MetricsLog.Read(Path.Combine(folder.Path, TrainingRun.MetricsFile));
+        string message = Assert.Throws<IOException>(() => Complete(folder.Path, CancellationToken.None)).Message;
+        Assert.Contains("is another process training it?", message, StringComparison.Ordinal);
+        Assert.True(Directory.Exists(unfinished));
+        process.Dispose();
+        Complete(folder.Path, CancellationToken.None);
+        Assert.False(Directory.Exists(unfinished));
+    }
+
     [Fact]
     public void Companions_go_into_every_checkpoint()
     {
@@ -97,14 +118,52 @@ public sealed class TrainingRunTests
         string folder, CancellationToken cancellation, IProgress<TrainingMetrics>? progress = null, int layers = 2,
         params string[] companions)
     {
-        using CpuBackend backend = new(threads: 2);
-        MambaConfig config = SmallModel.Config with { LayerCount = layers };
-        using RandomWeights weights = new(config, DataType.Float32, seed: 1);
-        using TrainableModel model = new(config, weights.Tensors, backend);
-        using Trainer trainer = new(model, Batches, Options);
-        using TrainingRun run = TrainingRun.Open(folder, trainer, companions);
-        run.Complete(progress, cancellation);
-        return SmallModel.Bytes(model);
+        using Process process = new(folder, layers, companions);
+        process.Run.Complete(progress, cancellation);
+        return SmallModel.Bytes(process.Trainer.Model);
+    }
+
+    /// <summary>What a process has that opens a run.</summary>
+    private sealed class Process : IDisposable
+    {
+        private readonly CpuBackend _backend = new(threads: 2);
+        private readonly RandomWeights _weights;
+        private readonly TrainableModel _model;
+
+        public Process(string folder, int layers = 2, params string[] companions)
+        {
+            MambaConfig config = SmallModel.Config with { LayerCount = layers };
+            _weights = new(config, DataType.Float32, seed: 1);
+            _model = new(config, _weights.Tensors, _backend);
+            Trainer = new(_model, Batches, Options);
+            try
+            {
+                Run = TrainingRun.Open(folder, Trainer, companions);
+            }
+            catch
+            {
+                Free();
+                throw;
+            }
+        }
+
+        public Trainer Trainer { get; }
+
+        public TrainingRun Run { get; }
+
+        public void Dispose()
+        {
+            Run.Dispose();
+            Free();
+        }
+
+        private void Free()
+        {
+            Trainer.Dispose();
+            _model.Dispose();
+            _weights.Dispose();
+            _backend.Dispose();
+        }
     }
 
     private sealed class CancelAt(long step, CancellationTokenSource cancellation) : IProgress<TrainingMetrics>
