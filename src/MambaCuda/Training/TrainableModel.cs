@@ -30,7 +30,7 @@ public sealed class TrainableModel : IDisposable
         ArgumentNullException.ThrowIfNull(backend);
         if (!backend.CanTrain)
         {
-            throw new NotSupportedException($"The {backend.Name} backend runs models but does not train them yet. Train on the CPU.");
+            throw new NotSupportedException($"The {backend.Name} backend runs models but does not train them. Train on the CPU or on CUDA.");
         }
 
         Config = config;
