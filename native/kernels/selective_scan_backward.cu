@@ -85,6 +85,9 @@ struct SelectiveScanBackwardParams {
     int delta_softplus;
 };
 
+// Warps that a multiprocessor is to run: 128 registers a thread, half of which are the states of a tile.
+constexpr int kScanBackwardWarps = 16;
+
 // What a launch computes.
 enum class ScanBackwardPart : int {
     whole = 0,
@@ -133,8 +136,8 @@ struct ScanBackwardShape {
     static constexpr int kPieceFloats = kSteps * kChannels * static_cast<int>(sizeof(T)) / 4;  // u, delta, z or gy of one of two tiles
     static constexpr int kMatrixPieceFloats = kMatrixPieces * static_cast<int>(sizeof(T));     // B and C of one of two tiles
     static constexpr int kSharedBytes = 4
-        * (8 * kPieceFloats + 2 * kMatrixPieceFloats + kInputFloats + kGradFloats + kMatrixFloats + 3 * kSumFloats + kShareFloats + kOwnFloats + 2 * kBeforeFloats
-           + 2 * kChannels);
+        * (8 * kPieceFloats + 2 * kMatrixPieceFloats + kInputFloats + kGradFloats + kMatrixFloats + 3 * kSumFloats + kShareFloats + kOwnFloats
+           + 2 * kBeforeFloats + 2 * kChannels);
 
     static_assert(kStates % kLaneStates == 0 && 32 % kLanes == 0 && kSteps % kLanes == 0 && kThreads % kRowPieces == 0, "");
 };
@@ -571,8 +574,9 @@ struct ScanBackwardLane {
                 }
                 leave_products(products, shares + step * 2 * Shape::kStates);
             }
-            memory.through_b[(start + lane) * Shape::kSumPitch + channel] = lane_sums<kLanes, kLanes, kWarpChannels>(through_b, lane);
-            memory.through_decay[(start + lane) * Shape::kSumPitch + channel] = lane_sums<kLanes, kLanes, kWarpChannels>(through_decay, lane);
+            int to = (start + lane) * Shape::kSumPitch + channel;
+            memory.through_b[to] = lane_sums<kLanes, kLanes, kWarpChannels>(through_b, lane);
+            memory.through_decay[to] = lane_sums<kLanes, kLanes, kWarpChannels>(through_decay, lane);
         }
     }
 
@@ -648,7 +652,8 @@ __device__ __forceinline__ void add_shares(
 }
 
 template <typename Shape, ScanBackwardPart kPart, bool kAligned>
-__global__ void __launch_bounds__(Shape::kThreads, 16 / Shape::kWarps) selective_scan_backward(const __grid_constant__ SelectiveScanBackwardParams p)
+__global__ void __launch_bounds__(Shape::kThreads, kScanBackwardWarps / Shape::kWarps)
+    selective_scan_backward(const __grid_constant__ SelectiveScanBackwardParams p)
 {
     extern __shared__ __align__(16) float shared[];
     constexpr bool kWhole = kPart == ScanBackwardPart::whole;

@@ -66,7 +66,7 @@ internal sealed class TrainingData : IDisposable
             writer.Complete();
         }
 
-        return new TrainingData(TokenFile.Open(path), [CompanionOf(named, folder)], isOfTexts: true);
+        return new TrainingData(TokenFile.Open(path), CompanionsOf(named, folder), isOfTexts: true);
     }
 
     /// <summary>The tokenizer that texts are made into tokens by: the named one, the checkpoint's, or bytes for a new model.</summary>
@@ -116,7 +116,7 @@ internal sealed class TrainingData : IDisposable
             }
 
             file.CheckMadeBy(ModelLoader.TokenizerNamed(tokenizer));
-            return new TrainingData(file, [CompanionOf(tokenizer, folder)], isOfTexts: false);
+            return new TrainingData(file, CompanionsOf(tokenizer, folder), isOfTexts: false);
         }
         catch
         {
@@ -154,15 +154,18 @@ internal sealed class TrainingData : IDisposable
         }
     }
 
-    private static string CompanionOf(string tokenizer, string folder)
+    /// <summary>The tokenizer's files: its own, and the one beside it that may name the end of a text.</summary>
+    private static string[] CompanionsOf(string tokenizer, string folder)
     {
         if (tokenizer != ModelLoader.Bytes)
         {
-            return ModelLoader.TokenizerFileOf(tokenizer)!;
+            string file = ModelLoader.TokenizerFileOf(tokenizer)!;
+            string settings = Path.Combine(Path.GetDirectoryName(file)!, "tokenizer_config.json");
+            return System.IO.File.Exists(settings) ? [file, settings] : [file];
         }
 
         string path = Path.Combine(Directory.CreateDirectory(folder).FullName, "tokenizer.json");
         System.IO.File.WriteAllText(path, ModelLoader.BytesFile);
-        return path;
+        return [path];
     }
 }

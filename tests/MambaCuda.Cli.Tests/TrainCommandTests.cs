@@ -71,9 +71,11 @@ public sealed class TrainCommandTests : IDisposable
 
         // Trained further, a checkpoint reads texts by the tokenizer that it has.
         string further = _folder.File("further");
+        File.WriteAllText(Path.Combine(checkpoints[0], "tokenizer_config.json"), "{}");
         string[] tuned = ["train", text, "--from", checkpoints[0], "-o", further, .. TinyBatches, "--steps", "1", "--device", "cpu"];
         Assert.Equal(ExitCode.Done, (await Run(tuned)).Code);
-        Assert.True(File.Exists(Path.Combine(further, "step-0000000001", "tokenizer.json")));
+        Assert.All(
+            ["tokenizer.json", "tokenizer_config.json"], name => Assert.True(File.Exists(Path.Combine(further, "step-0000000001", name)), name));
         File.Delete(Path.Combine(checkpoints[0], "tokenizer.json"));
         (code, _, string error) = await Run(tuned);
         Assert.Equal(ExitCode.Usage, code);

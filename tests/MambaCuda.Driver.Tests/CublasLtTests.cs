@@ -33,6 +33,15 @@ public class CublasLtTests
         Assert.Throws<ObjectDisposedException>(() => library.Handle);
     }
 
+    private static void MultiplyTransposed()
+    {
+        using CudaContext context = CudaDevice.Get(0).RetainPrimaryContext();
+        using CublasLt library = CublasLt.Open(context);
+        RowProduct gradient = Product with { XIsTransposed = true, WeightIsTransposed = true, Accumulate = true };
+        using CublasLtProduct product = library.Choose(gradient, 1 << 20)!;
+        product.Run(CudaStream.Adopt(context, 0x77), 0x100, 0x200, 0x300, 0x400);
+    }
+
     private static void ChooseInVain()
     {
         using CudaContext context = CudaDevice.Get(0).RetainPrimaryContext();
@@ -72,6 +81,17 @@ public class CublasLtTests
             "cublasLtMatmulDescDestroy 2", "cublasLtDestroy 1",
         ];
         Assert.Equal(expected, Calls(output));
+    }
+
+    [Fact]
+    public async Task What_is_stored_transposed_is_described_so_and_added()
+    {
+        string[] calls = Calls(await StubDriver.Run(MultiplyTransposed));
+        Assert.Contains("product 4 is 1 of 4 bytes", calls);
+        Assert.DoesNotContain(calls, call => call.StartsWith("product 3 ", StringComparison.Ordinal));
+        Assert.Contains("make matrix 3 type 14 48 x 2560 leading 2600", calls);
+        Assert.Contains("make matrix 4 type 14 80 x 2560 leading 2561", calls);
+        Assert.Contains(calls, call => call.StartsWith("run ", StringComparison.Ordinal) && call.Contains(" beta 1 ", StringComparison.Ordinal));
     }
 
     [Theory]

@@ -41,6 +41,11 @@ __device__ __forceinline__ void async_copy(void* shared, const void* global, boo
     asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(shared)), "l"(global), "n"(kBytes),
                  "r"(there ? kBytes : 0)
                  : "memory");
+#elif defined(__CUDA_ARCH__)
+#pragma unroll
+    for (int i = 0; i < kBytes / 4; ++i) {
+        static_cast<unsigned int*>(shared)[i] = there ? static_cast<const unsigned int*>(global)[i] : 0u;
+    }
 #else
     unsigned int words[kBytes / 4] = {};
     if (there) {

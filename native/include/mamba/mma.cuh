@@ -5,7 +5,7 @@
 //     a[0]: A[g,   2t..2t+1]      a[2]: A[g,   2t+8..2t+9]        b[0]: B[2t..2t+1, g]          d[0..1]: D[g,   2t..2t+1]
 //     a[1]: A[g+8, 2t..2t+1]      a[3]: A[g+8, 2t+8..2t+9]        b[1]: B[2t+8..2t+9, g]        d[2..3]: D[g+8, 2t..2t+1]
 //
-//   multiply_accumulate_float(d, a, b)  the same of floats, A 16 x 8 and B 8 x 8, whose lower 13 bits are left out (tf32); an element in a word:
+//   multiply_accumulate_float(d, a, b)  the same of floats, A 16 x 8 and B 8 x 8, whose lower 13 bits are left out (tf32), one in a word:
 //
 //     a[0]: A[g, t]   a[1]: A[g+8, t]   a[2]: A[g, t+4]   a[3]: A[g+8, t+4]        b[0]: B[t, g]   b[1]: B[t+4, g]
 //

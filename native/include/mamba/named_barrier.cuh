@@ -2,8 +2,8 @@
 //
 // A block has 16, numbered from 0; __syncthreads uses 0. `threads` counts all that wait or arrive, a multiple of 32, and whole warps do either.
 // What the arriving threads wrote to shared memory before is seen by those that waited. (compute-sanitizer's racecheck, of CUDA 13.0, does
-// not follow every arrival: it takes what is handed over so for a hazard in the smallest kernel too, where the same with two barrier_sync is
-// none.)
+// not follow every arrival: it takes what is handed over so for a hazard in the smallest kernel too, where the same with two barrier_sync
+// is none.)
 #pragma once
 
 namespace mamba {

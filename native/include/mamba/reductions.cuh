@@ -56,10 +56,10 @@ __device__ __forceinline__ T block_reduce(T value, T* scratch, Operation operati
     return result;
 }
 
-// Sums of kValues values over kLanes lanes that lie kStride apart, by a butterfly that transposes: in every round a lane gives away the half
-// of its values that it does not keep, kLanes - 1 shuffles for kLanes values. Lane `number` of them is left the sums from number * kValues /
-// kLanes on, at the front of `values`; where there are more lanes than values, kLanes / kValues neighbours are left the same one. Returns the
-// first.
+// Sums of kValues values over kLanes lanes that lie kStride apart, by a butterfly that transposes: in every round a lane gives away the
+// half of its values that it does not keep, kLanes - 1 shuffles for kLanes values. Lane `number` of them is left the sums from
+// number * kValues / kLanes on, at the front of `values`; where there are more lanes than values, kLanes / kValues neighbours are left the
+// same one. Returns the first.
 template <int kValues, int kLanes, int kStride>
 __device__ __forceinline__ float lane_sums(float* values, int number)
 {

@@ -94,19 +94,22 @@ public sealed unsafe class CublasLtProduct : IDisposable
         string action = $"describing a product of {p}";
         CublasException.ThrowIfFailed(
             CublasLtApi.cublasLtMatmulDescCreate(out _description, CublasComputeType.Float32, CublasDataType.Float32), action);
-        Transpose(CublasLtMatmulAttribute.TransposeA, !p.WeightIsTransposed);
-        Transpose(CublasLtMatmulAttribute.TransposeB, p.XIsTransposed);
+        TransposeIf(!p.WeightIsTransposed, CublasLtMatmulAttribute.TransposeA);
+        TransposeIf(p.XIsTransposed, CublasLtMatmulAttribute.TransposeB);
         (long xRows, long xColumns) = p.XIsTransposed ? (p.Rows, p.Inputs) : (p.Inputs, p.Rows);
         (long weightRows, long weightColumns) = p.WeightIsTransposed ? (p.Outputs, p.Inputs) : (p.Inputs, p.Outputs);
         _xLayout = Layout(p.Operands, xRows, xColumns, p.XStride, action);
         _weightLayout = Layout(p.Operands, weightRows, weightColumns, p.WeightStride, action);
         _yLayout = Layout(p.Result, p.Outputs, p.Rows, p.YStride, action);
 
-        void Transpose(CublasLtMatmulAttribute operand, bool value)
+        void TransposeIf(bool condition, CublasLtMatmulAttribute operand)
         {
-            int transpose = value ? 1 : 0;
-            CublasException.ThrowIfFailed(
-                CublasLtApi.cublasLtMatmulDescSetAttribute(_description, operand, &transpose, sizeof(int)), action);
+            if (condition)
+            {
+                int transpose = 1;
+                CublasException.ThrowIfFailed(
+                    CublasLtApi.cublasLtMatmulDescSetAttribute(_description, operand, &transpose, sizeof(int)), action);
+            }
         }
     }
 
