@@ -8,9 +8,9 @@
 // along the terms of the sum: the weight, or grad_y and x, are transposed into scratch first, which takes rows + columns where the product
 // takes rows x columns.
 //
-//   transpose           squares of 64 x 64 elements through shared memory. Reading and writing each element once is the limit
-//   column_sums         one block for kVec columns a lane and `chunk_rows` rows, its warps taking turns at rows; each chunk leaves a sum
-//   column_sums_finish  adds the sums of a column to grad_bias, one chunk after the other
+//   transpose    squares of 64 x 64 elements through shared memory. Reading and writing each element once is the limit
+//   column_sums  one block for kVec columns a lane and `chunk_rows` rows, its warps taking turns at rows; each chunk leaves a sum, and
+//                partial_sums.cu adds those to grad_bias
 //
 // The number of rows alone decides the chunks, so that the gradient of the bias repeats bit for bit, wherever grad_y lies.
 #include "mamba/grid_dependency.cuh"
@@ -31,11 +31,9 @@ struct TransposeParams {
 struct ColumnSumsParams {
     const void* source;
     float* partial;  // (chunks, columns)
-    float* sums;     // (columns), added to
     long long rows;
     long long source_stride;
     int chunk_rows;
-    int chunks;
     int columns;
 };
 
@@ -118,21 +116,6 @@ __global__ void __launch_bounds__(256) column_sums(const __grid_constant__ Colum
             total += sums[other][i];
         }
         p.partial[chunk * p.columns + first + i] = total;
-    }
-}
-
-__global__ void __launch_bounds__(256) column_sums_finish(const __grid_constant__ ColumnSumsParams p)
-{
-    int column = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-    wait_for_earlier_grids();
-    let_next_grid_start();
-    if (column < p.columns) {
-        float total = 0;
-#pragma unroll 8
-        for (int chunk = 0; chunk < p.chunks; ++chunk) {
-            total += p.partial[static_cast<long long>(chunk) * p.columns + column];
-        }
-        p.sums[column] += total;
     }
 }
 

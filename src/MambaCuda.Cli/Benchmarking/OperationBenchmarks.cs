@@ -3,60 +3,76 @@ using MambaCuda.Kernels;
 
 namespace MambaCuda.Cli;
 
+/// <summary>Operands of the scan with all options on but states: delta bias and softplus, D, gate.</summary>
+internal abstract class ScanOperandsBenchmark : OperandBenchmark
+{
+    private readonly MatrixView _a, _d, _bias;
+
+    protected ScanOperandsBenchmark(BenchContext context, BenchRow row, long length) : base(context)
+    {
+        Batch = checked((int)row.Shape[0]);
+        Channels = checked((int)row.Shape[1]);
+        StateSize = row.StateSize;
+        Sequences = SequenceLayout.Uniform(Batch, length);
+        _a = Given([.. Enumerable.Range(0, StateSize * Channels).Select(i => -1f - (i / Channels))], StateSize);
+        _d = Random(DataType.Float32, 1, Channels);
+
+        // As training starts from: steps of 0.001 to 0.1.
+        _bias = Random(DataType.Float32, 1, Channels, mean: -4.6f, deviation: 1.2f);
+    }
+
+    public override long Elements => Tokens * Channels;
+
+    protected int Batch { get; }
+
+    protected int Channels { get; }
+
+    protected int StateSize { get; }
+
+    protected SequenceLayout Sequences { get; }
+
+    protected long Tokens => Sequences.TotalLength;
+
+    /// <summary>One set of operands, beside the parameters that all sets share.</summary>
+    protected SelectiveScanForwardArgs Operands() => new()
+    {
+        U = Random(Backend.ActivationType, Tokens, Channels),
+        Delta = Random(Backend.ActivationType, Tokens, Channels, deviation: 0.5f),
+        A = _a,
+        B = Random(Backend.ActivationType, Tokens, StateSize),
+        C = Random(Backend.ActivationType, Tokens, StateSize),
+        D = _d,
+        Z = Random(Backend.ActivationType, Tokens, Channels),
+        DeltaBias = _bias,
+        DeltaSoftplus = true,
+        Sequences = Sequences,
+        Y = Empty(Backend.ActivationType, Tokens, Channels),
+    };
+}
+
 /// <summary>The scan with all options on, or its one-token update: delta bias and softplus, D, gate, and the state written (and read, by the update).</summary>
-internal sealed class ScanBenchmark : OperandBenchmark
+internal sealed class ScanBenchmark : ScanOperandsBenchmark
 {
     private readonly SelectiveScanForwardArgs[] _args;
     private readonly bool _update;
-    private readonly long _tokens;
-    private readonly int _batch, _channels, _stateSize;
 
-    public ScanBenchmark(BenchContext context, BenchRow row, bool update) : base(context)
+    public ScanBenchmark(BenchContext context, BenchRow row, bool update) : base(context, row, update ? 1 : row.Shape[2])
     {
         _update = update;
-        _batch = checked((int)row.Shape[0]);
-        _channels = checked((int)row.Shape[1]);
-        _tokens = _batch * (update ? 1 : row.Shape[2]);
-        _stateSize = row.StateSize;
-        DataType type = Backend.ActivationType;
-        SequenceLayout sequences = SequenceLayout.Uniform(_batch, _tokens / _batch);
-        MatrixView a = Given([.. Enumerable.Range(0, _stateSize * _channels).Select(i => -1f - (i / _channels))], _stateSize);
-        MatrixView d = Random(DataType.Float32, 1, _channels);
-
-        // As training starts from: steps of 0.001 to 0.1.
-        MatrixView bias = Random(DataType.Float32, 1, _channels, mean: -4.6f, deviation: 1.2f);
-        _args = new SelectiveScanForwardArgs[Copies];
-        for (int i = 0; i < _args.Length; i++)
+        _args = [.. Enumerable.Range(0, Copies).Select(_ =>
         {
-            MatrixView state = Empty(DataType.Float32, (long)_batch * _stateSize, _channels);
-            _args[i] = new SelectiveScanForwardArgs
-            {
-                U = Random(type, _tokens, _channels),
-                Delta = Random(type, _tokens, _channels, deviation: 0.5f),
-                A = a,
-                B = Random(type, _tokens, _stateSize),
-                C = Random(type, _tokens, _stateSize),
-                D = d,
-                Z = Random(type, _tokens, _channels),
-                DeltaBias = bias,
-                DeltaSoftplus = true,
-                Sequences = sequences,
-                InitialState = update ? state : default,
-                FinalState = state,
-                Y = Empty(type, _tokens, _channels),
-            };
-        }
+            MatrixView state = Empty(DataType.Float32, (long)Batch * StateSize, Channels);
+            return Operands() with { InitialState = update ? state : default, FinalState = state };
+        })];
     }
 
-    public override long Elements => _tokens * _channels;
-
     public override long Bytes =>
-        ((4 * Elements) + (2 * _tokens * _stateSize)) * Backend.ActivationType.Size()
-        + (((_update ? 2L : 1L) * _batch * _stateSize * _channels * sizeof(float))
-        + ((_stateSize + 2L) * _channels * sizeof(float)));
+        ((4 * Elements) + (2 * Tokens * StateSize)) * Backend.ActivationType.Size()
+        + (((_update ? 2L : 1L) * Batch * StateSize * Channels * sizeof(float))
+        + ((StateSize + 2L) * Channels * sizeof(float)));
 
     // A state: delta A, exp, h times it, plus B delta u, plus C h. A channel: delta u, D u, softplus (add, exp, add, log), gate (exp, add, division, product).
-    public override double Operations => Elements * ((7.0 * _stateSize) + 11);
+    public override double Operations => Elements * ((7.0 * StateSize) + 11);
 
     public override void Run(int copy)
     {

@@ -3,68 +3,41 @@ using MambaCuda.Kernels;
 namespace MambaCuda.Cli;
 
 /// <summary>All gradients of the scan with all options on, from the checkpoints of a forward pass, and y written again.</summary>
-internal sealed class ScanBackwardBenchmark : OperandBenchmark
+internal sealed class ScanBackwardBenchmark : ScanOperandsBenchmark
 {
     private readonly SelectiveScanBackwardArgs[] _args;
-    private readonly long _tokens;
-    private readonly int _batch, _channels, _stateSize;
 
-    public ScanBackwardBenchmark(BenchContext context, BenchRow row) : base(context)
+    public ScanBackwardBenchmark(BenchContext context, BenchRow row) : base(context, row, row.Shape[2])
     {
-        _batch = checked((int)row.Shape[0]);
-        _channels = checked((int)row.Shape[1]);
-        _tokens = _batch * row.Shape[2];
-        _stateSize = row.StateSize;
         DataType type = Backend.ActivationType;
-        SequenceLayout sequences = SequenceLayout.Uniform(_batch, row.Shape[2]);
-        long checkpoints = sequences.CheckpointCount(Backend.ScanCheckpointSteps) * _stateSize;
-        MatrixView a = Given([.. Enumerable.Range(0, _stateSize * _channels).Select(i => -1f - (i / _channels))], _stateSize);
-        MatrixView d = Random(DataType.Float32, 1, _channels);
-        MatrixView bias = Random(DataType.Float32, 1, _channels, mean: -4.6f, deviation: 1.2f);
-        _args = new SelectiveScanBackwardArgs[Copies];
-        for (int i = 0; i < _args.Length; i++)
+        long checkpoints = Sequences.CheckpointCount(Backend.ScanCheckpointSteps) * StateSize;
+        _args = [.. Enumerable.Range(0, Copies).Select(_ =>
         {
-            SelectiveScanForwardArgs forward = new()
-            {
-                U = Random(type, _tokens, _channels),
-                Delta = Random(type, _tokens, _channels, deviation: 0.5f),
-                A = a,
-                B = Random(type, _tokens, _stateSize),
-                C = Random(type, _tokens, _stateSize),
-                D = d,
-                Z = Random(type, _tokens, _channels),
-                DeltaBias = bias,
-                DeltaSoftplus = true,
-                Sequences = sequences,
-                Checkpoints = Empty(DataType.Float32, checkpoints, _channels),
-                Y = Empty(type, _tokens, _channels),
-            };
+            SelectiveScanForwardArgs forward = Operands() with { Checkpoints = Empty(DataType.Float32, checkpoints, Channels) };
             Backend.SelectiveScanForward(forward);
-            _args[i] = new SelectiveScanBackwardArgs
+            return new SelectiveScanBackwardArgs
             {
                 Forward = forward,
-                GradY = Random(type, _tokens, _channels),
-                GradU = Empty(type, _tokens, _channels),
-                GradDelta = Empty(type, _tokens, _channels),
-                GradA = Empty(DataType.Float32, _stateSize, _channels),
-                GradB = Empty(type, _tokens, _stateSize),
-                GradC = Empty(type, _tokens, _stateSize),
-                GradD = Empty(DataType.Float32, 1, _channels),
-                GradZ = Empty(type, _tokens, _channels),
-                GradDeltaBias = Empty(DataType.Float32, 1, _channels),
+                GradY = Random(type, Tokens, Channels),
+                GradU = Empty(type, Tokens, Channels),
+                GradDelta = Empty(type, Tokens, Channels),
+                GradA = Empty(DataType.Float32, StateSize, Channels),
+                GradB = Empty(type, Tokens, StateSize),
+                GradC = Empty(type, Tokens, StateSize),
+                GradD = Empty(DataType.Float32, 1, Channels),
+                GradZ = Empty(type, Tokens, Channels),
+                GradDeltaBias = Empty(DataType.Float32, 1, Channels),
             };
-        }
+        })];
     }
 
-    public override long Elements => _tokens * _channels;
-
     // u, delta, z, the gradient of y in; y and three gradients out; B and C and theirs; the checkpoints.
-    public override long Bytes => ((8 * Elements) + (4 * _tokens * _stateSize)) * Backend.ActivationType.Size()
-        + (Elements / Backend.ScanCheckpointSteps * _stateSize * sizeof(float));
+    public override long Bytes => ((8 * Elements) + (4 * Tokens * StateSize)) * Backend.ActivationType.Size()
+        + (Elements / Backend.ScanCheckpointSteps * StateSize * sizeof(float));
 
     // A state: 7 of the forward pass; back: dh (2), gB and gC (2), their sums over channels (2), through B (2), decay and exp (2), dh decay,
     // that times h', gA (2), through A (2). A channel: the forward pass's 11, and about 20 of slopes and products.
-    public override double Operations => Elements * ((23.0 * _stateSize) + 31);
+    public override double Operations => Elements * ((23.0 * StateSize) + 31);
 
     public override void Run(int copy) => Backend.SelectiveScanBackward(_args[copy]);
 }

@@ -32,7 +32,7 @@ public sealed partial class CudaBackend
             rounded,
             IsAligned(VectorVariant.Bytes, args.Parameters, args.Gradients, args.FirstMoment, args.SecondMoment)
                 && IsAligned(AdamWVector * rounded.Size(), args.Rounded));
-        int blocks = (int)Math.Min((count + PerBlock - 1) / PerBlock, AdamWResident * Context.Device.MultiprocessorCount);
+        int blocks = (int)Math.Min(DivideUp(count, PerBlock), AdamWResident * Context.Device.MultiprocessorCount);
 
         // The factors of the step in float64, as the CPU has them.
         Launch(AdamWKernels.Get(_library, variant), blocks, AdamWThreads, new AdamWParams

@@ -25,7 +25,7 @@ public sealed partial class CudaBackend
     {
         const int PerBlock = GradientNormThreads * GradientNormVector * GradientNormSteps;
         long count = args.Gradients.Rows * args.Gradients.Columns;
-        int blocks = (int)Math.Min((count + PerBlock - 1) / PerBlock, MostGradientNormBlocks);
+        int blocks = (int)Math.Min(DivideUp(count, PerBlock), MostGradientNormBlocks);
         GradientNormParams parameters = new()
         {
             Gradients = Address(args.Gradients),

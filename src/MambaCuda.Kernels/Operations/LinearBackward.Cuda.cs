@@ -34,9 +34,6 @@ public sealed partial class CudaBackend
         variant => $"mamba::column_sums<{TypeName(variant.Type)}, {Word(variant.Aligned)}>",
         from type in VectorVariant.ActivationTypes from aligned in VectorVariant.Either select new ColumnSumsVariant(type, aligned));
 
-    private static readonly KernelFamily<int> ColumnSumsFinishKernels = new(
-        "linear_backward.cu", _ => "mamba::column_sums_finish", [BackwardThreads], describe: _ => "sum of sums");
-
     // Beside _scratch, which the tiles use for their own partial sums.
     private ScratchMemory? _transposedMemory;
 
@@ -128,24 +125,21 @@ public sealed partial class CudaBackend
     private void BiasGradient(in MatrixView gradY, in MatrixView gradBias)
     {
         int columns = gradY.Columns;
-        long chunkRows = Math.Max(ColumnSumRows, (gradY.Rows + MostColumnSumChunks - 1) / MostColumnSumChunks);
-        int chunks = (int)((gradY.Rows + chunkRows - 1) / chunkRows);
+        long chunkRows = Math.Max(ColumnSumRows, DivideUp(gradY.Rows, MostColumnSumChunks));
+        int chunks = (int)DivideUp(gradY.Rows, chunkRows);
         ColumnSumsParams parameters = new()
         {
             Source = Address(gradY),
             Partial = _scratch.Reserve((long)chunks * columns * sizeof(float)),
-            Sums = Address(gradBias),
             Rows = gradY.Rows,
             SourceStride = gradY.RowStride,
             ChunkRows = checked((int)chunkRows),
-            Chunks = chunks,
             Columns = columns,
         };
         ColumnSumsVariant variant = new(gradY.Type, AreAligned(VectorVariant.Bytes, gradY));
         Dim3 grid = new(DivideUp(columns, ColumnSumLanes * VectorVariant.Bytes / gradY.Type.Size()), chunks);
         Launch(ColumnSumsKernels.Get(_library, variant), grid, BackwardThreads, parameters, pieces: chunks);
-        CudaKernel finish = ColumnSumsFinishKernels.Get(_library, BackwardThreads);
-        Launch(finish, DivideUp(columns, BackwardThreads), BackwardThreads, parameters);
+        SumPartials(columns, columns, chunks, add: true, (parameters.Partial, gradBias));
     }
 
     /// <summary>Has cuBLASLt compute a product, where that may be and can be.</summary>
@@ -190,8 +184,7 @@ public sealed partial class CudaBackend
 
     private void Transpose(in MatrixView source, in MatrixView destination)
     {
-        long squaresDown = (source.Rows + TransposeSide - 1) / TransposeSide;
-        Dim3 grid = new(checked((int)squaresDown), DivideUp(source.Columns, TransposeSide));
+        Dim3 grid = new(checked((int)DivideUp(source.Rows, TransposeSide)), DivideUp(source.Columns, TransposeSide));
         Launch(TransposeKernels.Get(_library, source.Type.Size()), grid, BackwardThreads, new TransposeParams
         {
             Source = Address(source),
@@ -224,11 +217,9 @@ public sealed partial class CudaBackend
     {
         public nint Source;
         public nint Partial;
-        public nint Sums;
         public long Rows;
         public long SourceStride;
         public int ChunkRows;
-        public int Chunks;
         public int Columns;
     }
 }

@@ -86,11 +86,11 @@ public sealed partial class CudaBackend
         int groups = args.Forward.Groups, groupChannels = args.Forward.U.Columns / groups;
         long sequences = args.Forward.Sequences.Count;
         long Load(ScanBackwardShape shape) =>
-            (((groups * (long)DivideUp(groupChannels, shape.Channels) * sequences) + multiprocessors - 1) / multiprocessors) * shape.Warps;
+            DivideUp(groups * DivideUp(groupChannels, shape.Channels) * sequences, multiprocessors) * shape.Warps;
         ScanBackwardShape? chosen = null;
-        foreach (ScanBackwardShape shape in ScanBackwardShape.Of(ActivationType, states))
+        foreach (ScanBackwardShape shape in ScanBackwardShape.All)
         {
-            bool fits = shape.SharedBytes <= _library.MaxSharedBytes;
+            bool fits = shape.Type == ActivationType && shape.States == states && shape.SharedBytes <= _library.MaxSharedBytes;
             if (fits && (chosen is not { } larger || (!_options.BatchInvariant && 6 * Load(shape) <= 5 * Load(larger))))
             {
                 chosen = shape;
@@ -111,9 +111,8 @@ public sealed partial class CudaBackend
         long chunks = Math.Min(slots / ((long)blocks * sequences.Count), sequences.MaxLength / (ShortestChunkTiles * CheckpointSteps));
         if (!_options.BatchInvariant && chunks > 1)
         {
-            long tiles = (sequences.MaxLength + CheckpointSteps - 1) / CheckpointSteps;
-            parameters.ChunkLength = (tiles + chunks - 1) / chunks * CheckpointSteps;
-            parameters.Chunks = (int)((sequences.MaxLength + parameters.ChunkLength - 1) / parameters.ChunkLength);
+            parameters.ChunkLength = DivideUp(DivideUp(sequences.MaxLength, CheckpointSteps), chunks) * CheckpointSteps;
+            parameters.Chunks = (int)DivideUp(sequences.MaxLength, parameters.ChunkLength);
         }
 
         parameters.Shards = parameters.Chunks > 1 ? checked(parameters.Chunks * sequences.Count) : ShardsOf(sequences.Count, blocks);
@@ -172,8 +171,7 @@ public sealed partial class CudaBackend
         parameters.GradInitialState = chunkGradients;
         parameters.GradFinalStride = parameters.GradInitialStride = parameters.Channels;
         Launch(Kernel(true), grid, shape.Threads, parameters, shape.SharedBytes, parameters.Chunks);
-        Dim3 states = new(DivideUp(parameters.Channels, ChunkThreads), parameters.States, forward.Sequences.Count);
-        Launch(SelectiveScanChunksKernels.Get(_library, ChunkThreads), states, ChunkThreads, chunks);
+        LaunchChunks(chunks);
         parameters.GradFinalState = chunkGradients;
         parameters.GradInitialState = 0;
         Launch(Kernel(false), grid, shape.Threads, parameters, shape.SharedBytes, parameters.Chunks);
@@ -302,13 +300,16 @@ public sealed partial class CudaBackend
     {
         private const int LaneStates = 4;
 
-        /// <summary>The state sizes that have a kernel of their own, with the warps of a block; every other takes the one for all.</summary>
-        private static readonly (int States, int Warps)[] Sizes = [(4, 2), (8, 4), (16, 8), (16, 4), (32, 8), (64, 8), (64, 4)];
-
-        public static IEnumerable<ScanBackwardShape> All =>
-            from type in VectorVariant.ActivationTypes
-            from size in Sizes
-            select new ScanBackwardShape(type, size.States, size.Warps);
+        /// <summary>
+        /// The state sizes that have a kernel of their own, with the warps of a block, the largest block of a size first; every other size
+        /// takes the kernel for all.
+        /// </summary>
+        public static ScanBackwardShape[] All { get; } =
+        [
+            .. from type in VectorVariant.ActivationTypes
+               from size in new (int States, int Warps)[] { (4, 2), (8, 4), (16, 8), (16, 4), (32, 8), (64, 8), (64, 4) }
+               select new ScanBackwardShape(type, size.States, size.Warps),
+        ];
 
         public int Channels => Warps * WarpChannels;
 
@@ -332,12 +333,6 @@ public sealed partial class CudaBackend
         public string Expression => $"mamba::ScanBackwardShape<{TypeName(Type)}, {States}, {Warps}>";
 
         private int WarpChannels => WarpThreads / (States / LaneStates);
-
-        /// <summary>The shapes for a state size, the largest first; none where there is no kernel of its own.</summary>
-        public static IEnumerable<ScanBackwardShape> Of(DataType type, int states) =>
-            from size in Sizes
-            where size.States == states
-            select new ScanBackwardShape(type, states, size.Warps);
     }
 
     private readonly record struct ScanBackwardVariant(ScanBackwardShape Shape, bool ChunkGradients, bool Aligned)

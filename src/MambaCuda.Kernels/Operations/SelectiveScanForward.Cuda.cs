@@ -118,11 +118,17 @@ public sealed partial class CudaBackend
         Dim3 grid = new(blocks, plan.Chunks);
         CudaKernel ends = SelectiveScanForwardKernels.Get(_library, new ScanVariant(ActivationType, shape, ScanPart.EndState, plan.Aligned));
         Launch(ends, grid, shape.Threads, parameters, shape.SharedBytes, plan.Chunks);
-        Dim3 states = new(DivideUp(parameters.Channels, ChunkThreads), parameters.States, args.Sequences.Count);
-        Launch(SelectiveScanChunksKernels.Get(_library, ChunkThreads), states, ChunkThreads, chunks);
+        LaunchChunks(chunks);
         parameters.InitialState = chunkStates;
         parameters.FinalState = 0;
         Launch(whole, grid, shape.Threads, parameters, shape.SharedBytes, plan.Chunks);
+    }
+
+    /// <summary>The second pass of a scan in chunks, forward or back: from what each chunk makes of nothing to what it starts from.</summary>
+    private void LaunchChunks(in ScanChunksParams chunks)
+    {
+        Dim3 states = new(DivideUp(chunks.Channels, ChunkThreads), chunks.States, chunks.Sequences.Count);
+        Launch(SelectiveScanChunksKernels.Get(_library, ChunkThreads), states, ChunkThreads, chunks);
     }
 
     [StructLayout(LayoutKind.Sequential)]
