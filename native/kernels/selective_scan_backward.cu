@@ -83,6 +83,8 @@ struct SelectiveScanBackwardParams {
     int parameter_rows;
     int states;
     int delta_softplus;
+    int constant_b;  // B belongs to the channel, not to the token; and C
+    int constant_c;
 };
 
 // Warps that a multiprocessor is to run: 128 registers a thread, half of which are the states of a tile.
@@ -107,14 +109,17 @@ struct ScanBackwardShape {
     static constexpr int kChannels = kWarps * kWarpChannels;
     static constexpr int kThreads = kWarps * 32;
 
-    // Pieces of a tile: kPiece channels of a step; a thread's pieces are of the same channels.
+    // What a thread prepares and finishes: pieces of kPiece channels of a step, the same channels in all of its pieces.
     static constexpr int kThreadElements = kChannels * kSteps / kThreads;
     static constexpr int kPiece = kThreadElements < 4 ? kThreadElements : 4;
     static constexpr int kRowPieces = kChannels / kPiece;
     static constexpr int kRoundSteps = kThreads / kRowPieces;
     static constexpr int kRounds = kSteps / kRoundSteps;
 
-    // Pieces of B and C of a tile, of four states.
+    // What a thread fetches of a tile: 16 bytes at once, of one operand, of B or C four states, of checkpoints four channels of a state.
+    static constexpr int kFetch = 16 / static_cast<int>(sizeof(T));
+    static constexpr int kRowFetches = kChannels / kFetch;
+    static constexpr int kOperandFetches = kSteps * kRowFetches;
     static constexpr int kMatrixPieces = 2 * kSteps * kLanes;
     static constexpr int kMatrixRounds = (kMatrixPieces + kThreads - 1) / kThreads;
 
@@ -125,48 +130,61 @@ struct ScanBackwardShape {
 
     // Shared memory in floats.
     static constexpr int kSumPitch = kChannels + 8;
-    static constexpr int kInputFloats = 2 * kSteps * kChannels;    // (d, d u), step by step
-    static constexpr int kGradFloats = kSteps * kChannels;         // g
+    static constexpr int kElements = kSteps * kChannels;
+    static constexpr int kInputFloats = 2 * kElements;             // (d, d u), step by step
     static constexpr int kMatrixFloats = 2 * kSteps * kStates;     // B and C of a step, lane by lane
     static constexpr int kSumFloats = kSteps * kSumPitch;          // a sum over states
     static constexpr int kSharePitch = kMatrixFloats + 8;          // two shares are written at once, to banks of their own
     static constexpr int kShareFloats = kShares * kSharePitch;     // sums over the channels of a warp, or of half of one
     static constexpr int kOwnFloats = 2 * kPiece * kThreads;       // a thread's sums over tokens, of D and of the bias
-    static constexpr int kBeforeFloats = kLaneStates * kThreads;   // a thread's checkpoint, of one of two tiles
-    static constexpr int kPieceFloats = kSteps * kChannels * static_cast<int>(sizeof(T)) / 4;  // u, delta, z or gy of one of two tiles
-    static constexpr int kMatrixPieceFloats = kMatrixPieces * static_cast<int>(sizeof(T));     // B and C of one of two tiles
-    static constexpr int kSharedBytes = 4
-        * (8 * kPieceFloats + 2 * kMatrixPieceFloats + kInputFloats + kGradFloats + kMatrixFloats + 3 * kSumFloats + kShareFloats + kOwnFloats
-           + 2 * kBeforeFloats + 2 * kChannels);
+    static constexpr int kBeforeFloats = kStates * kChannels;      // the checkpoint of one of two tiles
+    static constexpr int kOperandFloats = kElements * static_cast<int>(sizeof(T)) / 4;         // u of one of two tiles, delta, z or gy
+    static constexpr int kMatrixPieceFloats = kMatrixPieces * static_cast<int>(sizeof(T));     // B and C
+    static constexpr int kSharedFloats = 5 * kOperandFloats + kMatrixPieceFloats + kInputFloats + 4 * kElements + kMatrixFloats
+        + 3 * kSumFloats + kShareFloats + kOwnFloats + 2 * kBeforeFloats + 2 * kChannels;
 
-    static_assert(kStates % kLaneStates == 0 && 32 % kLanes == 0 && kSteps % kLanes == 0 && kThreads % kRowPieces == 0, "");
+    static_assert(kStates % kLaneStates == 0 && 32 % kLanes == 0 && kSteps % kLanes == 0 && kThreads % kRowPieces == 0
+            && kChannels % kFetch == 0 && kBeforeFloats == 4 * kThreads,
+        "");
 };
 
+// What a block keeps in shared memory. Steps lie kChannels elements apart.
 template <typename Shape>
 struct ScanBackwardMemory {
-    using Piece = Stored<typename Shape::T, Shape::kPiece>;
-    using MatrixPiece = Stored<typename Shape::T, 4>;
+    using T = typename Shape::T;
 
-    Piece* pieces;                // (tile % 2, operand, round, thread)
-    MatrixPiece* matrix_pieces;   // (tile % 2, piece)
-    float2* inputs;
-    float* grads;
+    T* u;               // (tile % 2, step, channel)
+    T* delta;           // these and the matrix pieces as fetched
+    T* z;
+    T* grad_y;
+    T* matrix_pieces;   // (B or C, step, state)
+    float2* inputs;     // (d, d u)
+    float* grads;       // g
+    float* gates;       // silu(z)
+    float* gate_grads;  // gy silu'(z)
+    float* slopes;      // of d along delta
     float* matrices;
     float* y;
     float* through_b;
     float* through_decay;
     float* shares;
     float* own;
-    float* before;  // (tile % 2, state, thread)
+    float* before;  // (tile % 2, state, channel), see state_column
     float* bias;
     float* skip;
 
     __device__ __forceinline__ explicit ScanBackwardMemory(float* shared)
-        : pieces(reinterpret_cast<Piece*>(shared))
-        , matrix_pieces(reinterpret_cast<MatrixPiece*>(shared + 8 * Shape::kPieceFloats))
-        , inputs(reinterpret_cast<float2*>(shared + 8 * Shape::kPieceFloats + 2 * Shape::kMatrixPieceFloats))
-        , grads(shared + 8 * Shape::kPieceFloats + 2 * Shape::kMatrixPieceFloats + Shape::kInputFloats)
-        , matrices(grads + Shape::kGradFloats)
+        : u(reinterpret_cast<T*>(shared))
+        , delta(u + 2 * Shape::kElements)
+        , z(delta + Shape::kElements)
+        , grad_y(z + Shape::kElements)
+        , matrix_pieces(grad_y + Shape::kElements)
+        , inputs(reinterpret_cast<float2*>(shared + 5 * Shape::kOperandFloats + Shape::kMatrixPieceFloats))
+        , grads(shared + 5 * Shape::kOperandFloats + Shape::kMatrixPieceFloats + Shape::kInputFloats)
+        , gates(grads + Shape::kElements)
+        , gate_grads(gates + Shape::kElements)
+        , slopes(gate_grads + Shape::kElements)
+        , matrices(slopes + Shape::kElements)
         , y(matrices + Shape::kMatrixFloats)
         , through_b(y + Shape::kSumFloats)
         , through_decay(through_b + Shape::kSumFloats)
@@ -178,25 +196,17 @@ struct ScanBackwardMemory {
     {
     }
 
-    __device__ __forceinline__ Piece* piece(int tile, int operand, int round) const
-    {
-        return pieces + (((tile & 1) * 4 + operand) * Shape::kRounds + round) * Shape::kThreads + threadIdx.x;
-    }
+    __device__ __forceinline__ T* u_of(int tile) const { return u + (tile & 1) * Shape::kElements; }
 
-    __device__ __forceinline__ float* state_before(int tile, int n) const
+    // Channels are swapped by fours, so that the lanes of a warp, which have other states, find theirs in other banks.
+    __device__ __forceinline__ float* state_before(int tile, int lane, int n, int channel) const
     {
-        return before + ((tile & 1) * Shape::kLaneStates + n) * Shape::kThreads + threadIdx.x;
+        int swapped = channel ^ ((lane * Shape::kWarpChannels) & (Shape::kChannels - 4));
+        return before + (tile & 1) * Shape::kBeforeFloats + (Shape::kLaneStates * lane + n) * Shape::kChannels + swapped;
     }
 };
 
-template <typename T>
-__device__ __forceinline__ float delta_slope(float raw, bool softplus)
-{
-    return softplus ? sigmoid_for<T>(raw) : 1.0f;
-}
-
-// One step's share of what belongs to a token, and the sums over tokens that it adds to.
-template <typename T>
+// One step's share of what belongs to a token, and the sums over tokens that it adds to. Without a gate, silu(z) is one and its gradient zero.
 struct ScanBackwardElement {
     float y;
     float grad_u;
@@ -204,99 +214,104 @@ struct ScanBackwardElement {
     float grad_z;
 
     __device__ __forceinline__ ScanBackwardElement(
-        float u, float raw_delta, float delta, float z, float grad_y, float grad, float skip, bool gated, bool softplus, float sum_y,
-        float sum_b, float sum_decay, float& grad_skip, float& grad_bias)
+        float u, float delta, float slope, float gate, float gate_grad, float grad, float skip, float sum_y, float sum_b, float sum_decay,
+        float& grad_skip, float& grad_bias)
     {
-        y = fmaf(skip, u, sum_y);
-        grad_z = 0.0f;
-        if (gated) {
-            float gate = sigmoid_for<T>(z);
-            float silu = z * gate;
-            grad_z = grad_y * y * fmaf(silu, 1.0f - gate, gate);
-            y *= silu;
-        }
+        float scanned = fmaf(skip, u, sum_y);
+        y = scanned * gate;
+        grad_z = scanned * gate_grad;
         grad_u = fmaf(grad, skip, delta * sum_b);
-        grad_delta = fmaf(u, sum_b, sum_decay * kLn2) * delta_slope<T>(raw_delta, softplus);
+        grad_delta = fmaf(u, sum_b, sum_decay * kLn2) * slope;
         grad_skip = fmaf(grad, u, grad_skip);
         grad_bias += grad_delta;
     }
 };
 
-// A thread's pieces of the tiles, on their way from memory to shared memory and back.
+// Row `row` of a matrix whose rows lie fewer than 2^32 elements apart.
+template <typename T>
+__device__ __forceinline__ T* row_of(T* matrix, long long stride, unsigned int row, int column)
+{
+    return matrix + (static_cast<unsigned long long>(row) * static_cast<unsigned int>(stride) + static_cast<unsigned int>(column));
+}
+
+// A thread's part of the tiles, on their way from memory to shared memory and back.
 template <typename Shape, ScanBackwardPart kPart, bool kAligned>
 struct ScanBackwardPieces {
     using T = typename Shape::T;
     using Memory = ScanBackwardMemory<Shape>;
     static constexpr int kPiece = Shape::kPiece;
-    static constexpr int kRounds = Shape::kRounds;
     static constexpr bool kWhole = kPart == ScanBackwardPart::whole;
-
-    enum Operand { kU, kDelta, kZ, kGradY };
 
     const SelectiveScanBackwardParams& p;
     const Memory& memory;
-    int channel;     // in the block
-    int count;       // of a piece's channels that exist
-    int first_step;  // in the tile
-    int first_channel;
+    int first_channel;  // of the block
+    int channels;       // of the block, that exist
     int group;
 
-    __device__ __forceinline__ ScanBackwardPieces(
-        const SelectiveScanBackwardParams& params, const Memory& shared, int block_channel, int channels, int block_group)
-        : p(params)
-        , memory(shared)
-        , channel(static_cast<int>(threadIdx.x) % Shape::kRowPieces * kPiece)
-        , count(channels - channel < 0 ? 0 : channels - channel < kPiece ? channels - channel : kPiece)
-        , first_step(static_cast<int>(threadIdx.x) / Shape::kRowPieces)
-        , first_channel(block_channel + channel)
-        , group(block_group)
+    __device__ __forceinline__ static int thread() { return static_cast<int>(threadIdx.x); }
+    // Of the pieces, in the block.
+    __device__ __forceinline__ static int channel() { return thread() % Shape::kRowPieces * kPiece; }
+    __device__ __forceinline__ static int step(int round) { return thread() / Shape::kRowPieces + round * Shape::kRoundSteps; }
+
+    // kCount elements, of which `there` exist, where rows are aligned all or none.
+    template <int kCount, typename E>
+    __device__ __forceinline__ static void copy(E* to, const E* from, int there)
     {
+        if constexpr (kAligned) {
+            async_copy<kCount * static_cast<int>(sizeof(E))>(to, from, there > 0);
+        } else {
+#pragma unroll
+            for (int i = 0; i < kCount; ++i) {
+                to[i] = i < there ? from[i] : E{};
+            }
+        }
     }
 
-    __device__ __forceinline__ int step(int round) const { return first_step + round * Shape::kRoundSteps; }
-
-    __device__ __forceinline__ void fetch(Operand operand, const void* matrix, long long stride, int steps, long long row, int tile) const
+    __device__ __forceinline__ void fetch_operands(
+        const void* first, long long first_stride, T* first_to, const void* second, long long second_stride, T* second_to, int steps,
+        unsigned int row) const
     {
 #pragma unroll
-        for (int round = 0; round < kRounds; ++round) {
-            const T* from = static_cast<const T*>(matrix) + (row + step(round)) * stride + first_channel;
-            int there = step(round) < steps ? count : 0;
-            typename Memory::Piece* to = memory.piece(tile, operand, round);
-            if constexpr (kAligned && sizeof(typename Memory::Piece) >= 4) {
-                async_copy<sizeof(typename Memory::Piece)>(to, from, there > 0);
-            } else {
-                load_row<kAligned>(from, there, *to);
+        for (int start = 0; start < 2 * Shape::kOperandFetches; start += Shape::kThreads) {
+            int number = start + thread();
+            bool is_second = number >= Shape::kOperandFetches;
+            const T* matrix = static_cast<const T*>(is_second ? second : first);
+            int in_operand = is_second ? number - Shape::kOperandFetches : number;
+            int at = in_operand / Shape::kRowFetches;
+            int column = in_operand % Shape::kRowFetches * Shape::kFetch;
+            if (2 * Shape::kOperandFetches % Shape::kThreads == 0 || number < 2 * Shape::kOperandFetches) {
+                copy<Shape::kFetch>(
+                    (is_second ? second_to : first_to) + in_operand * Shape::kFetch,
+                    row_of(matrix, is_second ? second_stride : first_stride, row + at, first_channel + column),
+                    matrix != nullptr && at < steps ? channels - column : 0);
             }
         }
     }
 
     // Starts to fetch a tile, of which `steps` steps exist.
-    __device__ __forceinline__ void fetch(int steps, long long row, int tile) const
+    __device__ __forceinline__ void fetch(int steps, unsigned int row, unsigned int checkpoint, int tile) const
     {
-        if constexpr (kWhole) {
-            fetch(kU, p.u, p.u_stride, steps, row, tile);
-        }
-        fetch(kDelta, p.delta, p.delta_stride, steps, row, tile);
-        fetch(kGradY, p.grad_y, p.grad_y_stride, steps, row, tile);
-        if (p.z != nullptr) {
-            fetch(kZ, p.z, p.z_stride, steps, row, tile);
-        }
+        fetch_operands(p.delta, p.delta_stride, memory.delta, p.grad_y, p.grad_y_stride, memory.grad_y, steps, row);
+        fetch_operands(p.z, p.z_stride, memory.z, kWhole ? p.u : nullptr, p.u_stride, memory.u_of(tile), steps, row);
 #pragma unroll
         for (int round = 0; round < Shape::kMatrixRounds; ++round) {
             MatrixPlace place(round);
             if (place.piece < Shape::kMatrixPieces && (kWhole || place.is_c)) {
-                long long token = row + place.step;
-                long long column = static_cast<long long>(group) * Shape::kStates + 4 * place.lane;
-                const T* from = place.is_c ? static_cast<const T*>(p.c) + token * p.c_stride + column
-                                           : static_cast<const T*>(p.b) + token * p.b_stride + column;
-                typename Memory::MatrixPiece* to = memory.matrix_pieces + (tile & 1) * Shape::kMatrixPieces + place.piece;
-                if constexpr (kAligned) {
-                    async_copy<sizeof(typename Memory::MatrixPiece)>(to, from, place.step < steps);
-                } else {
-                    load_row<false>(from, place.step < steps ? 4 : 0, *to);
-                }
+                const T* matrix = static_cast<const T*>(place.is_c ? p.c : p.b);
+                copy<4>(
+                    memory.matrix_pieces + 4 * place.piece,
+                    row_of(matrix, place.is_c ? p.c_stride : p.b_stride, row + place.step, group * Shape::kStates + 4 * place.lane),
+                    place.step < steps ? 4 : 0);
             }
         }
+        if constexpr (kWhole) {
+            int state = thread() / (Shape::kChannels / 4);
+            int column = thread() % (Shape::kChannels / 4) * 4;
+            copy<4>(
+                memory.state_before(tile, state / Shape::kLaneStates, state % Shape::kLaneStates, column),
+                row_of(p.checkpoints, p.checkpoint_stride, checkpoint * Shape::kStates + state, first_channel + column), channels - column);
+        }
+        async_commit();
     }
 
     // Which piece of B or C this thread takes.
@@ -307,7 +322,7 @@ struct ScanBackwardPieces {
         bool is_c;
 
         __device__ __forceinline__ explicit MatrixPlace(int round)
-            : piece(round * Shape::kThreads + static_cast<int>(threadIdx.x))
+            : piece(round * Shape::kThreads + thread())
             , lane(piece % Shape::kLanes)
             , step(piece / Shape::kLanes % Shape::kSteps)
             , is_c(piece / Shape::kLanes / Shape::kSteps != 0)
@@ -316,91 +331,110 @@ struct ScanBackwardPieces {
     };
 
     // B and C of a fetched tile, as the walk reads them.
-    __device__ __forceinline__ void prepare_matrices(int tile) const
+    __device__ __forceinline__ void prepare_matrices() const
     {
 #pragma unroll
         for (int round = 0; round < Shape::kMatrixRounds; ++round) {
             MatrixPlace place(round);
             if (place.piece < Shape::kMatrixPieces && (kWhole || place.is_c)) {
                 float values[4];
-                widen(memory.matrix_pieces[(tile & 1) * Shape::kMatrixPieces + place.piece], values);
+                load(memory.matrix_pieces + 4 * place.piece, values);
                 store(memory.matrices + place.step * 2 * Shape::kStates + 8 * place.lane + (place.is_c ? 4 : 0), values);
             }
         }
     }
 
-    // Leaves a fetched tile as the walk reads it. Steps past the end get d = 0 and g = 0: they change nothing.
+    // Leaves a fetched tile as the walk and finish read it. Steps past the end get d = 0 and g = 0: they change nothing.
     __device__ __forceinline__ void prepare(int steps, int tile) const
     {
-        bool softplus = p.delta_softplus != 0;
+        float bias[kPiece];
+        load(memory.bias + channel(), bias);
 #pragma unroll
-        for (int round = 0; round < kRounds; ++round) {
+        for (int round = 0; round < Shape::kRounds; ++round) {
+            int at = step(round) * Shape::kChannels + channel();
+            bool there = step(round) < steps;
             float u[kPiece];
             float delta[kPiece];
             float grad[kPiece];
+            float gate[kPiece];
+            float gate_grad[kPiece];
             if constexpr (kWhole) {
-                widen(*memory.piece(tile, kU, round), u);
+                load(memory.u_of(tile) + at, u);
             }
-            widen(*memory.piece(tile, kDelta, round), delta);
-            widen(*memory.piece(tile, kGradY, round), grad);
+            load(memory.delta + at, delta);
+            load(memory.grad_y + at, grad);
+#pragma unroll
+            for (int i = 0; i < kPiece; ++i) {
+                grad[i] = there ? grad[i] : 0.0f;
+                gate[i] = 1.0f;
+                gate_grad[i] = 0.0f;
+            }
             if (p.z != nullptr) {
                 float z[kPiece];
-                widen(*memory.piece(tile, kZ, round), z);
+                load(memory.z + at, z);
 #pragma unroll
                 for (int i = 0; i < kPiece; ++i) {
-                    grad[i] *= silu_for<T>(z[i]);
+                    gate[i] = silu_for<T>(z[i]);
+                    gate_grad[i] = grad[i] * silu_slope_for<T>(z[i]);
+                    grad[i] *= gate[i];
                 }
             }
-            bool there = step(round) < steps;
-            float bias[kPiece];
             float inputs[2 * kPiece];
-            load(memory.bias + channel, bias);
+            float slope[kPiece];
 #pragma unroll
             for (int i = 0; i < kPiece; ++i) {
                 float value = delta[i] + bias[i];
-                value = softplus ? softplus_for<T>(value) : value;
+                slope[i] = 1.0f;
+                if (p.delta_softplus != 0) {
+                    value = softplus_for<T>(value, slope[i]);
+                }
                 value = there ? value : 0.0f;
                 inputs[2 * i] = value;
                 inputs[2 * i + 1] = kWhole ? value * u[i] : 0.0f;
-                grad[i] = there ? grad[i] : 0.0f;
             }
-            int at = step(round) * Shape::kChannels + channel;
             store(reinterpret_cast<float*>(memory.inputs + at), inputs);
             store(memory.grads + at, grad);
+            if constexpr (kWhole) {
+                store(memory.gates + at, gate);
+                store(memory.gate_grads + at, gate_grad);
+                store(memory.slopes + at, slope);
+            }
         }
     }
 
     // Puts together what belongs to the tokens of a tile, and stores it.
-    __device__ __forceinline__ void finish(int steps, long long row, int tile) const
+    __device__ __forceinline__ void finish(int steps, unsigned int row, int tile) const
     {
+        int there = channels - channel();
+        float skip[kPiece];
+        float grad_skip[kPiece];
+        float grad_bias[kPiece];
+        float* own = memory.own + thread() * kPiece;
+        load(memory.skip + channel(), skip);
+        load(own, grad_skip);
+        load(own + Shape::kThreads * kPiece, grad_bias);
 #pragma unroll
-        for (int round = 0; round < kRounds; ++round) {
-            if (count == 0 || step(round) >= steps) {
+        for (int round = 0; round < Shape::kRounds; ++round) {
+            if (there <= 0 || step(round) >= steps) {
                 continue;
             }
+            int at = step(round) * Shape::kChannels + channel();
+            int sum_at = step(round) * Shape::kSumPitch + channel();
             float u[kPiece];
-            float delta[kPiece];
-            float z[kPiece];
-            float grad_y[kPiece];
-            widen(*memory.piece(tile, kU, round), u);
-            widen(*memory.piece(tile, kDelta, round), delta);
-            widen(*memory.piece(tile, kGradY, round), grad_y);
-            if (p.z != nullptr) {
-                widen(*memory.piece(tile, kZ, round), z);
-            }
-            float bias[kPiece];
-            float skip[kPiece];
             float inputs[2 * kPiece];
             float grad[kPiece];
+            float gate[kPiece];
+            float gate_grad[kPiece];
+            float slope[kPiece];
             float y[kPiece];
             float through_b[kPiece];
             float through_decay[kPiece];
-            int at = step(round) * Shape::kChannels + channel;
-            int sum_at = step(round) * Shape::kSumPitch + channel;
-            load(memory.bias + channel, bias);
-            load(memory.skip + channel, skip);
+            load(memory.u_of(tile) + at, u);
             load(reinterpret_cast<const float*>(memory.inputs + at), inputs);
             load(memory.grads + at, grad);
+            load(memory.gates + at, gate);
+            load(memory.gate_grads + at, gate_grad);
+            load(memory.slopes + at, slope);
             load(memory.y + sum_at, y);
             load(memory.through_b + sum_at, through_b);
             load(memory.through_decay + sum_at, through_decay);
@@ -409,27 +443,29 @@ struct ScanBackwardPieces {
             float grad_z[kPiece];
 #pragma unroll
             for (int i = 0; i < kPiece; ++i) {
-                float* own = memory.own + 2 * i * Shape::kThreads + static_cast<int>(threadIdx.x);
-                ScanBackwardElement<T> element(
-                    u[i], delta[i] + bias[i], inputs[2 * i], p.z != nullptr ? z[i] : 0.0f, grad_y[i], grad[i], skip[i], p.z != nullptr,
-                    p.delta_softplus != 0, y[i], through_b[i], through_decay[i], own[0], own[Shape::kThreads]);
+                ScanBackwardElement element(
+                    u[i], inputs[2 * i], slope[i], gate[i], gate_grad[i], grad[i], skip[i], y[i], through_b[i], through_decay[i],
+                    grad_skip[i], grad_bias[i]);
                 y[i] = element.y;
                 grad_u[i] = element.grad_u;
                 grad_delta[i] = element.grad_delta;
                 grad_z[i] = element.grad_z;
             }
-            long long token = row + step(round);
-            store_where(p.y, token, p.y_stride, y);
-            store_where(p.grad_u, token, p.grad_u_stride, grad_u);
-            store_where(p.grad_delta, token, p.grad_delta_stride, grad_delta);
-            store_where(p.grad_z, token, p.grad_z_stride, grad_z);
+            unsigned int token = row + step(round);
+            store_where(p.y, p.y_stride, token, there, y);
+            store_where(p.grad_u, p.grad_u_stride, token, there, grad_u);
+            store_where(p.grad_delta, p.grad_delta_stride, token, there, grad_delta);
+            store_where(p.grad_z, p.grad_z_stride, token, there, grad_z);
         }
+        store(own, grad_skip);
+        store(own + Shape::kThreads * kPiece, grad_bias);
     }
 
-    __device__ __forceinline__ void store_where(void* matrix, long long token, long long stride, const float (&values)[kPiece]) const
+    __device__ __forceinline__ void store_where(
+        void* matrix, long long stride, unsigned int token, int there, const float (&values)[kPiece]) const
     {
         if (matrix != nullptr) {
-            store_row<kAligned>(static_cast<T*>(matrix) + token * stride + first_channel, count, values);
+            store_row<kAligned>(row_of(static_cast<T*>(matrix), stride, token, first_channel + channel()), there, values);
         }
     }
 };
@@ -463,17 +499,6 @@ struct ScanBackwardLane {
             a[n] = exists ? p.a[(4 * lane + n) * p.a_stride + block_channel + channel] * kLog2E : 0.0f;
             grad[n] = 0.0f;
             grad_a[n] = 0.0f;
-        }
-    }
-
-    // Starts to fetch the state before a tile.
-    __device__ __forceinline__ void fetch(
-        const SelectiveScanBackwardParams& p, const ScanBackwardMemory<Shape>& memory, long long checkpoint, int at, int tile) const
-    {
-#pragma unroll
-        for (int n = 0; n < 4; ++n) {
-            const float* from = p.checkpoints + (checkpoint * Shape::kStates + 4 * lane + n) * p.checkpoint_stride + at;
-            async_copy<4>(memory.state_before(tile, n), from, exists);
         }
     }
 
@@ -519,7 +544,7 @@ struct ScanBackwardLane {
         float h[4];
 #pragma unroll
         for (int n = 0; n < 4; ++n) {
-            h[n] = *memory.state_before(tile, n);
+            h[n] = *memory.state_before(tile, lane, n, channel);
         }
         const float2* inputs = memory.inputs + channel;
         const float* grads = memory.grads + channel;
@@ -547,6 +572,7 @@ struct ScanBackwardLane {
         }
 
         float* shares = memory.shares + static_cast<int>(threadIdx.x) / 32 * Shape::kWarpShares * Shape::kSharePitch;
+        float left[4];
 #pragma unroll
         for (int start = kSteps - kLanes; start >= 0; start -= kLanes) {
             float through_b[kLanes];
@@ -568,56 +594,71 @@ struct ScanBackwardLane {
                     products[4 + n] = states[step][n] * g;
                     through_b[j] = n == 0 ? dh * b_values[n] : fmaf(dh, b_values[n], through_b[j]);
                     grad[n] = exp2_for<T>(input.x * a[n]) * dh;
-                    float of_decay = grad[n] * (step == 0 ? *memory.state_before(tile, n) : states[step == 0 ? 0 : step - 1][n]);
+                    float of_decay = grad[n] * (step == 0 ? *memory.state_before(tile, lane, n, channel) : states[step == 0 ? 0 : step - 1][n]);
                     grad_a[n] = fmaf(input.x, of_decay, grad_a[n]);
                     through_decay[j] = n == 0 ? a[n] * of_decay : fmaf(a[n], of_decay, through_decay[j]);
                 }
-                leave_products(products, shares + step * 2 * Shape::kStates);
+                if constexpr (Shape::kByMatrix) {
+                    // A step later, when the tensor cores are done.
+                    if (step < kSteps - 1) {
+                        leave_sums(left, shares + (step + 1) * 2 * Shape::kStates);
+                    }
+                    add_products(products, left);
+                } else {
+                    leave_products(products, shares + step * 2 * Shape::kStates);
+                }
             }
             int to = (start + lane) * Shape::kSumPitch + channel;
             memory.through_b[to] = lane_sums<kLanes, kLanes, kWarpChannels>(through_b, lane);
             memory.through_decay[to] = lane_sums<kLanes, kLanes, kWarpChannels>(through_decay, lane);
+        }
+        if constexpr (Shape::kByMatrix) {
+            leave_sums(left, shares);
         }
     }
 
     // The warp's sums over its channels of four products for gB and four for gC, as (gB, gC) of all states.
     __device__ __forceinline__ void leave_products(float (&products)[8], float* to) const
     {
-        if constexpr (Shape::kByMatrix) {
-            leave_products_by_matrix(products, to);
-        } else {
-            constexpr int kLeft = 8 > kWarpChannels ? 8 / kWarpChannels : 1;
-            // Where a warp has more channels than there are products, several lanes are left the same sum.
-            constexpr int kCopies = kWarpChannels > 8 ? kWarpChannels / 8 : 1;
-            lane_sums<8, kWarpChannels, 1>(products, number);
-            if (number % kCopies == 0) {
+        constexpr int kLeft = 8 > kWarpChannels ? 8 / kWarpChannels : 1;
+        // Where a warp has more channels than there are products, several lanes are left the same sum.
+        constexpr int kCopies = kWarpChannels > 8 ? kWarpChannels / 8 : 1;
+        lane_sums<8, kWarpChannels, 1>(products, number);
+        if (number % kCopies == 0) {
 #pragma unroll
-                for (int i = 0; i < kLeft; ++i) {
-                    int product = number / kCopies * kLeft + i;
-                    to[product / 4 * Shape::kStates + 4 * lane + product % 4] = products[i];
-                }
+            for (int i = 0; i < kLeft; ++i) {
+                int product = number / kCopies * kLeft + i;
+                to[product / 4 * Shape::kStates + 4 * lane + product % 4] = products[i];
             }
         }
     }
 
     // The same by tensor cores, for results of 16 bits: 7 shuffles and 21 other operations less. A row of A is four lanes, whose products
-    // B adds up, each kind into a column of its own: those for gB into columns 0 (from a[0], a[1]) and 1 (a[2], a[3]), those for gC into 2
-    // and 3. Eight channels are two rows, which leave a share each. The products lose 13 bits, and thereby 2^-11 / 1.39 of the whole: see
-    // kCutOff.
-    __device__ __forceinline__ void leave_products_by_matrix(const float (&products)[8], float* to) const
+    // B adds up, each kind into columns of its own: states 0 and 2 of gB into column 0, 1 and 3 into column 1, those of gC into 2 and 3, so
+    // that a lane of the first or the second kind is left four states in order. Eight channels are two rows, which leave a share each.
+    // The products lose 13 bits, and thereby 2^-11 / 1.39 of the whole: see kCutOff.
+    __device__ __forceinline__ static void add_products(const float (&products)[8], float (&sums)[4])
     {
         int row = static_cast<int>(threadIdx.x) % 32 / 4;
-        float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll
-        for (int kind = 0; kind < 2; ++kind) {
-            float a[4] = {products[4 * kind], products[4 * kind + 1], products[4 * kind + 2], products[4 * kind + 3]};
+        for (int n = 0; n < 4; ++n) {
+            sums[n] = 0.0f;
+        }
+        // Those of gC first: they are there before those of gB.
+#pragma unroll
+        for (int kind = 1; kind >= 0; --kind) {
+            float a[4] = {products[4 * kind], products[4 * kind + 2], products[4 * kind + 1], products[4 * kind + 3]};
             float b[2] = {row == 2 * kind ? 1.0f : 0.0f, row == 2 * kind + 1 ? 1.0f : 0.0f};
             multiply_accumulate_float(sums, a, b);
         }
+    }
+
+    __device__ __forceinline__ void leave_sums(const float (&sums)[4], float* to) const
+    {
+        int row = static_cast<int>(threadIdx.x) % 32 / 4;
         int kind = static_cast<int>(threadIdx.x) % 4;
         if (kind < 2) {
-            float4 of_states = {sums[0], sums[2], sums[1], sums[3]};
-            *reinterpret_cast<float4*>(to + row % 2 * Shape::kSharePitch + kind * Shape::kStates + 4 * lane) = of_states;
+            store(to + row % 2 * Shape::kSharePitch + kind * Shape::kStates + 4 * lane, sums);
         }
     }
 };
@@ -625,12 +666,14 @@ struct ScanBackwardLane {
 // What tensor cores leave out of a product on the average: half of 2^-10 / m, m being its mantissa, whose logarithm is evenly spread.
 constexpr float kCutOff = 1.0f / 2048.0f / 1.386294361f;
 
-// gB and gC of a tile, over the channels of the block: the shares in order. A thread takes two states of a step.
+// gB and gC of a tile, over the channels of the block: the shares in order. A thread takes two states of a step at once.
 template <typename Shape>
 __device__ __forceinline__ void add_shares(
-    const SelectiveScanBackwardParams& p, const ScanBackwardMemory<Shape>& memory, int part, int group, int steps, long long row)
+    const SelectiveScanBackwardParams& p, const ScanBackwardMemory<Shape>& memory, int part, int group, int steps, unsigned int row)
 {
-    for (int i = 2 * static_cast<int>(threadIdx.x); i < Shape::kMatrixFloats; i += 2 * Shape::kThreads) {
+#pragma unroll
+    for (int start = 0; start < Shape::kMatrixFloats; start += 2 * Shape::kThreads) {
+        int i = start + 2 * static_cast<int>(threadIdx.x);
         int step = i / (2 * Shape::kStates);
         float* to = i / Shape::kStates % 2 == 0 ? p.b_shares : p.c_shares;
         if (step < steps && to != nullptr) {
@@ -645,8 +688,8 @@ __device__ __forceinline__ void add_shares(
                 sum.x = fmaf(kCutOff, sum.x, sum.x);
                 sum.y = fmaf(kCutOff, sum.y, sum.y);
             }
-            to += ((part * p.tokens + row + step) * p.groups + group) * Shape::kStates + i % Shape::kStates;
-            *reinterpret_cast<float2*>(to) = sum;
+            unsigned int share_row = static_cast<unsigned int>(part) * static_cast<unsigned int>(p.tokens) + row + step;
+            *reinterpret_cast<float2*>(row_of(to, p.groups * Shape::kStates, share_row, group * Shape::kStates + i % Shape::kStates)) = sum;
         }
     }
 }
@@ -668,7 +711,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kScanBackwardWarps / Shape::k
     int shard = static_cast<int>(blockIdx.y);
 
     ScanBackwardLane<Shape> lane(p, first_channel, channels);
-    ScanBackwardPieces<Shape, kPart, kAligned> pieces(p, memory, first_channel, channels, group);
+    ScanBackwardPieces<Shape, kPart, kAligned> pieces{p, memory, first_channel, channels, group};
     int at = first_channel + lane.channel;
     for (int i = thread; kWhole && i < Shape::kOwnFloats; i += Shape::kThreads) {
         memory.own[i] = 0.0f;
@@ -701,36 +744,33 @@ __global__ void __launch_bounds__(Shape::kThreads, kScanBackwardWarps / Shape::k
             lane.load_states(p.grad_final_state, p.grad_final_stride, state_row, at, lane.grad);
         }
         auto steps_of = [&](int tile) { return tile == tiles - 1 ? last_steps : Shape::kSteps; };
-        auto row_of = [&](int tile) { return first_row + static_cast<long long>(tile) * Shape::kSteps; };
+        auto row_of_tile = [&](int tile) { return static_cast<unsigned int>(first_row) + static_cast<unsigned int>(tile * Shape::kSteps); };
         auto fetch = [&](int tile) {
-            pieces.fetch(steps_of(tile), row_of(tile), tile);
-            if constexpr (kWhole) {
-                lane.fetch(p, memory, checkpoint + tile, at, tile);
-            }
-            async_commit();
+            pieces.fetch(steps_of(tile), row_of_tile(tile), static_cast<unsigned int>(checkpoint) + static_cast<unsigned int>(tile), tile);
         };
         if (tiles > 0) {
             fetch(tiles - 1);
+            async_wait<0>();
         }
+        __syncthreads();
         for (int tile = tiles - 1; tile >= 0; --tile) {
-            if (tile > 0) {
-                fetch(tile - 1);
-                async_wait<1>();
-            } else {
-                async_wait<0>();
-            }
-            pieces.prepare_matrices(tile);
+            pieces.prepare_matrices();
             pieces.prepare(steps_of(tile), tile);
             __syncthreads();
+            // What was fetched of this tile but u and the checkpoint has been read.
+            if (tile > 0) {
+                fetch(tile - 1);
+            }
             if constexpr (kWhole) {
                 lane.walk(memory, tile);
             } else {
                 lane.lead_back(memory);
             }
+            async_wait<0>();
             __syncthreads();
             if constexpr (kWhole) {
-                pieces.finish(steps_of(tile), row_of(tile), tile);
-                add_shares(p, memory, part, group, steps_of(tile), row_of(tile));
+                pieces.finish(steps_of(tile), row_of_tile(tile), tile);
+                add_shares(p, memory, part, group, steps_of(tile), row_of_tile(tile));
             }
         }
         lane.store_states(p.grad_initial_state, p.grad_initial_stride, state_row, at, lane.grad);
@@ -754,7 +794,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kScanBackwardWarps / Shape::k
                 float sum = 0.0f;
                 for (int step = 0; step < Shape::kRoundSteps; ++step) {
                     int owner = step * Shape::kRowPieces + channel / Shape::kPiece;
-                    sum += memory.own[(2 * (channel % Shape::kPiece) + which) * Shape::kThreads + owner];
+                    sum += memory.own[(which * Shape::kThreads + owner) * Shape::kPiece + channel % Shape::kPiece];
                 }
                 shares[static_cast<long long>(Shape::kStates + which) * p.channels + first_channel + channel] = sum;
             }
@@ -765,7 +805,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kScanBackwardWarps / Shape::k
 // Every state size up to 32 * kLaneStates, and B or C that belong to the channel and not to the token: a warp a range of channels, one
 // after the other, its lanes the states; two lanes have the values of a step. A warp's shares of gB and gC are its own, so that it may add
 // to them channel by channel. For what the kernel above does not take; slower.
-template <typename T, int kLaneStates, bool kConstantB, bool kConstantC>
+template <typename T, int kLaneStates>
 __global__ void __launch_bounds__(128, 3) selective_scan_backward_any(const __grid_constant__ SelectiveScanBackwardParams p)
 {
     constexpr int kSteps = kCheckpointSteps;
@@ -781,6 +821,8 @@ __global__ void __launch_bounds__(128, 3) selective_scan_backward_any(const __gr
     int shard = static_cast<int>(blockIdx.y);
     int states = p.states;
     int columns = p.groups * states;
+    bool constant_b = p.constant_b != 0;
+    bool constant_c = p.constant_c != 0;
     // The states of a tile, before the first step and after each.
     float* kept = shared + warp * (kSteps + 1) * 32 * kLaneStates + lane;
     int own_step = lane / 2;
@@ -805,8 +847,8 @@ __global__ void __launch_bounds__(128, 3) selective_scan_backward_any(const __gr
             int n = 32 * k + lane;
             bool exists = n < states;
             a[k] = exists ? p.a[n * p.a_stride + channel] * kLog2E : 0.0f;
-            b[k] = exists && kConstantB ? static_cast<const float*>(p.b)[n * p.b_stride + channel] : 0.0f;
-            c[k] = exists && kConstantC ? static_cast<const float*>(p.c)[n * p.c_stride + channel] : 0.0f;
+            b[k] = exists && constant_b ? static_cast<const float*>(p.b)[n * p.b_stride + channel] : 0.0f;
+            c[k] = exists && constant_c ? static_cast<const float*>(p.c)[n * p.c_stride + channel] : 0.0f;
             grad_a[k] = 0.0f;
             grad_b[k] = 0.0f;
             grad_c[k] = 0.0f;
@@ -835,13 +877,13 @@ __global__ void __launch_bounds__(128, 3) selective_scan_backward_any(const __gr
                 long long token = row + own_step;
                 float own_u = own ? to_float(static_cast<const T*>(p.u)[token * p.u_stride + channel]) : 0.0f;
                 float own_raw = own ? to_float(static_cast<const T*>(p.delta)[token * p.delta_stride + channel]) + bias : 0.0f;
-                float own_delta = own ? (p.delta_softplus ? softplus_for<T>(own_raw) : own_raw) : 0.0f;
+                float own_slope = 1.0f;
+                float own_delta = own ? (p.delta_softplus ? softplus_for<T>(own_raw, own_slope) : own_raw) : 0.0f;
                 float own_z = own && p.z != nullptr ? to_float(static_cast<const T*>(p.z)[token * p.z_stride + channel]) : 0.0f;
                 float own_grad_y = own ? to_float(static_cast<const T*>(p.grad_y)[token * p.grad_y_stride + channel]) : 0.0f;
-                float own_grad = own_grad_y;
-                if (p.z != nullptr) {
-                    own_grad *= silu_for<T>(own_z);
-                }
+                float own_gate = p.z != nullptr ? silu_for<T>(own_z) : 1.0f;
+                float own_gate_grad = p.z != nullptr ? own_grad_y * silu_slope_for<T>(own_z) : 0.0f;
+                float own_grad = own_grad_y * own_gate;
                 float own_delta_u = own_delta * own_u;
 
                 float sums[kSteps];
@@ -857,10 +899,10 @@ __global__ void __launch_bounds__(128, 3) selective_scan_backward_any(const __gr
                         int n = 32 * k + lane;
                         long long column = group * states + n;
                         bool exists = n < states;
-                        if (!kConstantB) {
+                        if (!constant_b) {
                             b[k] = exists ? to_float(static_cast<const T*>(p.b)[(row + step) * p.b_stride + column]) : 0.0f;
                         }
-                        if (!kConstantC) {
+                        if (!constant_c) {
                             c[k] = exists ? to_float(static_cast<const T*>(p.c)[(row + step) * p.c_stride + column]) : 0.0f;
                         }
                     }
@@ -903,13 +945,13 @@ __global__ void __launch_bounds__(128, 3) selective_scan_backward_any(const __gr
                             float of_b = dh * delta_u;
                             float of_c = h_after[32 * k] * g;
                             bool exists = 32 * k + lane < states;
-                            if (kConstantB) {
+                            if (constant_b) {
                                 grad_b[k] += of_b;
                             } else if (exists && p.b_shares != nullptr) {
                                 float* to = p.b_shares + shares + 32 * k;
                                 *to = first ? of_b : *to + of_b;
                             }
-                            if (kConstantC) {
+                            if (constant_c) {
                                 grad_c[k] += of_c;
                             } else if (exists && p.c_shares != nullptr) {
                                 float* to = p.c_shares + shares + 32 * k;
@@ -927,9 +969,8 @@ __global__ void __launch_bounds__(128, 3) selective_scan_backward_any(const __gr
                 float sum_decay = lane_sums<kSteps, 32, 1>(decay_sums, lane);
                 // One of the two lanes of a step ends it.
                 if (own && lane % 2 == 0) {
-                    ScanBackwardElement<T> element(
-                        own_u, own_raw, own_delta, own_z, own_grad_y, own_grad, skip, p.z != nullptr, p.delta_softplus != 0, sum_y, sum_b,
-                        sum_decay, grad_skip, grad_bias);
+                    ScanBackwardElement element(
+                        own_u, own_delta, own_slope, own_gate, own_gate_grad, own_grad, skip, sum_y, sum_b, sum_decay, grad_skip, grad_bias);
                     auto store = [&](void* matrix, long long stride, float value) {
                         if (matrix != nullptr) {
                             static_cast<T*>(matrix)[token * stride + channel] = from_float<T>(value);
@@ -959,11 +1000,11 @@ __global__ void __launch_bounds__(128, 3) selective_scan_backward_any(const __gr
                 int n = 32 * k + lane;
                 if (n < states) {
                     shares[static_cast<long long>(n) * p.channels] = grad_a[k];
-                    if (kConstantB) {
+                    if (constant_b) {
                         shares[static_cast<long long>(states + 2 + n) * p.channels] = grad_b[k];
                     }
-                    if (kConstantC) {
-                        shares[static_cast<long long>(states + 2 + (kConstantB ? states : 0) + n) * p.channels] = grad_c[k];
+                    if (constant_c) {
+                        shares[static_cast<long long>(states + 2 + (constant_b ? states : 0) + n) * p.channels] = grad_c[k];
                     }
                 }
             }

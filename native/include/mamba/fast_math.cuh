@@ -168,16 +168,27 @@ __device__ __forceinline__ float softplus(float x)
     return fmaf(p, t, fmaxf(x, 0.0f));
 }
 
-// The same with a polynomial of degree 5 (2^-16.8), and without the rounding of |x| log2(e) put right.
-__device__ __forceinline__ float softplus_16(float x)
+// log(1 + t) for t in [0, 1], by a polynomial of degree 5 (2^-16.8)
+__device__ __forceinline__ float log_of_one_and(float t)
 {
-    float t = exp2_approx(-kLog2E * fabsf(x));
     float p = fmaf(-0.0238691512f, t, 0.101222284f);
     p = fmaf(p, t, -0.21004869f);
     p = fmaf(p, t, 0.325206667f);
     p = fmaf(p, t, -0.499361366f);
     p = fmaf(p, t, 0.999991596f);
-    return fmaf(p, t, fmaxf(x, 0.0f));
+    return p * t;
+}
+
+// softplus by it, and without the rounding of |x| log2(e) put right.
+__device__ __forceinline__ float softplus_16(float x) { return log_of_one_and(exp2_approx(-kLog2E * fabsf(x))) + fmaxf(x, 0.0f); }
+
+// The same, and the slope, which is sigmoid(x), by the same power.
+__device__ __forceinline__ float softplus_16(float x, float& slope)
+{
+    float t = exp2_approx(-kLog2E * fabsf(x));
+    float larger = reciprocal_approx(1.0f + t);
+    slope = x < 0.0f ? t * larger : larger;
+    return log_of_one_and(t) + fmaxf(x, 0.0f);
 }
 
 // 2^x as accurate as an output of type T can show.
@@ -192,6 +203,18 @@ template <typename T>
 __device__ __forceinline__ float softplus_for(float x)
 {
     return sizeof(T) == sizeof(float) ? softplus(x) : softplus_16(x);
+}
+
+// softplus and its slope, which is sigmoid, as accurate as an output of type T can show.
+template <typename T>
+__device__ __forceinline__ float softplus_for(float x, float& slope)
+{
+    if constexpr (sizeof(T) == sizeof(float)) {
+        slope = sigmoid(x);
+        return softplus(x);
+    } else {
+        return softplus_16(x, slope);
+    }
 }
 
 // sigmoid as accurate as an output of type T can show.

@@ -10,6 +10,9 @@ public sealed partial class CudaBackend
 
     private const int AnyScanBackwardThreads = 128;
 
+    /// <summary>What a thread of the kernel of tiles copies at once.</summary>
+    private const int FetchBytes = 16;
+
     /// <summary>Warps of the backward kernel that a multiprocessor runs at a time; its registers are bounded by that.</summary>
     private const int ScanBackwardWarps = 16;
 
@@ -22,8 +25,8 @@ public sealed partial class CudaBackend
     private static readonly KernelFamily<ScanBackwardVariant> SelectiveScanBackwardKernels = new(
         "selective_scan_backward.cu", variant => variant.Expression, ScanBackwardVariant.All);
 
-    private static readonly KernelFamily<AnyScanVariant> SelectiveScanBackwardAnyKernels = new(
-        "selective_scan_backward.cu", variant => variant.ExpressionOf("selective_scan_backward_any"), AnyScanVariant.All);
+    private static readonly KernelFamily<AnyScanBackwardVariant> SelectiveScanBackwardAnyKernels = new(
+        "selective_scan_backward.cu", variant => variant.Expression, AnyScanBackwardVariant.All);
 
     /// <inheritdoc/>
     public override int ScanCheckpointSteps => CheckpointSteps;
@@ -38,11 +41,13 @@ public sealed partial class CudaBackend
         }
 
         bool constant = forward.ConstantB || forward.ConstantC;
-        ScanBackwardShape? shape = constant ? null : BackwardShape(args);
+        ScanBackwardShape? shape = constant || !HasShortRows(args) ? null : BackwardShape(args);
         SelectiveScanBackwardParams parameters = BackwardParams(args);
+        bool aligned = false;
         if (shape is { } tiled)
         {
-            PlanTiles(tiled, args, ref parameters);
+            aligned = IsAligned(tiled, args);
+            PlanTiles(tiled, args, aligned, ref parameters);
         }
         else
         {
@@ -61,11 +66,11 @@ public sealed partial class CudaBackend
         if (shape is { } chosen)
         {
             nint chunkStates = checked((nint)(scratch + shares.Bytes));
-            LaunchTiles(chosen, args, parameters, chunkStates, checked((nint)(chunkStates + stateBytes)));
+            LaunchTiles(chosen, aligned, parameters, chunkStates, checked((nint)(chunkStates + stateBytes)));
         }
         else
         {
-            AnyScanVariant variant = AnyScanVariant.For(ActivationType, parameters.States, forward.ConstantB, forward.ConstantC);
+            AnyScanBackwardVariant variant = AnyScanBackwardVariant.For(ActivationType, parameters.States);
             int warps = parameters.PartsOfGroup * parameters.Groups, perBlock = AnyScanBackwardThreads / WarpThreads;
             int bytes = perBlock * (CheckpointSteps + 1) * WarpThreads * variant.LaneStates * sizeof(float);
             Launch(
@@ -100,16 +105,49 @@ public sealed partial class CudaBackend
         return chosen;
     }
 
+    /// <summary>
+    /// Whether numbers of rows and strides have 32 bits, which is what the kernel of tiles counts in. There is one share of every token for
+    /// some channels at least.
+    /// </summary>
+    private static bool HasShortRows(in SelectiveScanBackwardArgs args)
+    {
+        SelectiveScanForwardArgs forward = args.Forward;
+        ReadOnlySpan<MatrixView> views =
+        [
+            forward.U, forward.Delta, forward.B, forward.C, forward.Z, forward.Y, forward.Checkpoints, args.GradY, args.GradU, args.GradDelta,
+            args.GradZ,
+        ];
+        bool isShort = forward.U.Rows * forward.U.Columns / ScanBackwardShape.LeastChannels <= uint.MaxValue;
+        foreach (ref readonly MatrixView view in views)
+        {
+            isShort &= view.Rows <= uint.MaxValue && view.RowStride <= uint.MaxValue;
+        }
+
+        return isShort;
+    }
+
+    /// <summary>Whether rows can be copied 16 bytes at a time.</summary>
+    private bool IsAligned(ScanBackwardShape shape, in SelectiveScanBackwardArgs args)
+    {
+        SelectiveScanForwardArgs forward = args.Forward;
+        int bytes = ActivationType.Size();
+        return forward.U.Columns / forward.Groups * bytes % FetchBytes == 0
+            && AreAligned(FetchBytes, forward.U, forward.Delta, forward.Z, args.GradY, forward.Checkpoints)
+            && AreAligned(4 * bytes, forward.B, forward.C)
+            && AreAligned(shape.Piece * bytes, forward.Y, args.GradU, args.GradDelta, args.GradZ);
+    }
+
     /// <summary>How many channels a block has of each group, and shards or chunks of sequences.</summary>
-    private void PlanTiles(ScanBackwardShape shape, in SelectiveScanBackwardArgs args, ref SelectiveScanBackwardParams parameters)
+    private void PlanTiles(
+        ScanBackwardShape shape, in SelectiveScanBackwardArgs args, bool aligned, ref SelectiveScanBackwardParams parameters)
     {
         SequenceLayout sequences = args.Forward.Sequences;
         parameters.PartsOfGroup = DivideUp(parameters.GroupChannels, shape.Channels);
         int blocks = parameters.PartsOfGroup * parameters.Groups, slots = Context.Device.MultiprocessorCount * (ScanBackwardWarps / shape.Warps);
 
-        // Cut as forward is: never, where a result must not depend on what else is in the batch.
+        // Cut as forward is: never, where a result must not depend on what else is in the batch. Nor where elements go one by one.
         long chunks = Math.Min(slots / ((long)blocks * sequences.Count), sequences.MaxLength / (ShortestChunkTiles * CheckpointSteps));
-        if (!_options.BatchInvariant && chunks > 1)
+        if (aligned && !_options.BatchInvariant && chunks > 1)
         {
             parameters.ChunkLength = DivideUp(DivideUp(sequences.MaxLength, CheckpointSteps), chunks) * CheckpointSteps;
             parameters.Chunks = (int)DivideUp(sequences.MaxLength, parameters.ChunkLength);
@@ -133,14 +171,8 @@ public sealed partial class CudaBackend
     }
 
     private void LaunchTiles(
-        ScanBackwardShape shape, in SelectiveScanBackwardArgs args, SelectiveScanBackwardParams parameters, nint chunkGradients,
-        nint deltaSums)
+        ScanBackwardShape shape, bool aligned, SelectiveScanBackwardParams parameters, nint chunkGradients, nint deltaSums)
     {
-        SelectiveScanForwardArgs forward = args.Forward;
-        int bytes = ActivationType.Size();
-        bool aligned = parameters.GroupChannels % shape.Piece == 0 && AreAligned(4 * bytes, forward.B, forward.C)
-            && AreAligned(
-                shape.Piece * bytes, forward.U, forward.Delta, forward.Z, forward.Y, args.GradY, args.GradU, args.GradDelta, args.GradZ);
         CudaKernel Kernel(bool chunkGradientsOnly) => SelectiveScanBackwardKernels.Get(
             _library, new ScanBackwardVariant(shape, chunkGradientsOnly, aligned));
         Dim3 grid = new(parameters.PartsOfGroup * parameters.Groups, parameters.Shards);
@@ -235,6 +267,8 @@ public sealed partial class CudaBackend
             Groups = groups,
             States = (int)forward.A.Rows,
             DeltaSoftplus = forward.DeltaSoftplus ? 1 : 0,
+            ConstantB = forward.ConstantB ? 1 : 0,
+            ConstantC = forward.ConstantC ? 1 : 0,
         };
     }
 
@@ -298,6 +332,9 @@ public sealed partial class CudaBackend
     /// <summary>How a block of the backward scan is cut, as ScanBackwardShape in selective_scan_backward.cu.</summary>
     private readonly record struct ScanBackwardShape(DataType Type, int States, int Warps)
     {
+        /// <summary>Of a block, in every shape.</summary>
+        public const int LeastChannels = 8;
+
         private const int LaneStates = 4;
 
         /// <summary>
@@ -325,8 +362,8 @@ public sealed partial class CudaBackend
                 int elements = CheckpointSteps * Channels, matrices = 2 * CheckpointSteps * States;
                 int shares = Warps * (Type.Size() == 2 && WarpChannels == 8 ? 2 : 1), sums = 3 * CheckpointSteps * (Channels + 8);
                 int own = 2 * Piece * Threads, before = 2 * LaneStates * Threads;
-                return (((8 * elements) + (2 * matrices)) * Type.Size())
-                    + (((3 * elements) + matrices + sums + (shares * (matrices + 8)) + own + before + (2 * Channels)) * sizeof(float));
+                return (((5 * elements) + matrices) * Type.Size())
+                    + (((6 * elements) + matrices + sums + (shares * (matrices + 8)) + own + before + (2 * Channels)) * sizeof(float));
             }
         }
 
@@ -337,17 +374,30 @@ public sealed partial class CudaBackend
 
     private readonly record struct ScanBackwardVariant(ScanBackwardShape Shape, bool ChunkGradients, bool Aligned)
     {
+        /// <summary>Elements go one by one in whole sequences alone.</summary>
         public static IEnumerable<ScanBackwardVariant> All =>
             from shape in ScanBackwardShape.All
-            from chunkGradients in VectorVariant.Either
-            from aligned in VectorVariant.Either
-            select new ScanBackwardVariant(shape, chunkGradients, aligned);
+            from variant in new[] { (false, false), (false, true), (true, true) }
+            select new ScanBackwardVariant(shape, variant.Item1, variant.Item2);
 
         public string Expression =>
             $"mamba::selective_scan_backward<{Shape.Expression}, mamba::ScanBackwardPart::{(ChunkGradients ? "chunk_gradients" : "whole")}, {Word(Aligned)}>";
 
         public override string ToString() =>
             ChunkGradients ? "chunk gradients" : $"{Shape.States} states, {Shape.Warps} warps" + Placed(Aligned);
+    }
+
+    private readonly record struct AnyScanBackwardVariant(DataType Type, int LaneStates)
+    {
+        public static IEnumerable<AnyScanBackwardVariant> All =>
+            from type in VectorVariant.ActivationTypes from power in Enumerable.Range(0, 4) select new AnyScanBackwardVariant(type, 1 << power);
+
+        public string Expression => $"mamba::selective_scan_backward_any<{TypeName(Type)}, {LaneStates}>";
+
+        public static AnyScanBackwardVariant For(DataType type, int states) =>
+            new(type, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)DivideUp(states, WarpThreads)));
+
+        public override string ToString() => $"any size, {LaneStates} a lane";
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -399,5 +449,7 @@ public sealed partial class CudaBackend
         public int ParameterRows;
         public int States;
         public int DeltaSoftplus;
+        public int ConstantB;
+        public int ConstantC;
     }
 }
