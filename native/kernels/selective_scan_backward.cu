@@ -131,7 +131,8 @@ struct ScanBackwardShape {
     // Shared memory in floats.
     static constexpr int kSumPitch = kChannels + 8;
     static constexpr int kElements = kSteps * kChannels;
-    static constexpr int kInputFloats = 2 * kElements;             // (d, d u), step by step
+    static constexpr int kInputPitch = kChannels + kChannels / 8;  // so that neighbours write 16 bytes to banks of their own
+    static constexpr int kInputFloats = 2 * kSteps * kInputPitch;  // (d, d u), step by step
     static constexpr int kMatrixFloats = 2 * kSteps * kStates;     // B and C of a step, lane by lane
     static constexpr int kSumFloats = kSteps * kSumPitch;          // a sum over states
     static constexpr int kSharePitch = kMatrixFloats + 8;          // two shares are written at once, to banks of their own
@@ -141,11 +142,22 @@ struct ScanBackwardShape {
     static constexpr int kOperandFloats = kElements * static_cast<int>(sizeof(T)) / 4;         // u of one of two tiles, delta, z or gy
     static constexpr int kMatrixPieceFloats = kMatrixPieces * static_cast<int>(sizeof(T));     // B and C
     static constexpr int kSharedFloats = 5 * kOperandFloats + kMatrixPieceFloats + kInputFloats + 4 * kElements + kMatrixFloats
-        + 3 * kSumFloats + kShareFloats + kOwnFloats + 2 * kBeforeFloats + 2 * kChannels;
+        + 3 * kSumFloats + kShareFloats + kOwnFloats + 2 * kBeforeFloats + 2 * kChannels + 8;
 
     static_assert(kStates % kLaneStates == 0 && 32 % kLanes == 0 && kSteps % kLanes == 0 && kThreads % kRowPieces == 0
             && kChannels % kFetch == 0 && kBeforeFloats == 4 * kThreads,
         "");
+};
+
+// Where a block is: what a thread needs between walks, read anew then, since a walk leaves no registers for it.
+struct ScanBackwardPlace {
+    int first_channel;
+    int channels;                 // that exist
+    int column;                   // of B and C, the first of the group
+    unsigned int share_row;       // of the first token
+    unsigned int row;             // of the sequence or chunk
+    unsigned int checkpoint;      // its first
+    unsigned int unused[2];
 };
 
 // What a block keeps in shared memory. Steps lie kChannels elements apart.
@@ -172,6 +184,7 @@ struct ScanBackwardMemory {
     float* before;  // (tile % 2, state, channel), see state_column
     float* bias;
     float* skip;
+    ScanBackwardPlace* place;
 
     __device__ __forceinline__ explicit ScanBackwardMemory(float* shared)
         : u(reinterpret_cast<T*>(shared))
@@ -193,10 +206,16 @@ struct ScanBackwardMemory {
         , before(own + Shape::kOwnFloats)
         , bias(before + 2 * Shape::kBeforeFloats)
         , skip(bias + Shape::kChannels)
+        , place(reinterpret_cast<ScanBackwardPlace*>(skip + Shape::kChannels))
     {
     }
 
     __device__ __forceinline__ T* u_of(int tile) const { return u + (tile & 1) * Shape::kElements; }
+
+    __device__ __forceinline__ float2* input(int step, int channel) const
+    {
+        return inputs + step * Shape::kInputPitch + channel + channel / 16 * 2;
+    }
 
     // Channels are swapped by fours, so that the lanes of a warp, which have other states, find theirs in other banks.
     __device__ __forceinline__ float* state_before(int tile, int lane, int n, int channel) const
@@ -227,6 +246,19 @@ struct ScanBackwardElement {
     }
 };
 
+// The number of the thread, read anew: what is computed from it would else be kept through the walk, which needs all registers.
+__device__ __forceinline__ int thread_again()
+{
+#if defined(__CUDA_ARCH__)
+    int thread;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+    __builtin_assume(thread >= 0 && thread < 1024);
+    return thread;
+#else
+    return static_cast<int>(threadIdx.x);
+#endif
+}
+
 // Row `row` of a matrix whose rows lie fewer than 2^32 elements apart.
 template <typename T>
 __device__ __forceinline__ T* row_of(T* matrix, long long stride, unsigned int row, int column)
@@ -244,14 +276,20 @@ struct ScanBackwardPieces {
 
     const SelectiveScanBackwardParams& p;
     const Memory& memory;
-    int first_channel;  // of the block
-    int channels;       // of the block, that exist
-    int group;
+    ScanBackwardPlace place;
+    int thread;
 
-    __device__ __forceinline__ static int thread() { return static_cast<int>(threadIdx.x); }
+    __device__ __forceinline__ ScanBackwardPieces(const SelectiveScanBackwardParams& params, const Memory& shared)
+        : p(params)
+        , memory(shared)
+        , place(*shared.place)
+        , thread(thread_again())
+    {
+    }
+
     // Of the pieces, in the block.
-    __device__ __forceinline__ static int channel() { return thread() % Shape::kRowPieces * kPiece; }
-    __device__ __forceinline__ static int step(int round) { return thread() / Shape::kRowPieces + round * Shape::kRoundSteps; }
+    __device__ __forceinline__ int channel() const { return thread % Shape::kRowPieces * kPiece; }
+    __device__ __forceinline__ int step(int round) const { return thread / Shape::kRowPieces + round * Shape::kRoundSteps; }
 
     // kCount elements, of which `there` exist, where rows are aligned all or none.
     template <int kCount, typename E>
@@ -267,13 +305,14 @@ struct ScanBackwardPieces {
         }
     }
 
+    // A tile of two operands, of which the first is not there where it is null.
     __device__ __forceinline__ void fetch_operands(
         const void* first, long long first_stride, T* first_to, const void* second, long long second_stride, T* second_to, int steps,
         unsigned int row) const
     {
 #pragma unroll
         for (int start = 0; start < 2 * Shape::kOperandFetches; start += Shape::kThreads) {
-            int number = start + thread();
+            int number = start + thread;
             bool is_second = number >= Shape::kOperandFetches;
             const T* matrix = static_cast<const T*>(is_second ? second : first);
             int in_operand = is_second ? number - Shape::kOperandFetches : number;
@@ -282,50 +321,51 @@ struct ScanBackwardPieces {
             if (2 * Shape::kOperandFetches % Shape::kThreads == 0 || number < 2 * Shape::kOperandFetches) {
                 copy<Shape::kFetch>(
                     (is_second ? second_to : first_to) + in_operand * Shape::kFetch,
-                    row_of(matrix, is_second ? second_stride : first_stride, row + at, first_channel + column),
-                    matrix != nullptr && at < steps ? channels - column : 0);
+                    row_of(matrix, is_second ? second_stride : first_stride, row + at, place.first_channel + column),
+                    at < steps && (is_second || first != nullptr) ? place.channels - column : 0);
             }
         }
     }
 
     // Starts to fetch a tile, of which `steps` steps exist.
-    __device__ __forceinline__ void fetch(int steps, unsigned int row, unsigned int checkpoint, int tile) const
+    __device__ __forceinline__ void fetch(int steps, int tile) const
     {
-        fetch_operands(p.delta, p.delta_stride, memory.delta, p.grad_y, p.grad_y_stride, memory.grad_y, steps, row);
-        fetch_operands(p.z, p.z_stride, memory.z, kWhole ? p.u : nullptr, p.u_stride, memory.u_of(tile), steps, row);
+        unsigned int row = place.row + tile * Shape::kSteps;
+        fetch_operands(p.z, p.z_stride, memory.z, p.delta, p.delta_stride, memory.delta, steps, row);
+        fetch_operands(kWhole ? p.u : nullptr, p.u_stride, memory.u_of(tile), p.grad_y, p.grad_y_stride, memory.grad_y, steps, row);
 #pragma unroll
         for (int round = 0; round < Shape::kMatrixRounds; ++round) {
-            MatrixPlace place(round);
-            if (place.piece < Shape::kMatrixPieces && (kWhole || place.is_c)) {
-                const T* matrix = static_cast<const T*>(place.is_c ? p.c : p.b);
+            MatrixPiece piece(round, thread);
+            if (piece.number < Shape::kMatrixPieces && (kWhole || piece.is_c)) {
+                const T* matrix = static_cast<const T*>(piece.is_c ? p.c : p.b);
                 copy<4>(
-                    memory.matrix_pieces + 4 * place.piece,
-                    row_of(matrix, place.is_c ? p.c_stride : p.b_stride, row + place.step, group * Shape::kStates + 4 * place.lane),
-                    place.step < steps ? 4 : 0);
+                    memory.matrix_pieces + 4 * piece.number,
+                    row_of(matrix, piece.is_c ? p.c_stride : p.b_stride, row + piece.step, place.column + 4 * piece.lane),
+                    piece.step < steps ? 4 : 0);
             }
         }
         if constexpr (kWhole) {
-            int state = thread() / (Shape::kChannels / 4);
-            int column = thread() % (Shape::kChannels / 4) * 4;
+            int state = thread / (Shape::kChannels / 4);
+            int column = thread % (Shape::kChannels / 4) * 4;
             copy<4>(
                 memory.state_before(tile, state / Shape::kLaneStates, state % Shape::kLaneStates, column),
-                row_of(p.checkpoints, p.checkpoint_stride, checkpoint * Shape::kStates + state, first_channel + column), channels - column);
+                row_of(p.checkpoints, p.checkpoint_stride, (place.checkpoint + tile) * Shape::kStates + state, place.first_channel + column), place.channels - column);
         }
         async_commit();
     }
 
     // Which piece of B or C this thread takes.
-    struct MatrixPlace {
-        int piece;
+    struct MatrixPiece {
+        int number;
         int lane;
         int step;
         bool is_c;
 
-        __device__ __forceinline__ explicit MatrixPlace(int round)
-            : piece(round * Shape::kThreads + thread())
-            , lane(piece % Shape::kLanes)
-            , step(piece / Shape::kLanes % Shape::kSteps)
-            , is_c(piece / Shape::kLanes / Shape::kSteps != 0)
+        __device__ __forceinline__ MatrixPiece(int round, int thread)
+            : number(round * Shape::kThreads + thread)
+            , lane(number % Shape::kLanes)
+            , step(number / Shape::kLanes % Shape::kSteps)
+            , is_c(number / Shape::kLanes / Shape::kSteps != 0)
         {
         }
     };
@@ -335,11 +375,11 @@ struct ScanBackwardPieces {
     {
 #pragma unroll
         for (int round = 0; round < Shape::kMatrixRounds; ++round) {
-            MatrixPlace place(round);
-            if (place.piece < Shape::kMatrixPieces && (kWhole || place.is_c)) {
+            MatrixPiece piece(round, thread);
+            if (piece.number < Shape::kMatrixPieces && (kWhole || piece.is_c)) {
                 float values[4];
-                load(memory.matrix_pieces + 4 * place.piece, values);
-                store(memory.matrices + place.step * 2 * Shape::kStates + 8 * place.lane + (place.is_c ? 4 : 0), values);
+                load(memory.matrix_pieces + 4 * piece.number, values);
+                store(memory.matrices + piece.step * 2 * Shape::kStates + 8 * piece.lane + (piece.is_c ? 4 : 0), values);
             }
         }
     }
@@ -347,6 +387,7 @@ struct ScanBackwardPieces {
     // Leaves a fetched tile as the walk and finish read it. Steps past the end get d = 0 and g = 0: they change nothing.
     __device__ __forceinline__ void prepare(int steps, int tile) const
     {
+        prepare_matrices();
         float bias[kPiece];
         load(memory.bias + channel(), bias);
 #pragma unroll
@@ -392,7 +433,7 @@ struct ScanBackwardPieces {
                 inputs[2 * i] = value;
                 inputs[2 * i + 1] = kWhole ? value * u[i] : 0.0f;
             }
-            store(reinterpret_cast<float*>(memory.inputs + at), inputs);
+            store(reinterpret_cast<float*>(memory.input(step(round), channel())), inputs);
             store(memory.grads + at, grad);
             if constexpr (kWhole) {
                 store(memory.gates + at, gate);
@@ -403,13 +444,13 @@ struct ScanBackwardPieces {
     }
 
     // Puts together what belongs to the tokens of a tile, and stores it.
-    __device__ __forceinline__ void finish(int steps, unsigned int row, int tile) const
+    __device__ __forceinline__ void finish(int steps, int tile) const
     {
-        int there = channels - channel();
+        int there = place.channels - channel();
         float skip[kPiece];
         float grad_skip[kPiece];
         float grad_bias[kPiece];
-        float* own = memory.own + thread() * kPiece;
+        float* own = memory.own + thread * kPiece;
         load(memory.skip + channel(), skip);
         load(own, grad_skip);
         load(own + Shape::kThreads * kPiece, grad_bias);
@@ -430,7 +471,7 @@ struct ScanBackwardPieces {
             float through_b[kPiece];
             float through_decay[kPiece];
             load(memory.u_of(tile) + at, u);
-            load(reinterpret_cast<const float*>(memory.inputs + at), inputs);
+            load(reinterpret_cast<const float*>(memory.input(step(round), channel())), inputs);
             load(memory.grads + at, grad);
             load(memory.gates + at, gate);
             load(memory.gate_grads + at, gate_grad);
@@ -451,7 +492,7 @@ struct ScanBackwardPieces {
                 grad_delta[i] = element.grad_delta;
                 grad_z[i] = element.grad_z;
             }
-            unsigned int token = row + step(round);
+            unsigned int token = place.row + tile * Shape::kSteps + step(round);
             store_where(p.y, p.y_stride, token, there, y);
             store_where(p.grad_u, p.grad_u_stride, token, there, grad_u);
             store_where(p.grad_delta, p.grad_delta_stride, token, there, grad_delta);
@@ -465,70 +506,80 @@ struct ScanBackwardPieces {
         void* matrix, long long stride, unsigned int token, int there, const float (&values)[kPiece]) const
     {
         if (matrix != nullptr) {
-            store_row<kAligned>(row_of(static_cast<T*>(matrix), stride, token, first_channel + channel()), there, values);
+            store_row<kAligned>(row_of(static_cast<T*>(matrix), stride, token, place.first_channel + channel()), there, values);
         }
+    }
+};
+
+// Which states of which channel are a lane's.
+template <typename Shape>
+struct ScanBackwardSpot {
+    int lane;     // of the channel
+    int number;   // of the channel in the warp
+    int channel;  // in the block
+
+    __device__ __forceinline__ explicit ScanBackwardSpot(int thread)
+        : lane(thread % 32 / Shape::kWarpChannels)
+        , number(thread % Shape::kWarpChannels)
+        , channel(thread / 32 * Shape::kWarpChannels + number)
+    {
     }
 };
 
 // A lane's four states of a channel.
 template <typename Shape>
 struct ScanBackwardLane {
+    using Spot = ScanBackwardSpot<Shape>;
     using T = typename Shape::T;
     static constexpr int kSteps = Shape::kSteps;
     static constexpr int kLanes = Shape::kLanes;
     static constexpr int kWarpChannels = Shape::kWarpChannels;
 
-    int lane;     // of the channel
-    int number;   // of the channel in the warp
-    int channel;  // in the block
-    bool exists;
     float a[4];
     float grad[4];
     float grad_a[4];
     float delta_sum;
 
-    __device__ __forceinline__ ScanBackwardLane(const SelectiveScanBackwardParams& p, int block_channel, int channels)
-        : lane(static_cast<int>(threadIdx.x) % 32 / kWarpChannels)
-        , number(static_cast<int>(threadIdx.x) % kWarpChannels)
-        , channel(static_cast<int>(threadIdx.x) / 32 * kWarpChannels + number)
-        , exists(channel < channels)
-        , delta_sum(0.0f)
+    // `at`: the channel, or negative where there is none.
+    __device__ __forceinline__ ScanBackwardLane(const SelectiveScanBackwardParams& p, int lane, int at)
+        : delta_sum(0.0f)
     {
+        load_states(p.a, p.a_stride, 4 * lane, at, a);
 #pragma unroll
         for (int n = 0; n < 4; ++n) {
-            a[n] = exists ? p.a[(4 * lane + n) * p.a_stride + block_channel + channel] * kLog2E : 0.0f;
+            a[n] *= kLog2E;
             grad[n] = 0.0f;
             grad_a[n] = 0.0f;
         }
     }
 
-    // This lane's rows of a matrix of states, (slots * states, channels).
-    __device__ __forceinline__ void load_states(const float* states, long long stride, long long row, int at, float (&to)[4]) const
+    // Four rows of a matrix of states, (slots * states, channels).
+    __device__ __forceinline__ static void load_states(const float* states, long long stride, long long row, int at, float (&to)[4])
     {
 #pragma unroll
         for (int n = 0; n < 4; ++n) {
-            to[n] = exists && states != nullptr ? states[(row + 4 * lane + n) * stride + at] : 0.0f;
+            to[n] = at >= 0 && states != nullptr ? states[(row + n) * stride + at] : 0.0f;
         }
     }
 
-    __device__ __forceinline__ void store_states(float* states, long long stride, long long row, int at, const float (&from)[4]) const
+    __device__ __forceinline__ static void store_states(float* states, long long stride, long long row, int at, const float (&from)[4])
     {
 #pragma unroll
         for (int n = 0; n < 4; ++n) {
-            if (exists && states != nullptr) {
-                states[(row + 4 * lane + n) * stride + at] = from[n];
+            if (at >= 0 && states != nullptr) {
+                states[(row + n) * stride + at] = from[n];
             }
         }
     }
 
     // Leads the gradient back through a tile without asking for anything else.
-    __device__ __forceinline__ void lead_back(const ScanBackwardMemory<Shape>& memory)
+    __device__ __forceinline__ void lead_back(const ScanBackwardMemory<Shape>& memory, const Spot& spot)
     {
 #pragma unroll
         for (int step = kSteps - 1; step >= 0; --step) {
-            float delta = memory.inputs[step * Shape::kChannels + channel].x;
-            float g = memory.grads[step * Shape::kChannels + channel];
-            float4 c = *reinterpret_cast<const float4*>(memory.matrices + step * 2 * Shape::kStates + 8 * lane + 4);
+            float delta = memory.input(step, spot.channel)->x;
+            float g = memory.grads[step * Shape::kChannels + spot.channel];
+            float4 c = *reinterpret_cast<const float4*>(memory.matrices + step * 2 * Shape::kStates + 8 * spot.lane + 4);
             float c_values[4] = {c.x, c.y, c.z, c.w};
             delta_sum += delta;
 #pragma unroll
@@ -538,15 +589,18 @@ struct ScanBackwardLane {
         }
     }
 
-    __device__ __forceinline__ void walk(const ScanBackwardMemory<Shape>& memory, int tile)
+    __device__ __forceinline__ void walk(const ScanBackwardMemory<Shape>& memory, const Spot& spot, int tile)
     {
+        int thread = static_cast<int>(threadIdx.x);
+        int lane = spot.lane;
+        int channel = spot.channel;
         float states[kSteps][4];
         float h[4];
 #pragma unroll
         for (int n = 0; n < 4; ++n) {
             h[n] = *memory.state_before(tile, lane, n, channel);
         }
-        const float2* inputs = memory.inputs + channel;
+        const float2* inputs = memory.input(0, channel);
         const float* grads = memory.grads + channel;
         const float* matrices = memory.matrices + 8 * lane;
 
@@ -556,7 +610,7 @@ struct ScanBackwardLane {
 #pragma unroll
             for (int j = 0; j < kLanes; ++j) {
                 int step = start + j;
-                float2 input = inputs[step * Shape::kChannels];
+                float2 input = inputs[step * Shape::kInputPitch];
                 float4 b = *reinterpret_cast<const float4*>(matrices + step * 2 * Shape::kStates);
                 float4 c = *reinterpret_cast<const float4*>(matrices + step * 2 * Shape::kStates + 4);
                 float b_values[4] = {b.x, b.y, b.z, b.w};
@@ -571,7 +625,7 @@ struct ScanBackwardLane {
             memory.y[(start + lane) * Shape::kSumPitch + channel] = lane_sums<kLanes, kLanes, kWarpChannels>(y, lane);
         }
 
-        float* shares = memory.shares + static_cast<int>(threadIdx.x) / 32 * Shape::kWarpShares * Shape::kSharePitch;
+        float* shares = memory.shares + thread / 32 * Shape::kWarpShares * Shape::kSharePitch;
         float left[4];
 #pragma unroll
         for (int start = kSteps - kLanes; start >= 0; start -= kLanes) {
@@ -580,7 +634,7 @@ struct ScanBackwardLane {
 #pragma unroll
             for (int j = kLanes - 1; j >= 0; --j) {
                 int step = start + j;
-                float2 input = inputs[step * Shape::kChannels];
+                float2 input = inputs[step * Shape::kInputPitch];
                 float g = grads[step * Shape::kChannels];
                 float4 b = *reinterpret_cast<const float4*>(matrices + step * 2 * Shape::kStates);
                 float4 c = *reinterpret_cast<const float4*>(matrices + step * 2 * Shape::kStates + 4);
@@ -601,11 +655,11 @@ struct ScanBackwardLane {
                 if constexpr (Shape::kByMatrix) {
                     // A step later, when the tensor cores are done.
                     if (step < kSteps - 1) {
-                        leave_sums(left, shares + (step + 1) * 2 * Shape::kStates);
+                        leave_sums(left, spot, thread, shares + (step + 1) * 2 * Shape::kStates);
                     }
-                    add_products(products, left);
+                    add_products(products, thread, left);
                 } else {
-                    leave_products(products, shares + step * 2 * Shape::kStates);
+                    leave_products(products, spot, shares + step * 2 * Shape::kStates);
                 }
             }
             int to = (start + lane) * Shape::kSumPitch + channel;
@@ -613,22 +667,22 @@ struct ScanBackwardLane {
             memory.through_decay[to] = lane_sums<kLanes, kLanes, kWarpChannels>(through_decay, lane);
         }
         if constexpr (Shape::kByMatrix) {
-            leave_sums(left, shares);
+            leave_sums(left, spot, thread, shares);
         }
     }
 
     // The warp's sums over its channels of four products for gB and four for gC, as (gB, gC) of all states.
-    __device__ __forceinline__ void leave_products(float (&products)[8], float* to) const
+    __device__ __forceinline__ static void leave_products(float (&products)[8], const Spot& spot, float* to)
     {
         constexpr int kLeft = 8 > kWarpChannels ? 8 / kWarpChannels : 1;
         // Where a warp has more channels than there are products, several lanes are left the same sum.
         constexpr int kCopies = kWarpChannels > 8 ? kWarpChannels / 8 : 1;
-        lane_sums<8, kWarpChannels, 1>(products, number);
-        if (number % kCopies == 0) {
+        lane_sums<8, kWarpChannels, 1>(products, spot.number);
+        if (spot.number % kCopies == 0) {
 #pragma unroll
             for (int i = 0; i < kLeft; ++i) {
-                int product = number / kCopies * kLeft + i;
-                to[product / 4 * Shape::kStates + 4 * lane + product % 4] = products[i];
+                int product = spot.number / kCopies * kLeft + i;
+                to[product / 4 * Shape::kStates + 4 * spot.lane + product % 4] = products[i];
             }
         }
     }
@@ -637,9 +691,9 @@ struct ScanBackwardLane {
     // B adds up, each kind into columns of its own: states 0 and 2 of gB into column 0, 1 and 3 into column 1, those of gC into 2 and 3, so
     // that a lane of the first or the second kind is left four states in order. Eight channels are two rows, which leave a share each.
     // The products lose 13 bits, and thereby 2^-11 / 1.39 of the whole: see kCutOff.
-    __device__ __forceinline__ static void add_products(const float (&products)[8], float (&sums)[4])
+    __device__ __forceinline__ static void add_products(const float (&products)[8], int thread, float (&sums)[4])
     {
-        int row = static_cast<int>(threadIdx.x) % 32 / 4;
+        int row = thread % 32 / 4;
 #pragma unroll
         for (int n = 0; n < 4; ++n) {
             sums[n] = 0.0f;
@@ -653,12 +707,12 @@ struct ScanBackwardLane {
         }
     }
 
-    __device__ __forceinline__ void leave_sums(const float (&sums)[4], float* to) const
+    __device__ __forceinline__ static void leave_sums(const float (&sums)[4], const Spot& spot, int thread, float* to)
     {
-        int row = static_cast<int>(threadIdx.x) % 32 / 4;
-        int kind = static_cast<int>(threadIdx.x) % 4;
+        int row = thread % 32 / 4;
+        int kind = thread % 4;
         if (kind < 2) {
-            store(to + row % 2 * Shape::kSharePitch + kind * Shape::kStates + 4 * lane, sums);
+            store(to + row % 2 * Shape::kSharePitch + kind * Shape::kStates + 4 * spot.lane, sums);
         }
     }
 };
@@ -669,11 +723,12 @@ constexpr float kCutOff = 1.0f / 2048.0f / 1.386294361f;
 // gB and gC of a tile, over the channels of the block: the shares in order. A thread takes two states of a step at once.
 template <typename Shape>
 __device__ __forceinline__ void add_shares(
-    const SelectiveScanBackwardParams& p, const ScanBackwardMemory<Shape>& memory, int part, int group, int steps, unsigned int row)
+    const SelectiveScanBackwardParams& p, const ScanBackwardMemory<Shape>& memory, const ScanBackwardPlace& place, int thread, int steps,
+    unsigned int row)
 {
 #pragma unroll
     for (int start = 0; start < Shape::kMatrixFloats; start += 2 * Shape::kThreads) {
-        int i = start + 2 * static_cast<int>(threadIdx.x);
+        int i = start + 2 * thread;
         int step = i / (2 * Shape::kStates);
         float* to = i / Shape::kStates % 2 == 0 ? p.b_shares : p.c_shares;
         if (step < steps && to != nullptr) {
@@ -688,8 +743,8 @@ __device__ __forceinline__ void add_shares(
                 sum.x = fmaf(kCutOff, sum.x, sum.x);
                 sum.y = fmaf(kCutOff, sum.y, sum.y);
             }
-            unsigned int share_row = static_cast<unsigned int>(part) * static_cast<unsigned int>(p.tokens) + row + step;
-            *reinterpret_cast<float2*>(row_of(to, p.groups * Shape::kStates, share_row, group * Shape::kStates + i % Shape::kStates)) = sum;
+            *reinterpret_cast<float2*>(
+                row_of(to, p.groups * Shape::kStates, place.share_row + row + step, place.column + i % Shape::kStates)) = sum;
         }
     }
 }
@@ -710,9 +765,15 @@ __global__ void __launch_bounds__(Shape::kThreads, kScanBackwardWarps / Shape::k
     int thread = static_cast<int>(threadIdx.x);
     int shard = static_cast<int>(blockIdx.y);
 
-    ScanBackwardLane<Shape> lane(p, first_channel, channels);
-    ScanBackwardPieces<Shape, kPart, kAligned> pieces{p, memory, first_channel, channels, group};
-    int at = first_channel + lane.channel;
+    ScanBackwardSpot<Shape> spot(thread);
+    int at = spot.channel < channels ? first_channel + spot.channel : -1;
+    ScanBackwardLane<Shape> lane(p, spot.lane, at);
+    if (thread == 0) {
+        memory.place->first_channel = first_channel;
+        memory.place->channels = channels;
+        memory.place->column = group * Shape::kStates;
+        memory.place->share_row = static_cast<unsigned int>(part) * static_cast<unsigned int>(p.tokens);
+    }
     for (int i = thread; kWhole && i < Shape::kOwnFloats; i += Shape::kThreads) {
         memory.own[i] = 0.0f;
     }
@@ -729,52 +790,54 @@ __global__ void __launch_bounds__(Shape::kThreads, kScanBackwardWarps / Shape::k
         long long first_row = p.sequences.start(sequence);
         long long last_row = p.sequences.end(sequence);
         long long checkpoint = p.sequences.checkpoint(sequence);
-        long long state_row = static_cast<long long>(p.sequences.slot(sequence)) * Shape::kStates;
+        long long state_row = static_cast<long long>(p.sequences.slot(sequence)) * Shape::kStates + 4 * spot.lane;
         if (p.chunks > 1) {
             // A chunk is a sequence of its own, whose gradients of states lie by its number.
             long long start = shard % p.chunks * p.chunk_length;
             first_row += start;
             checkpoint += start / Shape::kSteps;
             last_row = first_row + p.chunk_length < last_row ? first_row + p.chunk_length : last_row;
-            state_row = static_cast<long long>(shard) * Shape::kStates;
+            state_row = static_cast<long long>(shard) * Shape::kStates + 4 * spot.lane;
         }
         int tiles = first_row < last_row ? static_cast<int>((last_row - first_row + Shape::kSteps - 1) / Shape::kSteps) : 0;
-        int last_steps = static_cast<int>(last_row - first_row - (tiles - 1ll) * Shape::kSteps);
+        int steps = static_cast<int>(last_row - first_row - (tiles - 1ll) * Shape::kSteps);  // of the tile
         if (kWhole) {
             lane.load_states(p.grad_final_state, p.grad_final_stride, state_row, at, lane.grad);
         }
-        auto steps_of = [&](int tile) { return tile == tiles - 1 ? last_steps : Shape::kSteps; };
-        auto row_of_tile = [&](int tile) { return static_cast<unsigned int>(first_row) + static_cast<unsigned int>(tile * Shape::kSteps); };
-        auto fetch = [&](int tile) {
-            pieces.fetch(steps_of(tile), row_of_tile(tile), static_cast<unsigned int>(checkpoint) + static_cast<unsigned int>(tile), tile);
-        };
+        if (thread == 0) {
+            memory.place->row = static_cast<unsigned int>(first_row);
+            memory.place->checkpoint = static_cast<unsigned int>(checkpoint);
+        }
+        __syncthreads();
+        using Pieces = ScanBackwardPieces<Shape, kPart, kAligned>;
         if (tiles > 0) {
-            fetch(tiles - 1);
+            Pieces(p, memory).fetch(steps, tiles - 1);
             async_wait<0>();
         }
         __syncthreads();
         for (int tile = tiles - 1; tile >= 0; --tile) {
-            pieces.prepare_matrices();
-            pieces.prepare(steps_of(tile), tile);
+            Pieces(p, memory).prepare(steps, tile);
             __syncthreads();
             // What was fetched of this tile but u and the checkpoint has been read.
             if (tile > 0) {
-                fetch(tile - 1);
+                Pieces(p, memory).fetch(Shape::kSteps, tile - 1);
             }
             if constexpr (kWhole) {
-                lane.walk(memory, tile);
+                lane.walk(memory, spot, tile);
             } else {
-                lane.lead_back(memory);
+                lane.lead_back(memory, spot);
             }
             async_wait<0>();
             __syncthreads();
             if constexpr (kWhole) {
-                pieces.finish(steps_of(tile), row_of_tile(tile), tile);
-                add_shares(p, memory, part, group, steps_of(tile), row_of_tile(tile));
+                Pieces pieces(p, memory);
+                pieces.finish(steps, tile);
+                add_shares(p, memory, pieces.place, pieces.thread, steps, pieces.place.row + tile * Shape::kSteps);
             }
+            steps = Shape::kSteps;
         }
         lane.store_states(p.grad_initial_state, p.grad_initial_stride, state_row, at, lane.grad);
-        if (!kWhole && lane.exists && lane.lane == 0) {
+        if (!kWhole && at >= 0 && spot.lane == 0) {
             p.delta_sums[static_cast<long long>(shard) * p.channels + at] = lane.delta_sum;
         }
         // What the last tile left in shared memory has been read before the next sequence writes there.
@@ -786,7 +849,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kScanBackwardWarps / Shape::k
             return;
         }
         float* shares = p.parameter_shares + static_cast<long long>(shard) * p.parameter_rows * p.channels;
-        lane.store_states(shares, p.channels, 0, at, lane.grad_a);
+        lane.store_states(shares, p.channels, 4 * spot.lane, at, lane.grad_a);
         for (int i = thread; i < 2 * Shape::kChannels; i += Shape::kThreads) {
             int channel = i % Shape::kChannels;
             int which = i / Shape::kChannels;

@@ -337,6 +337,9 @@ public sealed partial class CudaBackend
 
         private const int LaneStates = 4;
 
+        /// <summary>Of ScanBackwardPlace.</summary>
+        private const int PlaceWords = 8;
+
         /// <summary>
         /// The state sizes that have a kernel of their own, with the warps of a block, the largest block of a size first; every other size
         /// takes the kernel for all.
@@ -361,9 +364,9 @@ public sealed partial class CudaBackend
             {
                 int elements = CheckpointSteps * Channels, matrices = 2 * CheckpointSteps * States;
                 int shares = Warps * (Type.Size() == 2 && WarpChannels == 8 ? 2 : 1), sums = 3 * CheckpointSteps * (Channels + 8);
-                int own = 2 * Piece * Threads, before = 2 * LaneStates * Threads;
+                int own = 2 * Piece * Threads, before = 2 * LaneStates * Threads, inputs = 2 * CheckpointSteps * (Channels + (Channels / 8));
                 return (((5 * elements) + matrices) * Type.Size())
-                    + (((6 * elements) + matrices + sums + (shares * (matrices + 8)) + own + before + (2 * Channels)) * sizeof(float));
+                    + (((4 * elements) + inputs + matrices + sums + (shares * (matrices + 8)) + own + before + (2 * Channels) + PlaceWords) * sizeof(float));
             }
         }
 
