@@ -2,7 +2,8 @@
 //
 //   async_copy_16(shared, global, bytes)   the first `bytes` (0 to 16) are copied, the rest of the 16 is zero; both addresses are
 //                                          multiples of 16, and what lies behind `bytes` is not read
-//   async_copy<n>(shared, global, there)   n bytes, 4, 8 or 16, or n bytes of zero where there are none
+//   async_copy<n>(shared, global, there)   n bytes, 4, 8 or 16, or n bytes of zero where there are none; fewer than 16 go through the
+//                                          first-level cache
 //   async_commit()                         what this thread started so far, and since the last commit, is one group
 //   async_wait<n>()                        until all groups of this thread but the latest n are there; a barrier makes them visible to
 //                                          others
@@ -38,9 +39,13 @@ __device__ __forceinline__ void async_copy(void* shared, const void* global, boo
 {
     static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16, "what cp.async takes");
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(shared)), "l"(global), "n"(kBytes),
-                 "r"(there ? kBytes : 0)
-                 : "memory");
+    if constexpr (kBytes == 16) {
+        async_copy_16(shared, global, there ? 16 : 0);
+    } else {
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(shared)), "l"(global), "n"(kBytes),
+                     "r"(there ? kBytes : 0)
+                     : "memory");
+    }
 #elif defined(__CUDA_ARCH__)
 #pragma unroll
     for (int i = 0; i < kBytes / 4; ++i) {
