@@ -65,7 +65,16 @@ public sealed class AdamWOptimizer : IDisposable
         StepsTaken += double.IsFinite(scaled) ? 1 : 0;
         return scaled;
 
-        void StepPart(long first, long count, double weightDecay) => backend.AdamW(new AdamWArgs
+        void StepPart(long first, long count, double weightDecay)
+        {
+            // An adapter has nothing but matrices.
+            if (count > 0)
+            {
+                backend.AdamW(Part(first, count, weightDecay));
+            }
+        }
+
+        AdamWArgs Part(long first, long count, double weightDecay) => new()
         {
             Parameters = _model.Parameters.Part(first, count),
             Rounded = _model.Parameters.RoundedPart(first, count),
@@ -81,7 +90,7 @@ public sealed class AdamWOptimizer : IDisposable
             Epsilon = (float)Settings.Epsilon,
             WeightDecay = (float)weightDecay,
             Step = StepsTaken + 1,
-        });
+        };
     }
 
     /// <inheritdoc/>
