@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using MambaCuda.Kernels;
 
 namespace MambaCuda.Training;
 
@@ -41,6 +42,7 @@ public sealed class Trainer : IDisposable
         _batches = batches;
         _validation = validation;
         Optimizer = new AdamWOptimizer(model, options.Optimizer);
+        LossScale = model.Backend.ActivationType == DataType.Float16 ? new LossScale(options.LossScale.Initial) : null;
         _tape = model.CreateTape();
     }
 
@@ -62,10 +64,16 @@ public sealed class Trainer : IDisposable
     /// <summary>How long they took, over all resumes.</summary>
     public double Seconds { get; internal set; }
 
+    /// <summary>What the next step's loss is multiplied by; null where activations are not Float16.</summary>
+    public LossScale? LossScale { get; internal set; }
+
     /// <summary>Called with the batch whose loss or gradient was not finite, before that is thrown; returns where it was saved.</summary>
     public Func<TokenBatch, string>? OnDivergence { get; set; }
 
-    /// <summary>Takes one step.</summary>
+    /// <summary>
+    /// Takes one step. Where the gradients of a scaled loss are not finite it is tried again with half of the scale, as often as that
+    /// helps; parameters and moments stay as they are meanwhile.
+    /// </summary>
     /// <returns>What is known of it.</returns>
     /// <exception cref="TrainingDivergedException">The loss or a gradient is not finite; the parameters are as before.</exception>
     public TrainingMetrics Step()
@@ -75,34 +83,30 @@ public sealed class Trainer : IDisposable
         [
             .. Enumerable.Range(0, Options.Accumulation).Select(part => _batches.Batch((StepsDone * Options.Accumulation) + part)),
         ];
-        long targets = parts.Sum(part => (long)part.TargetCount);
-        double loss = 0;
-        foreach (TokenBatch part in parts)
+        double learningRate = Options.Schedule.At(StepsDone);
+        (double loss, double norm) = Try(parts, learningRate);
+        while (!double.IsFinite(norm) && LossScale is { IsAtFloor: false } tooLarge)
         {
-            double partLoss = Accumulate(part, 1f / Math.Max(1, targets));
-            loss += partLoss;
-            if (!double.IsFinite(partLoss))
-            {
-                Model.Gradients.Clear();
-                throw Diverged(part, $"The loss of step {StepsDone + 1} is {partLoss}");
-            }
+            LossScale = tooLarge.Halved();
+            (loss, norm) = Try(parts, learningRate);
         }
 
-        double learningRate = Options.Schedule.At(StepsDone);
-        double norm = Optimizer.Step(learningRate);
         if (!double.IsFinite(norm))
         {
-            throw Diverged(parts[^1], $"The norm of the gradients of step {StepsDone + 1} is {norm}");
+            string scaled = LossScale is null ? "" : ", though the loss is no longer scaled";
+            throw Diverged(parts[^1], $"The norm of the gradients of step {StepsDone + 1} is {norm}{scaled}");
         }
 
+        double? scale = LossScale?.Value;
+        LossScale = LossScale?.AfterGoodStep(Options.LossScale);
         long tokens = parts.Sum(part => (long)part.Tokens.Length);
         double seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
         TokensSeen += tokens;
         Seconds += seconds;
         bool validates = _validation is not null && Options.ValidateEvery > 0 && StepsDone % Options.ValidateEvery == 0;
         return new TrainingMetrics(
-            StepsDone, TokensSeen, loss / Math.Max(1, targets), learningRate, norm, tokens / seconds, Seconds,
-            (Options.Steps - StepsDone) * (Seconds / StepsDone), validates ? Validate() : null);
+            StepsDone, TokensSeen, loss, learningRate, norm, tokens / seconds, Seconds,
+            (Options.Steps - StepsDone) * (Seconds / StepsDone), validates ? Validate() : null, scale);
     }
 
     /// <summary>The mean loss of a target of the held-out batches, in nats.</summary>
@@ -133,6 +137,27 @@ public sealed class Trainer : IDisposable
         _tape.Dispose();
         _states?.Dispose();
         Optimizer.Dispose();
+    }
+
+    /// <summary>Takes the step, or leaves all as it is where the norm of the gradients is not finite.</summary>
+    /// <returns>The mean loss of a target, and the norm.</returns>
+    private (double Loss, double Norm) Try(TokenBatch[] parts, double learningRate)
+    {
+        long targets = Math.Max(1, parts.Sum(part => (long)part.TargetCount));
+        float scale = (float)(LossScale?.Value ?? 1);
+        double loss = 0;
+        foreach (TokenBatch part in parts)
+        {
+            double partLoss = Accumulate(part, scale * (1f / targets));
+            loss += partLoss;
+            if (!double.IsFinite(partLoss))
+            {
+                Model.Gradients.Clear();
+                throw Diverged(part, $"The loss of step {StepsDone + 1} is {partLoss}");
+            }
+        }
+
+        return (loss / targets, Optimizer.Step(learningRate, 1.0 / scale));
     }
 
     /// <summary>Adds a batch's gradients to those there are; the sum of its losses.</summary>

@@ -38,7 +38,8 @@ public static class TrainingCheckpoint
             }
 
             TrainingProgress progress = new(
-                trainer.StepsDone, trainer.TokensSeen, trainer.Seconds, trainer.Model.Adapter is null ? null : Fingerprint(trainer.Model));
+                trainer.StepsDone, trainer.TokensSeen, trainer.Seconds, trainer.Model.Adapter is null ? null : Fingerprint(trainer.Model),
+                trainer.LossScale);
             using (FileStream file = new(Path.Combine(temporary, ProgressFile), FileMode.CreateNew))
             {
                 JsonSerializer.Serialize(file, progress, TrainingJson.Default.TrainingProgress);
@@ -105,6 +106,9 @@ public static class TrainingCheckpoint
         trainer.Optimizer.StepsTaken = progress.Step;
         trainer.TokensSeen = progress.Tokens;
         trainer.Seconds = progress.Seconds;
+
+        // A run that goes on in another type begins with its own.
+        trainer.LossScale = trainer.LossScale is null ? null : progress.LossScale ?? trainer.LossScale;
         trainer.Model.Gradients.Clear();
     }
 
@@ -208,4 +212,5 @@ public static class TrainingCheckpoint
 /// <param name="Tokens">Tokens seen.</param>
 /// <param name="Seconds">Seconds of training.</param>
 /// <param name="Base">The fingerprint of the model whose adapter is trained; null where all of it is.</param>
-internal sealed record TrainingProgress(long Step, long Tokens, double Seconds, string? Base = null);
+/// <param name="LossScale">What the loss is multiplied by; null where it is not.</param>
+internal sealed record TrainingProgress(long Step, long Tokens, double Seconds, string? Base = null, LossScale? LossScale = null);
