@@ -194,6 +194,7 @@ public sealed class TrainCommandTests : IDisposable
               "clip": 1,
               "accumulate": 1,
               "segment": 0,
+              "no-graph": false,
               "checkpoint-every": 0,
               "keep": 2,
               "validate-every": 0,

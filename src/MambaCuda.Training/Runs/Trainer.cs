@@ -12,6 +12,7 @@ public sealed class Trainer : IDisposable
     private readonly BatchSource _batches;
     private readonly BatchSource? _validation;
     private readonly ForwardTape _tape;
+    private readonly StepGraphs? _graphs;
     private LayerStates? _states;
 
     /// <summary>Begins a run with the model as it is.</summary>
@@ -44,6 +45,7 @@ public sealed class Trainer : IDisposable
         Optimizer = new AdamWOptimizer(model, options.Optimizer);
         LossScale = model.Backend.ActivationType == DataType.Float16 ? new LossScale(options.LossScale.Initial) : null;
         _tape = model.CreateTape();
+        _graphs = options.CaptureSteps && model.Backend.CanCapture ? new StepGraphs(model, Optimizer, _tape, options.ZLossWeight) : null;
     }
 
     /// <summary>The model.</summary>
@@ -66,6 +68,9 @@ public sealed class Trainer : IDisposable
 
     /// <summary>What the next step's loss is multiplied by; null where activations are not Float16.</summary>
     public LossScale? LossScale { get; internal set; }
+
+    /// <summary>How often a step's gradients, or its optimizer, were run as captured operations.</summary>
+    public long CapturedRuns => _graphs?.Runs ?? 0;
 
     /// <summary>Called with the batch whose loss or gradient was not finite, before that is thrown; returns where it was saved.</summary>
     public Func<TokenBatch, string>? OnDivergence { get; set; }
@@ -134,6 +139,7 @@ public sealed class Trainer : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        _graphs?.Dispose();
         _tape.Dispose();
         _states?.Dispose();
         Optimizer.Dispose();
@@ -157,12 +163,18 @@ public sealed class Trainer : IDisposable
             }
         }
 
-        return (loss / targets, Optimizer.Step(learningRate, 1.0 / scale));
+        return (loss / targets, _graphs?.Step(learningRate, 1.0 / scale) ?? Optimizer.Step(learningRate, 1.0 / scale));
     }
 
     /// <summary>Adds a batch's gradients to those there are; the sum of its losses.</summary>
     private double Accumulate(TokenBatch batch, float gradScale)
     {
+        if (_graphs is not null && IsWhole(batch) && StepGraphs.Takes(batch))
+        {
+            _graphs.Pass(batch, gradScale);
+            return Model.ReadLoss(_tape);
+        }
+
         double loss = 0;
         foreach (BatchSegment segment in Segments(batch))
         {
@@ -178,7 +190,7 @@ public sealed class Trainer : IDisposable
     /// <summary>The parts in which a batch runs through the model, with states to carry where there is more than one.</summary>
     private IEnumerable<BatchSegment> Segments(TokenBatch batch)
     {
-        if (Options.SegmentTokens == 0 || batch.Layout.MaxLength <= Options.SegmentTokens)
+        if (IsWhole(batch))
         {
             _states?.Dispose();
             _states = null;
@@ -194,6 +206,8 @@ public sealed class Trainer : IDisposable
         _states.Clear();
         return BatchSegment.Of(batch, Options.SegmentTokens);
     }
+
+    private bool IsWhole(TokenBatch batch) => Options.SegmentTokens == 0 || batch.Layout.MaxLength <= Options.SegmentTokens;
 
     private TrainingDivergedException Diverged(TokenBatch batch, string what)
     {

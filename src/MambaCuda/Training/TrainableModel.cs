@@ -146,24 +146,7 @@ public sealed class TrainableModel : IDisposable
         tape.Begin(sequences, states);
         _work.Cut(sequences);
         Backend.Upload(tokenIds, tape.TokenIds);
-        for (int layer = 0; layer < Config.LayerCount; layer++)
-        {
-            LayerTape kept = tape.Layer(layer);
-            EnterResidual(tape, layer, kept.Residual);
-            Normalize(layer == 0 ? default : _work.BlockOutput, kept.Residual, _layers[layer].Norm, _work.Normalized);
-            BlockOperands block = Block(tape, layer) with
-            {
-                // Nothing but the projections' results is kept of a block, so the scan may write over what it reads.
-                Gated = _work.Inner,
-                Checkpoints = kept.Checkpoints,
-                ConvolutionAfter = states?.Convolution(layer) ?? default,
-                ScanAfter = states?.Scan(layer) ?? default,
-            };
-            MambaBlock.Forward(Config, _layers[layer], block, Backend);
-        }
-
-        EnterResidual(tape, Config.LayerCount, tape.FinalResidual);
-        Normalize(_work.BlockOutput, tape.FinalResidual, _weights.FinalNorm, tape.Hidden);
+        RunForward(tape, states);
     }
 
     /// <summary>
@@ -283,6 +266,32 @@ public sealed class TrainableModel : IDisposable
         }
     }
 
+    /// <summary>
+    /// Brings tokens and targets to a tape; with <see cref="Run"/> the same as <see cref="Forward"/>, loss and <see cref="Backward"/>, but
+    /// that can be captured.
+    /// </summary>
+    /// <exception cref="ArgumentException">The lengths disagree, or a token is not in the vocabulary. Nothing has run.</exception>
+    internal void Bring(ReadOnlySpan<int> tokenIds, ReadOnlySpan<int> targets, SequenceLayout sequences, ForwardTape tape)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        PassInput.CheckTokens(tokenIds, Config.VocabularySize, nameof(tokenIds));
+        PassInput.CheckLength(tokenIds.Length, sequences, nameof(tokenIds));
+        PassInput.CheckTokens(targets, Config.VocabularySize, nameof(targets), CrossEntropyArgs.IgnoredTarget);
+        PassInput.CheckLength(targets.Length, sequences, nameof(targets));
+        tape.Begin(sequences, state: null);
+        _work.Cut(sequences);
+        Backend.Upload(tokenIds, tape.TokenIds);
+        Backend.Upload(targets, tape.Targets);
+    }
+
+    /// <summary>A whole pass over what was brought to a tape: nothing of it waits for the host or allocates.</summary>
+    internal void Run(ForwardTape tape, float gradScale, float zLossWeight)
+    {
+        RunForward(tape, states: null);
+        RunLoss(tape, gradScale, zLossWeight, withGradient: true);
+        Backward(tape);
+    }
+
     private static void CheckBackend(MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, Backend backend)
     {
         ArgumentNullException.ThrowIfNull(config);
@@ -373,6 +382,34 @@ public sealed class TrainableModel : IDisposable
         PassInput.CheckLength(targets.Length, sequences, nameof(targets));
         _work.Cut(sequences);
         Backend.Upload(targets, tape.Targets);
+        RunLoss(tape, gradScale, zLossWeight, withGradient);
+    }
+
+    private void RunForward(ForwardTape tape, LayerStates? states)
+    {
+        for (int layer = 0; layer < Config.LayerCount; layer++)
+        {
+            LayerTape kept = tape.Layer(layer);
+            EnterResidual(tape, layer, kept.Residual);
+            Normalize(layer == 0 ? default : _work.BlockOutput, kept.Residual, _layers[layer].Norm, _work.Normalized);
+            BlockOperands block = Block(tape, layer) with
+            {
+                // Nothing but the projections' results is kept of a block, so the scan may write over what it reads.
+                Gated = _work.Inner,
+                Checkpoints = kept.Checkpoints,
+                ConvolutionAfter = states?.Convolution(layer) ?? default,
+                ScanAfter = states?.Scan(layer) ?? default,
+            };
+            MambaBlock.Forward(Config, _layers[layer], block, Backend);
+        }
+
+        EnterResidual(tape, Config.LayerCount, tape.FinalResidual);
+        Normalize(_work.BlockOutput, tape.FinalResidual, _weights.FinalNorm, tape.Hidden);
+    }
+
+    private void RunLoss(ForwardTape tape, float gradScale, float zLossWeight, bool withGradient)
+    {
+        SequenceLayout sequences = Recorded(tape);
         for (long row = 0; row < sequences.TotalLength; row += _work.Logits.Rows)
         {
             long count = Math.Min(_work.Logits.Rows, sequences.TotalLength - row);
