@@ -294,7 +294,8 @@ public sealed class TrainCommandTests : IDisposable
     [Fact]
     public async Task An_adapter_is_trained_used_and_merged()
     {
-        string text = _folder.Write("a.txt", Words(300)), run = _folder.File("base"), lora = _folder.File("lora"), merged = _folder.File("merged");
+        string text = _folder.Write("a.txt", Words(300)), merged = _folder.File("merged");
+        string run = _folder.File("base"), lora = _folder.File("lora");
         Assert.Equal(ExitCode.Done, (await Run([.. Tiny(run), text, "--steps", "2"])).Code);
         string model = Assert.Single(Directory.GetDirectories(run));
         string[] arguments =
@@ -308,7 +309,8 @@ public sealed class TrainCommandTests : IDisposable
         Assert.True(File.Exists(Path.Combine(adapter, "adapter_model.safetensors")));
         Assert.True(File.Exists(Path.Combine(adapter, "tokenizer.json")));
         Assert.False(File.Exists(Path.Combine(adapter, "model.safetensors")));
-        string recipe = Path.Combine(lora, "recipe.json"), said = await File.ReadAllTextAsync(recipe, TestContext.Current.CancellationToken);
+        string recipe = Path.Combine(lora, "recipe.json");
+        string said = await File.ReadAllTextAsync(recipe, TestContext.Current.CancellationToken);
         Assert.Contains("\"lora-alpha\": 4", said, StringComparison.Ordinal);
         Assert.Contains("\"lora-targets\": \"in_proj,out_proj\"", said, StringComparison.Ordinal);
         (code, output, error) = await Run("train", "--recipe", recipe, "--steps", "8");
@@ -320,10 +322,10 @@ public sealed class TrainCommandTests : IDisposable
         string plain = await Perplexity(model), adapted = await Perplexity(model, "--adapter", adapter);
         Assert.NotEqual(plain, adapted);
         Assert.Equal(adapted, await Perplexity(merged));
-        (code, output, error) = await Run("generate", "word", "--model", model, "--adapter", adapter, "-n", "4", "--device", "cpu", "--temperature", "0");
+        string[] greedy = ["generate", "word", "-n", "4", "--device", "cpu", "--temperature", "0"];
+        (code, output, error) = await Run([.. greedy, "--model", model, "--adapter", adapter]);
         Assert.True(ExitCode.Done == code, error);
-        Assert.Equal(
-            output, (await Run("generate", "word", "--model", merged, "-n", "4", "--device", "cpu", "--temperature", "0")).Output);
+        Assert.Equal(output, (await Run([.. greedy, "--model", merged])).Output);
         (code, _, error) = await Run("generate", "word", "--model", model, "--adapter", model);
         Assert.Equal(ExitCode.BadFile, code);
         Assert.Contains("holds no adapter_config.json", error, StringComparison.Ordinal);

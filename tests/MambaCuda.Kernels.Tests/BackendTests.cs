@@ -96,7 +96,8 @@ public class BackendTests
         using Backend backend = TestBackends.Open(name);
         if (!backend.CanCapture)
         {
-            Assert.Contains("does not capture", Assert.Throws<NotSupportedException>(() => backend.Capture(() => { })).Message, StringComparison.Ordinal);
+            Assert.Contains(
+                "does not capture", Assert.Throws<NotSupportedException>(() => backend.Capture(() => { })).Message, StringComparison.Ordinal);
             return;
         }
 

@@ -26,7 +26,8 @@ public sealed partial class CudaBackend
         {
             if (!IsCurrent)
             {
-                throw new InvalidOperationException("The backend has allocated memory since the operations were captured: capture them again.");
+                throw new InvalidOperationException(
+                    "The backend has allocated memory since the operations were captured: capture them again.");
             }
 
             instance.Launch(backend.Stream);

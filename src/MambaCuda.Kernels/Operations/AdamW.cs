@@ -2,7 +2,9 @@ using System.Runtime.InteropServices;
 
 namespace MambaCuda.Kernels;
 
-/// <summary>The factors of AdamW that are others in every step, from float64; three float32, one behind the other, in device memory too.</summary>
+/// <summary>
+/// The factors of AdamW that are others in every step, from float64; in device memory too they are three float32, one behind the other.
+/// </summary>
 /// <param name="Keep">What a parameter is multiplied by: 1 - rate * decay.</param>
 /// <param name="StepSize">rate / (1 - beta1^step).</param>
 /// <param name="RootCorrection">1 / sqrt(1 - beta2^step).</param>

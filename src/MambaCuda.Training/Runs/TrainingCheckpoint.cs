@@ -6,7 +6,8 @@ namespace MambaCuda.Training;
 
 /// <summary>
 /// What a run is at some step: a folder with the model in the Hugging Face layout, which every command loads, or the adapter in PEFT's where
-/// that alone is trained; the optimizer's moments, and how far the run has come. The folder takes its name when all of it is on the disk, so one that has its name is whole.
+/// that alone is trained; the optimizer's moments, and how far the run has come. The folder takes its name when all of it is on the disk, so
+/// one that has its name is whole.
 /// </summary>
 public static class TrainingCheckpoint
 {
@@ -147,7 +148,8 @@ public static class TrainingCheckpoint
     {
         if (File.Exists(Path.Combine(path, LoraAdapter.ConfigFileName)))
         {
-            throw new CheckpointException(path, "the checkpoint is of an adapter, but all of the model is trained", "Resume with the run's own recipe");
+            throw new CheckpointException(
+                path, "the checkpoint is of an adapter, but all of the model is trained", "Resume with the run's own recipe");
         }
 
         using Checkpoint checkpoint = Checkpoint.Open(path);
@@ -171,7 +173,8 @@ public static class TrainingCheckpoint
         if (progress.Base != Fingerprint(model))
         {
             throw new CheckpointException(
-                path, "the adapter was trained on other weights than those that are frozen now", "Resume with the model that the run began with");
+                path, "the adapter was trained on other weights than those that are frozen now",
+                "Resume with the model that the run began with");
         }
 
         model.Parameters.Load(adapter.Tensors);

@@ -16,7 +16,8 @@ public sealed class LoraAdapter : IDisposable
 
     private readonly SafetensorsFile _file;
 
-    private LoraAdapter(LoraSettings settings, MambaConfig config, SafetensorsFile file) => (Settings, Config, _file) = (settings, config, file);
+    private LoraAdapter(LoraSettings settings, MambaConfig config, SafetensorsFile file) =>
+        (Settings, Config, _file) = (settings, config, file);
 
     /// <summary>Rank, scale and projections.</summary>
     public LoraSettings Settings { get; }

@@ -85,7 +85,8 @@ internal static class LoraConfigFile
         {
             if (fields.IsFilled(name))
             {
-                throw fields.Refused($"{name} is set: an adapter has one rank for the named projections of all layers here, and nothing beside them");
+                throw fields.Refused(
+                    $"{name} is set: an adapter has one rank for the named projections of all layers here, and nothing beside them");
             }
         }
 
@@ -122,7 +123,8 @@ internal static class LoraConfigFile
         const string Field = "init_lora_weights";
         if (fields.IsText(Field) && fields.OptionalText(Field) is { } way and not ("gaussian" or "orthogonal"))
         {
-            throw fields.Refused($"{Field} is {way.Quoted()}, which may have changed the weights of the base model", "Merge the adapter with PEFT");
+            throw fields.Refused(
+                $"{Field} is {way.Quoted()}, which may have changed the weights of the base model", "Merge the adapter with PEFT");
         }
 
         fields.Ignore(Field);

@@ -63,7 +63,8 @@ public sealed record LoraSettings
         if (Targets.FirstOrDefault(target => !Projections.Contains(target)) is { } unknown)
         {
             throw new ArgumentException(
-                $"An adapter cannot be of {unknown.Quoted()}: the projections of a layer are {string.Join(", ", Projections)}.", nameof(Targets));
+                $"An adapter cannot be of {unknown.Quoted()}: the projections of a layer are {string.Join(", ", Projections)}.",
+                nameof(Targets));
         }
     }
 

@@ -71,7 +71,8 @@ public sealed class MergedWeights : IDisposable
             DataTypes.Widen(stored, weight.Type, local.Scratch);
             AddTimes(1, local.Scratch, sums);
             int lost = WeightConversion.Convert(
-                MemoryMarshal.AsBytes<float>(sums), DataType.Float32, Bytes(memory, (long)row * rowBytes, rowBytes), weight.Type, local.Scratch);
+                MemoryMarshal.AsBytes<float>(sums), DataType.Float32, Bytes(memory, (long)row * rowBytes, rowBytes), weight.Type,
+                local.Scratch);
             if (lost >= 0)
             {
                 Volatile.Write(ref isLost, true);
@@ -80,7 +81,8 @@ public sealed class MergedWeights : IDisposable
             return local;
         }, _ => { });
         return isLost
-            ? throw new CheckpointException($"With the adapter, {weight} holds a number that is too large for its type. Convert the model to Float32.")
+            ? throw new CheckpointException(
+                $"With the adapter, {weight} holds a number that is too large for its type. Convert the model to Float32.")
             : new StoredTensor(weight.Name, weight.Type, weight.Shape, memory);
     }
 

@@ -83,7 +83,9 @@ public sealed class MambaModel : IDisposable
         string directory, Backend backend, IProgress<LoadProgress>? progress = null, CancellationToken cancellation = default) =>
         Load(Checkpoint.Open(directory), backend, progress, cancellation);
 
-    /// <summary>Loads a checkpoint's weights with an adapter merged into them, and takes the checkpoint over: it is closed with the model.</summary>
+    /// <summary>
+    /// Loads a checkpoint's weights with an adapter merged into them, and takes the checkpoint over: it is closed with the model.
+    /// </summary>
     /// <param name="checkpoint">An opened checkpoint.</param>
     /// <param name="adapter">An adapter of such a model; not needed afterwards.</param>
     /// <param name="backend">What to compute on; must outlive the model.</param>

@@ -29,19 +29,13 @@ public sealed class ModelParameters : TrainedParameters, IModelWeights
 
     internal IReadOnlyList<LayerWeights> Layers { get; }
 
-    internal MatrixView Embedding => Projection(TensorNames.Embedding);
-
-    internal MatrixView Head => Projection(_config.TieEmbeddings ? TensorNames.Embedding : TensorNames.Head);
-
-    internal MatrixView FinalNorm => Of(TensorNames.FinalNorm);
-
     IReadOnlyList<LayerWeights> IModelWeights.Layers => Layers;
 
-    MatrixView IModelWeights.Embedding => Embedding;
+    MatrixView IModelWeights.Embedding => Projection(TensorNames.Embedding);
 
-    MatrixView IModelWeights.Head => Head;
+    MatrixView IModelWeights.Head => Projection(_config.TieEmbeddings ? TensorNames.Embedding : TensorNames.Head);
 
-    MatrixView IModelWeights.FinalNorm => FinalNorm;
+    MatrixView IModelWeights.FinalNorm => Of(TensorNames.FinalNorm);
 
     /// <summary>Overwrites all parameters with those of a checkpoint or of <see cref="RandomWeights"/>.</summary>
     public override void Load(IReadOnlyDictionary<string, StoredTensor> tensors)

@@ -115,7 +115,8 @@ public sealed class ParameterLayout
     private static ParameterSlot Slot(ExpectedTensor tensor, long offset)
     {
         bool turned = tensor.Name.EndsWith("A_log", StringComparison.Ordinal)
-            || tensor.Name.EndsWith("conv1d.weight", StringComparison.Ordinal) || tensor.Name.EndsWith("lora_B.weight", StringComparison.Ordinal);
+            || tensor.Name.EndsWith("conv1d.weight", StringComparison.Ordinal)
+            || tensor.Name.EndsWith("lora_B.weight", StringComparison.Ordinal);
         int innermost = checked((int)(turned || tensor.Shape.Length == 1 ? tensor.Shape[0] : tensor.Shape[^1]));
         return new ParameterSlot(tensor.Name, offset, tensor.ElementCount / innermost, innermost, turned);
     }

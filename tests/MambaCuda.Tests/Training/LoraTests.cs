@@ -56,8 +56,12 @@ public sealed class LoraTests : IDisposable
                 int rank = settings.Rank, outputs = (int)b.Shape[0], inputs = (int)a.Shape[1];
                 float[] gradient = Gradient(whole, TensorNames.Projection(layer, target), outputs, inputs);
                 float[] narrow = TinyCheckpoint.Values(a), wide = TinyCheckpoint.Values(b);
-                Compare(TensorNames.LoraA(layer, target), rank, inputs, (k, i) => Sum(outputs, o => wide[(o * rank) + k] * gradient[(o * inputs) + i]));
-                Compare(TensorNames.LoraB(layer, target), outputs, rank, (o, k) => Sum(inputs, i => gradient[(o * inputs) + i] * narrow[(k * inputs) + i]));
+                Compare(
+                    TensorNames.LoraA(layer, target), rank, inputs,
+                    (k, i) => Sum(outputs, o => (double)wide[(o * rank) + k] * gradient[(o * inputs) + i]));
+                Compare(
+                    TensorNames.LoraB(layer, target), outputs, rank,
+                    (o, k) => Sum(inputs, i => (double)gradient[(o * inputs) + i] * narrow[(k * inputs) + i]));
             }
         }
 
@@ -75,6 +79,32 @@ public sealed class LoraTests : IDisposable
         }
 
         static double Sum(int count, Func<int, double> term) => Enumerable.Range(0, count).Sum(term);
+    }
+
+    /// <summary>Frozen weights are read as they are stored: those of bf16 give what the same numbers in float32 give.</summary>
+    [Theory]
+    [InlineData("cpu"), InlineData("cuda-float32")]
+    public void A_base_of_16_bits_is_not_widened(string backendName)
+    {
+        using Backend backend = ModelBackends.Open(backendName);
+        using RandomWeights weights = new(TinyModel.Config, DataType.BFloat16, seed: 5);
+        using LoraAdapter adapter = RandomAdapter(Settings);
+        string folder = _folder.File("wide");
+        CheckpointWriter.Write(
+            folder, TinyModel.Config, tensor => weights.Tensors[tensor.Name], new CheckpointSaveOptions { WeightType = DataType.Float32 },
+            cancellationToken: TestContext.Current.CancellationToken);
+        using Checkpoint wide = Checkpoint.Open(folder);
+        float[][] gradients = [.. new[] { weights.Tensors, wide.Tensors }.Select(tensors =>
+        {
+            using TrainableModel model = new(TinyModel.Config, tensors, backend, Settings, seed: 1);
+            model.Parameters.Load(adapter.Tensors);
+            Pass(model);
+            float[] values = new float[model.Gradients.Values.Rows * model.Gradients.Values.Columns];
+            backend.Download<float>(model.Gradients.Values, values);
+            return values;
+        })];
+        double deviation = Deviation.RelativeNorm(gradients[0], gradients[1]);
+        Assert.True(deviation <= 1e-5, $"The gradients deviate by {deviation:g3}.");
     }
 
     [Theory]
@@ -97,7 +127,8 @@ public sealed class LoraTests : IDisposable
         backend.Download<float>(view, actual);
 
         string folder = _folder.File("base");
-        CheckpointWriter.Write(folder, TinyModel.Config, tensor => weights.Tensors[tensor.Name], cancellationToken: TestContext.Current.CancellationToken);
+        CheckpointWriter.Write(
+            folder, TinyModel.Config, tensor => weights.Tensors[tensor.Name], cancellationToken: TestContext.Current.CancellationToken);
         using MambaModel merged = MambaModel.Load(
             Checkpoint.Open(folder), adapter, backend, cancellation: TestContext.Current.CancellationToken);
         using MambaState state = merged.CreateState(Sequences.SlotCount);
@@ -151,10 +182,13 @@ public sealed class LoraTests : IDisposable
     [Fact]
     public void Files_are_those_of_PEFT()
     {
-        using (LoraAdapter adapter = RandomAdapter(Settings with { Targets = ["in_proj", "x_proj"], BaseModel = "state-spaces/mamba-130m-hf" }))
+        const string Layers = "base_model.model.backbone.layers.";
+        int inner = TinyModel.Config.IntermediateSize;
+        LoraSettings settings = Settings with { Targets = ["in_proj", "x_proj"], BaseModel = "state-spaces/mamba-130m-hf" };
+        using (LoraAdapter adapter = RandomAdapter(settings))
         {
-            Assert.Equal([TinyModel.Config.IntermediateSize * 2, 3], adapter.Tensors["base_model.model.backbone.layers.0.mixer.in_proj.lora_B.weight"].Shape.ToArray());
-            Assert.Equal([3, TinyModel.Config.IntermediateSize], adapter.Tensors["base_model.model.backbone.layers.1.mixer.x_proj.lora_A.weight"].Shape.ToArray());
+            Assert.Equal([2 * inner, 3], adapter.Tensors[Layers + "0.mixer.in_proj.lora_B.weight"].Shape.ToArray());
+            Assert.Equal([3, inner], adapter.Tensors[Layers + "1.mixer.x_proj.lora_A.weight"].Shape.ToArray());
             Assert.Equal(8, adapter.Tensors.Count);
             Assert.Equal("state-spaces/mamba-130m-hf", adapter.Settings.BaseModel);
         }
@@ -210,7 +244,9 @@ public sealed class LoraTests : IDisposable
     {
         RandomAdapter(Settings).Dispose();
         Assert.Contains("is [3, 36], expected [3, 32]", Refusal(TinyModel.Config with { HiddenSize = 32 }), StringComparison.Ordinal);
-        Assert.Contains("layers.2.mixer.in_proj.lora_A.weight' [3, 36] is missing", Refusal(TinyModel.Config with { LayerCount = 3 }), StringComparison.Ordinal);
+        Assert.Contains(
+            "layers.2.mixer.in_proj.lora_A.weight' [3, 36] is missing", Refusal(TinyModel.Config with { LayerCount = 3 }),
+            StringComparison.Ordinal);
         Assert.Contains("is not part of it", Refusal(TinyModel.Config with { LayerCount = 1 }), StringComparison.Ordinal);
         string weights = _folder.File("adapter_model.safetensors");
         File.WriteAllBytes(weights, File.ReadAllBytes(weights)[..^8]);

@@ -141,7 +141,12 @@ public sealed class LoraTrainingTests
 
         protected override TokenBatch Make(long index)
         {
-            int[] ids = [.. from start in new[] { 0, 1, 2, 3 } from i in Enumerable.Range(0, Length) select (int)((index + start + (5 * i)) % VocabularySize)];
+            int[] ids =
+            [
+                .. from start in new[] { 0, 1, 2, 3 }
+                from i in Enumerable.Range(0, Length)
+                select (int)((index + start + (5 * i)) % VocabularySize),
+            ];
             return new TokenBatch(ids, [.. ids.Select(id => (id + 5) % VocabularySize)], SequenceLayout.Uniform(4, Length));
         }
     }

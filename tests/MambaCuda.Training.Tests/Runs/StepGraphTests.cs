@@ -31,7 +31,9 @@ public sealed class StepGraphTests
         Assert.Equal(2 * (Steps - 1), captured);
     }
 
-    /// <summary>Two lengths, packed sequences among them, more scales of gradients than are kept, and a longer pass that moves all memory.</summary>
+    /// <summary>
+    /// Several lengths, packed sequences among them, more shapes than are kept, and a longer pass in between that moves all memory.
+    /// </summary>
     [Fact]
     public void Another_layout_has_another_graph_or_none()
     {
