@@ -7,6 +7,7 @@
 //   nothing is changed at all
 //
 //   parameters, gradients, first_moment, second_moment (count), fp32   rounded (count), fp32, bf16 or fp16, or none   norm (1), fp32
+//   keep, step_size and root_correction, which are others in every step: from the parameters, or from memory, for a launch in a graph
 //
 // One thread steps 4 neighbours, one launch steps all. The norm is read here, so that the host need not wait for it. Memory is the limit:
 // 28 bytes an element, and those of `rounded`. No parameter depends on another, nor on how the work is cut. Multiply-adds are spelled out,
@@ -16,6 +17,12 @@
 
 namespace mamba {
 
+struct AdamWFactors {
+    float keep;
+    float step_size;
+    float root_correction;
+};
+
 struct AdamWParams {
     float* parameters;
     const float* gradients;
@@ -23,22 +30,21 @@ struct AdamWParams {
     float* second_moment;
     void* rounded;      // or none
     const float* norm;  // or none
+    const AdamWFactors* stored_factors;  // in place of factors, or none
     long long count;
     double gradient_scale;
+    AdamWFactors factors;
     float max_norm;
-    float keep;
     float first_share;
     float beta2;
     float second_share;
-    float step_size;
-    float root_correction;
     float epsilon;
 };
 
 constexpr int kAdamWVec = 4;
 
 template <typename T, bool kAligned>
-__device__ __forceinline__ void adam_w_step(const AdamWParams& p, float scale, long long i, int count)
+__device__ __forceinline__ void adam_w_step(const AdamWParams& p, const AdamWFactors& factors, float scale, long long i, int count)
 {
     float gradient[kAdamWVec];
     float m[kAdamWVec];
@@ -53,8 +59,8 @@ __device__ __forceinline__ void adam_w_step(const AdamWParams& p, float scale, l
         float g = gradient[j] * scale;
         m[j] = fmaf(g - m[j], p.first_share, m[j]);
         v[j] = fmaf(g * p.second_share, g, v[j] * p.beta2);
-        float root = fmaf(sqrtf(v[j]), p.root_correction, p.epsilon);
-        value[j] = fmaf(-p.step_size, m[j] / root, value[j] * p.keep);
+        float root = fmaf(sqrtf(v[j]), factors.root_correction, p.epsilon);
+        value[j] = fmaf(-factors.step_size, m[j] / root, value[j] * factors.keep);
     }
     store_row<kAligned>(p.parameters + i, count, value);
     store_row<kAligned>(p.first_moment + i, count, m);
@@ -70,6 +76,7 @@ __global__ void __launch_bounds__(256) adam_w(const __grid_constant__ AdamWParam
     // In place of a scale, which is not negative.
     constexpr double kSkipped = -1;
     __shared__ float block_scale;
+    __shared__ AdamWFactors block_factors;
     wait_for_earlier_grids();
     if (threadIdx.x == 0) {
         // In float64, of which cards have little: one thread for all.
@@ -80,9 +87,11 @@ __global__ void __launch_bounds__(256) adam_w(const __grid_constant__ AdamWParam
             scale = isfinite(norm) ? scale * (clip < 1 ? clip : 1) : kSkipped;
         }
         block_scale = static_cast<float>(scale);
+        block_factors = p.stored_factors == nullptr ? p.factors : *p.stored_factors;
     }
     __syncthreads();
     float scale = block_scale;
+    AdamWFactors factors = block_factors;
     let_next_grid_start();
     if (scale < 0.0f) {
         return;
@@ -92,9 +101,9 @@ __global__ void __launch_bounds__(256) adam_w(const __grid_constant__ AdamWParam
     for (long long i = (static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x) * kAdamWVec; i < p.count; i += width) {
         long long left = p.count - i;
         if (left >= kAdamWVec) {
-            adam_w_step<T, kAligned>(p, scale, i, kAdamWVec);
+            adam_w_step<T, kAligned>(p, factors, scale, i, kAdamWVec);
         } else {
-            adam_w_step<T, false>(p, scale, i, static_cast<int>(left));
+            adam_w_step<T, false>(p, factors, scale, i, static_cast<int>(left));
         }
     }
 }

@@ -25,6 +25,13 @@ internal static class CommonOptions
         HelpName = "PATH",
     };
 
+    public static Option<string?> Adapter() => new("--adapter")
+    {
+        Description = "A folder with a LoRA adapter in PEFT's layout (adapter_config.json, adapter_model.safetensors), which is merged into "
+            + "the weights.",
+        HelpName = "DIR",
+    };
+
     public static Option<bool> Json() => new("--json") { Description = "Print one JSON object." };
 
     /// <summary>An option with a number, or another value, that it has where it is left out.</summary>

@@ -20,7 +20,7 @@ internal sealed class DeviceOptions
         HelpName = "N",
     };
 
-    private readonly Option<string?> _activations = new("--activations")
+    private readonly Option<string?> _activations = new("--activations", "--dtype")
     {
         Description = "The type of activations on CUDA, and of the weights that meet them: bf16, fp16 or fp32. "
             + "Left out: bf16, or fp16 on a card older than Ampere. The CPU always takes fp32.",

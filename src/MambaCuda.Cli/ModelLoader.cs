@@ -43,10 +43,25 @@ internal static class ModelLoader
     /// <exception cref="TokenizerException">There is none at the path, or it cannot be used.</exception>
     public static Tokenizer TokenizerNamed(string name) => name == Bytes ? new ByteTokenizer(endOfText: 0) : Tokenizer.Load(name);
 
-    /// <summary>Loads the weights, with progress on a terminal.</summary>
-    public static MambaModel Load(string folder, Backend backend, TextWriter error, CancellationToken cancellation)
+    /// <summary>Loads the weights, an adapter merged into them where one is named, with progress on a terminal.</summary>
+    public static MambaModel Load(string folder, string? adapter, Backend backend, TextWriter error, CancellationToken cancellation)
     {
         using ProgressLine progress = new(error);
-        return MambaModel.Load(folder, backend, progress, cancellation);
+        if (adapter is null)
+        {
+            return MambaModel.Load(folder, backend, progress, cancellation);
+        }
+
+        Checkpoint checkpoint = Checkpoint.Open(folder);
+        try
+        {
+            using LoraAdapter opened = LoraAdapter.Open(adapter, checkpoint.Config);
+            return MambaModel.Load(checkpoint, opened, backend, progress, cancellation);
+        }
+        catch
+        {
+            checkpoint.Dispose();
+            throw;
+        }
     }
 }

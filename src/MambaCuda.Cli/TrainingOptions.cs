@@ -34,6 +34,11 @@ internal sealed class TrainingOptions
     private readonly Option<int> _segment = WithDefault(
         "--segment", "Run sequences longer than this in segments: the state is carried on, the gradient cut off. 0: never.", 0, "TOKENS");
 
+    private readonly Option<bool> _noGraph = new("--no-graph")
+    {
+        Description = "Launch the kernels of every step one by one on CUDA, in place of a captured graph. The result is the same.",
+    };
+
     private readonly Option<long> _checkpointEvery = WithDefault(
         "--checkpoint-every", "Save a checkpoint after every so many steps; the last step is always saved. 0: only there.", 0L);
 
@@ -57,7 +62,7 @@ internal sealed class TrainingOptions
     {
         foreach (Option option in new Option[]
         {
-            _steps, _learningRate, _schedule, _warmup, _floor, _weightDecay, _clip, _accumulate, _segment, _checkpointEvery, _keep,
+            _steps, _learningRate, _schedule, _warmup, _floor, _weightDecay, _clip, _accumulate, _segment, _noGraph, _checkpointEvery, _keep,
             _validateEvery,
         })
         {
@@ -87,6 +92,7 @@ internal sealed class TrainingOptions
                 Optimizer = new AdamWSettings { WeightDecay = parsed.GetValue(_weightDecay), MaxGradientNorm = parsed.GetValue(_clip) },
                 Accumulation = parsed.GetValue(_accumulate),
                 SegmentTokens = parsed.GetValue(_segment),
+                CaptureSteps = !parsed.GetValue(_noGraph),
                 CheckpointEvery = parsed.GetValue(_checkpointEvery),
                 KeepCheckpoints = parsed.GetValue(_keep),
                 ValidateEvery = parsed.GetValue(_validateEvery),

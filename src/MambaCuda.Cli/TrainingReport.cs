@@ -44,9 +44,10 @@ internal sealed class TrainingReport(TextWriter error, long steps) : IProgress<T
         string left = value.EtaSeconds is { } seconds && double.IsFinite(seconds) && seconds > 0
             ? $", {TimeSpan.FromSeconds(Math.Ceiling(seconds)):g} left" : "";
         string heldOut = value.ValidationLoss is { } loss ? string.Create(CultureInfo.InvariantCulture, $", held out {loss:f4}") : "";
+        string scale = value.LossScale is { } factor ? string.Create(CultureInfo.InvariantCulture, $", loss scale {factor:N0}") : "";
         return string.Create(
             CultureInfo.InvariantCulture,
             $"step {value.Step:N0} of {steps:N0}: loss {value.Loss:f4}, gradient norm {value.GradientNorm:g3}, learning rate "
-            + $"{value.LearningRate:g3}, {value.TokensPerSecond:N0} tokens/s{left}{heldOut}");
+            + $"{value.LearningRate:g3}, {value.TokensPerSecond:N0} tokens/s{scale}{left}{heldOut}");
     }
 }

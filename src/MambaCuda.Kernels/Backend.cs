@@ -32,6 +32,18 @@ public abstract partial class Backend : IDisposable
     /// <summary>Whether it has the operations that training takes: those of the backward pass, the loss and the optimizer.</summary>
     public virtual bool CanTrain => false;
 
+    /// <summary>Whether it can <see cref="Capture"/> operations.</summary>
+    public virtual bool CanCapture => false;
+
+    /// <summary>Writes operations down instead of running them, to run them again and again at the cost of one call.</summary>
+    /// <param name="operations">
+    /// Calls operations that have run before on the same shapes, so that nothing must be compiled or allocated; uploads, downloads and waits
+    /// are not among them. What changes from run to run is read from device memory.
+    /// </param>
+    /// <exception cref="NotSupportedException">The backend cannot.</exception>
+    public virtual CapturedOperations Capture(Action operations) =>
+        throw new NotSupportedException($"The {Name} backend does not capture operations; call them.");
+
     /// <summary>The type that a matrix of weights must have on the device to be multiplied with activations.</summary>
     /// <param name="stored">The type that it is stored in.</param>
     public virtual DataType WeightTypeFor(DataType stored) => stored;

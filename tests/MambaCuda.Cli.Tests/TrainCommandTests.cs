@@ -194,6 +194,7 @@ public sealed class TrainCommandTests : IDisposable
               "clip": 1,
               "accumulate": 1,
               "segment": 0,
+              "no-graph": false,
               "checkpoint-every": 0,
               "keep": 2,
               "validate-every": 0,
@@ -276,6 +277,10 @@ public sealed class TrainCommandTests : IDisposable
     [InlineData("--from says what the model is: leave --size out", "train", "a", "-o", "never", "--from", "b", "--size", "130m")]
     [InlineData("--size says what the model is: leave --layers out", "train", "a", "-o", "never", "--layers", "8", "--size", "130m")]
     [InlineData("the learning rate falls after its warm-up of 5 steps", "train", "a", "-o", "never", "--warmup", "5", "--steps", "5")]
+    [InlineData("needs one: name it by --from", "train", "a", "-o", "never", "--lora-rank", "4")]
+    [InlineData("--lora-alpha is for adapters", "train", "a", "-o", "never", "--lora-alpha", "4")]
+    [InlineData("cannot be of 'conv1d'", "train", "a", "-o", "never", "--from", "b", "--lora-rank", "4", "--lora-targets", "in_proj,conv1d")]
+    [InlineData("must be from 1 to", "train", "a", "-o", "never", "--from", "b", "--lora-rank", "0")]
     [InlineData("warmupSteps", "train", "a", "-o", "never", "--warmup", "-1")]
     public async Task Options_that_do_not_go_together_are_refused(string named, params string[] arguments)
     {
@@ -283,6 +288,54 @@ public sealed class TrainCommandTests : IDisposable
         Assert.Equal((ExitCode.Usage, ""), (code, output));
         Assert.Contains(named, error, StringComparison.OrdinalIgnoreCase);
         Assert.False(Directory.Exists("never"));
+    }
+
+    /// <summary>An adapter is trained, stopped, gone on with by the recipe, used as it is and merged.</summary>
+    [Fact]
+    public async Task An_adapter_is_trained_used_and_merged()
+    {
+        string text = _folder.Write("a.txt", Words(300)), merged = _folder.File("merged");
+        string run = _folder.File("base"), lora = _folder.File("lora");
+        Assert.Equal(ExitCode.Done, (await Run([.. Tiny(run), text, "--steps", "2"])).Code);
+        string model = Assert.Single(Directory.GetDirectories(run));
+        string[] arguments =
+        [
+            "train", text, "-o", lora, "--from", model, "--lora-rank", "2", "--learning-rate", "0.05", "--steps", "6", "--device", "cpu",
+            .. TinyBatches,
+        ];
+        (int code, string output, string error) = await Run(arguments);
+        Assert.True(ExitCode.Done == code, error);
+        string adapter = output.TrimEnd();
+        Assert.True(File.Exists(Path.Combine(adapter, "adapter_model.safetensors")));
+        Assert.True(File.Exists(Path.Combine(adapter, "tokenizer.json")));
+        Assert.False(File.Exists(Path.Combine(adapter, "model.safetensors")));
+        string recipe = Path.Combine(lora, "recipe.json");
+        string said = await File.ReadAllTextAsync(recipe, TestContext.Current.CancellationToken);
+        Assert.Contains("\"lora-alpha\": 4", said, StringComparison.Ordinal);
+        Assert.Contains("\"lora-targets\": \"in_proj,out_proj\"", said, StringComparison.Ordinal);
+        (code, output, error) = await Run("train", "--recipe", recipe, "--steps", "8");
+        Assert.True(ExitCode.Done == code, error);
+        adapter = output.TrimEnd();
+        Assert.EndsWith("step-0000000008", adapter, StringComparison.Ordinal);
+
+        Assert.Equal(ExitCode.Done, (await Run("convert", model, merged, "--adapter", adapter)).Code);
+        string plain = await Perplexity(model), adapted = await Perplexity(model, "--adapter", adapter);
+        Assert.NotEqual(plain, adapted);
+        Assert.Equal(adapted, await Perplexity(merged));
+        string[] greedy = ["generate", "word", "-n", "4", "--device", "cpu", "--temperature", "0"];
+        (code, output, error) = await Run([.. greedy, "--model", model, "--adapter", adapter]);
+        Assert.True(ExitCode.Done == code, error);
+        Assert.Equal(output, (await Run([.. greedy, "--model", merged])).Output);
+        (code, _, error) = await Run("generate", "word", "--model", model, "--adapter", model);
+        Assert.Equal(ExitCode.BadFile, code);
+        Assert.Contains("holds no adapter_config.json", error, StringComparison.Ordinal);
+
+        async Task<string> Perplexity(string folder, params string[] rest)
+        {
+            (int code, string output, string error) = await Run(["perplexity", text, "--model", folder, "--device", "cpu", "--json", .. rest]);
+            Assert.True(ExitCode.Done == code, error);
+            return output;
+        }
     }
 
     private static string Json(string text) => $"\"{JsonEncodedText.Encode(text, JavaScriptEncoder.UnsafeRelaxedJsonEscaping)}\"";

@@ -38,7 +38,7 @@ public class AdamWTests
             exact.Step(gradients, norm);
             plain.Step(gradients, norm);
             optimizer.Step(gradients, norm, step);
-            again.Step(gradients, norm, step);
+            again.Step(gradients, norm, step, storesFactors: true);
             if (step is not (1 or 20))
             {
                 continue;
@@ -129,6 +129,8 @@ public class AdamWTests
             "gradients" => right with { Gradients = arena.Float32(1, 20) },
             "moment gaps" => right with { SecondMoment = arena.Float32(2, 11).ColumnRange(0, 10) },
             "rounded" => right with { Rounded = arena.New(DataType.BFloat16, 1, 20) },
+            "factors" => right with { Factors = arena.Float32(3, 1) },
+            "factors type" => right with { Factors = arena.New(DataType.Int32, 1, 3) },
             "rounded type" => right with { Rounded = arena.New(DataType.Int32, 2, 10) },
             _ => right with { GradientNorm = arena.Float32(1, 2) },
         };
@@ -148,6 +150,8 @@ public class AdamWTests
         { "moment gaps", "second moment is (2 x 10) Float32 with row stride 11, but must have no gaps." },
         { "rounded", "rounded parameters is (1 x 20) BFloat16, but must be (2 x 10)." },
         { "rounded type", "rounded parameters is (2 x 10) Int32, but weights are Float32, BFloat16 or Float16." },
+        { "factors", "factors is (3 x 1) Float32, but must be (1 x 3)." },
+        { "factors type", "factors is (1 x 3) Int32, but must be Float32." },
         { "norm", "gradient norm is (1 x 2) Float32, but must be (1 x 1)." },
     };
 
@@ -166,6 +170,7 @@ public class AdamWTests
             GradientNorm = arena.Float32(1, 1),
         };
         AssertNamed(right with { Step = 0 }, "step");
+        AssertNamed(right with { Factors = arena.Float32(1, 3), GradientScale = -1 }, "gradient scale");
         AssertNamed(right with { GradientScale = 0 }, "gradient scale");
         AssertNamed(right with { MaxGradientNorm = float.NaN }, "largest gradient norm");
         void AssertNamed(AdamWArgs args, string number) => Assert.StartsWith(
@@ -223,12 +228,19 @@ public class AdamWTests
             _rounded = c.Rounded is { } type ? GuardedMatrix.Output(backend, type, c.RowCount, c.Columns, gap: c.Gap) : null;
         }
 
-        public void Step(float[] gradients, float? norm, int step)
+        public void Step(float[] gradients, float? norm, int step, bool storesFactors = false)
         {
+            AdamWArgs args = Args(_case.Settings, step);
+            AdamWFactors stored = AdamWFactors.Of(args);
+            using GuardedMatrix? factors = storesFactors
+                ? GuardedMatrix.Input(
+                    _backend, DataType.Float32, 1, AdamWFactors.Count, [stored.Keep, stored.StepSize, stored.RootCorrection], _case.Gap)
+                : null;
+            args = storesFactors ? args with { Factors = factors!.View, LearningRate = float.NaN, WeightDecay = float.NaN, Step = 0 } : args;
             using GuardedMatrix input = GuardedMatrix.Input(
                 _backend, DataType.Float32, _case.RowCount, _case.Columns, gradients, _case.Gap);
             using GuardedMatrix? norms = norm is { } value ? GuardedMatrix.Input(_backend, DataType.Float32, 1, 1, [value]) : null;
-            _backend.AdamW(Args(_case.Settings, step) with
+            _backend.AdamW(args with
             {
                 Parameters = _parameters.View,
                 Gradients = input.View,
@@ -238,6 +250,7 @@ public class AdamWTests
                 GradientNorm = norms?.View ?? default,
             });
             input.AssertUnchanged("gradients");
+            factors?.AssertUnchanged("factors");
             norms?.AssertUnchanged("gradient norm");
         }
 

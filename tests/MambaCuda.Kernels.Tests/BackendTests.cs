@@ -1,3 +1,5 @@
+using MambaCuda.Driver;
+
 namespace MambaCuda.Kernels.Tests;
 
 /// <summary>What every backend does beside the operations: memory, copies, and views that it cannot read.</summary>
@@ -86,6 +88,57 @@ public class BackendTests
         Assert.Equal("Download: view is missing.", Assert.Throws<ShapeException>(() => backend.Download<float>(default, [])).Message);
         backend.Upload<ushort>(new ushort[6], halves);
         backend.Upload<byte>(new byte[24], view);
+    }
+
+    [Theory, MemberData(nameof(Backends))]
+    public void Captured_operations_run_when_they_are_run_and_read_what_is_there_then(string name)
+    {
+        using Backend backend = TestBackends.Open(name);
+        if (!backend.CanCapture)
+        {
+            Assert.Contains(
+                "does not capture", Assert.Throws<NotSupportedException>(() => backend.Capture(() => { })).Message, StringComparison.Ordinal);
+            return;
+        }
+
+        using DeviceBuffer buffer = backend.Allocate(64);
+        MatrixView source = buffer.Matrix(DataType.Float32, 1, 4), copy = buffer.Matrix(DataType.Float32, 1, 4, 16);
+        MatrixView norm = buffer.Matrix(DataType.Float32, 1, 1, 32);
+        void Operations()
+        {
+            backend.Copy(source, copy);
+            backend.GradientNorm(new GradientNormArgs { Gradients = copy, Norm = norm });
+            backend.Clear(source);
+        }
+
+        Operations();
+        using CapturedOperations captured = backend.Capture(Operations);
+        foreach (float value in new[] { 1f, 3f })
+        {
+            backend.Upload<float>([value, value, value, value], source);
+            Assert.Equal([value, value, value, value], Read(source));
+            captured.Run();
+            Assert.Equal([value, value, value, value], Read(copy));
+            Assert.Equal([2 * value], Read(norm));
+            Assert.Equal([0, 0, 0, 0], Read(source));
+        }
+
+        // What waits for the host is refused, and the backend goes on.
+        Assert.Throws<CudaException>(() => backend.Capture(() => backend.Upload<float>([0, 0, 0, 0], source)));
+        backend.Upload<float>([2, 2, 2, 2], source);
+        captured.Run();
+        Assert.Equal([4], Read(norm));
+        Assert.True(captured.IsCurrent);
+        backend.Allocate(16).Dispose();
+        Assert.False(captured.IsCurrent);
+        Assert.Contains("capture them again", Assert.Throws<InvalidOperationException>(captured.Run).Message, StringComparison.Ordinal);
+
+        float[] Read(MatrixView view)
+        {
+            float[] values = new float[view.Columns];
+            backend.Download<float>(view, values);
+            return values;
+        }
     }
 
     [Fact]

@@ -22,6 +22,7 @@ internal static class ModelBackends
     {
         "cpu" => new CpuBackend(threads: 2),
         "cuda-float32" => OpenCuda(new CudaBackendOptions { ActivationType = DataType.Float32 }),
+        "cuda-float16" => OpenCuda(new CudaBackendOptions { ActivationType = DataType.Float16 }),
         "cuda-bfloat16" => OpenCuda(new CudaBackendOptions { ActivationType = DataType.BFloat16 }),
         _ => throw new ArgumentOutOfRangeException(nameof(name), name, "Not a backend under test."),
     };

@@ -22,19 +22,23 @@ internal static class ConvertCommand
             Description = "Cut the weights into files of at most so many megabytes.",
             HelpName = "MB",
         };
+        Option<string?> adapter = CommonOptions.Adapter();
         Command command = new(
             "convert",
             """
-            Write a checkpoint in the Hugging Face layout (config.json, safetensors), in another type if wanted.
+            Write a checkpoint in the Hugging Face layout (config.json, safetensors), in another type if wanted, with an adapter merged into
+            its weights if wanted.
 
             Examples:
               mamba-cuda convert ./mamba-130m ./mamba-130m-hf
               mamba-cuda convert ./mamba-2.8b ./mamba-2.8b-bf16 --dtype bf16 --max-shard-size 2000
+              mamba-cuda convert ./mamba-130m-hf ./tuned --adapter ./lora/step-0000001000
             """);
         command.Arguments.Add(source);
         command.Arguments.Add(destination);
         command.Options.Add(type);
         command.Options.Add(shard);
+        command.Options.Add(adapter);
         command.SetAction(async (parsed, cancellation) =>
         {
             const long BytesPerMegabyte = 1_000_000;
@@ -55,7 +59,9 @@ internal static class ConvertCommand
                 LargestShard = parsed.GetValue(shard) is { } megabytes ? megabytes * BytesPerMegabyte : long.MaxValue,
             };
             string from = parsed.GetValue(source)!, to = parsed.GetValue(destination)!;
-            await Task.Run(() => CheckpointConverter.Convert(from, to, options, cancellationToken: cancellation), cancellation);
+            await Task.Run(
+                () => CheckpointConverter.Convert(from, to, options, adapter: parsed.GetValue(adapter), cancellationToken: cancellation),
+                cancellation);
             long bytes = new DirectoryInfo(to).EnumerateFiles().Sum(file => file.Length);
             await output.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"{to}: {bytes:N0} bytes"));
             return ExitCode.Done;

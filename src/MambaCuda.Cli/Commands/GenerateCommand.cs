@@ -37,7 +37,7 @@ internal static class GenerateCommand
         using Backend backend = options.Device.Open(parsed, error);
         string folder = ModelLoader.FolderOf(parsed.GetValue(options.Model));
         Tokenizer tokenizer = LoadTokenizer(parsed.GetValue(options.Tokenizer) ?? folder, request);
-        using MambaModel model = ModelLoader.Load(folder, backend, error, cancellation);
+        using MambaModel model = ModelLoader.Load(folder, parsed.GetValue(options.Adapter), backend, error, cancellation);
         using MambaState state = model.CreateState();
         if (parsed.GetValue(options.LoadState) is { } stateToLoad)
         {
@@ -232,6 +232,8 @@ internal static class GenerateCommand
 
         public Option<string?> Model { get; } = CommonOptions.Model();
 
+        public Option<string?> Adapter { get; } = CommonOptions.Adapter();
+
         public Option<string?> Tokenizer { get; } = CommonOptions.Tokenizer();
 
         public DeviceOptions Device { get; } = new();
@@ -322,7 +324,7 @@ internal static class GenerateCommand
             command.Arguments.Add(Prompt);
             foreach (Option option in new Option[]
             {
-                Model, Tokenizer, PromptFile, PromptIds, MaxTokens, Temperature, TopK, TopP, MinP, RepetitionPenalty, PresencePenalty,
+                Model, Adapter, Tokenizer, PromptFile, PromptIds, MaxTokens, Temperature, TopK, TopP, MinP, RepetitionPenalty, PresencePenalty,
                 FrequencyPenalty, Seed, Stop, StopTokens, IgnoreEndOfText, Stream, Json, SaveState, LoadState,
             })
             {

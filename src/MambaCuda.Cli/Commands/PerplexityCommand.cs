@@ -13,6 +13,7 @@ internal static class PerplexityCommand
     {
         Argument<string> file = new("file") { Description = "A text file in UTF-8." };
         Option<string?> model = CommonOptions.Model();
+        Option<string?> adapter = CommonOptions.Adapter();
         Option<string?> tokenizer = CommonOptions.Tokenizer();
         DeviceOptions device = new();
         Option<bool> json = CommonOptions.Json();
@@ -28,7 +29,7 @@ internal static class PerplexityCommand
               mamba-cuda perplexity --model ./mamba-130m-hf book.txt --json
             """);
         command.Arguments.Add(file);
-        foreach (Option option in new Option[] { model, tokenizer, json })
+        foreach (Option option in new Option[] { model, adapter, tokenizer, json })
         {
             command.Options.Add(option);
         }
@@ -41,7 +42,7 @@ internal static class PerplexityCommand
                 await File.ReadAllTextAsync(parsed.GetValue(file)!, new UTF8Encoding(false, throwOnInvalidBytes: true), cancellation);
             Tokenizer words = Tokenizer.Load(parsed.GetValue(tokenizer) ?? folder);
             using Backend backend = device.Open(parsed, error);
-            using MambaModel loaded = ModelLoader.Load(folder, backend, error, cancellation);
+            using MambaModel loaded = ModelLoader.Load(folder, parsed.GetValue(adapter), backend, error, cancellation);
             Perplexity result = await Task.Run(() => Perplexity.Measure(loaded, words, text, cancellation), cancellation);
             await output.WriteLineAsync(parsed.GetValue(json) ? Json(result) : string.Create(
                 CultureInfo.InvariantCulture,

@@ -15,7 +15,8 @@ internal static class TrainCommand
         Command command = new(
             "train",
             """
-            Train a model on texts or a file of tokens: AdamW, a learning rate with warm-up, gradients of the whole model. Stopping it
+            Train a model on texts or a file of tokens: AdamW, a learning rate with warm-up, gradients of the whole model, or of low-rank
+            adapters alone (--lora-rank; checkpoints then hold the adapter, for --adapter of other commands and for PEFT). Stopping it
             (Ctrl+C) saves a checkpoint; the same command goes on from there, and ends with the very weights of a run that was never
             stopped. Texts are made into tokens as by mamba-cuda tokenize, into a file of the run's folder. Its recipe.json repeats the run:
             with another --output from the start, without one it goes on.
@@ -24,6 +25,7 @@ internal static class TrainCommand
               mamba-cuda train book.txt articles.jsonl --output ./small-model --hidden 128 --layers 4 --length 256
               mamba-cuda train book.tokens --output ./book-model --hidden 128 --layers 4 --steps 500
               mamba-cuda train book.tokens --output ./tuned --from ./mamba-130m-hf --learning-rate 1e-4
+              mamba-cuda train book.txt --output ./lora --from ./mamba-130m-hf --lora-rank 16 --lora-alpha 32 --learning-rate 2e-4
               mamba-cuda train --recipe ./book-model/recipe.json --output ./slower --learning-rate 5e-4
             """);
         options.AddTo(command);
@@ -40,6 +42,7 @@ internal static class TrainCommand
     {
         TrainerOptions training = options.Training.Read(parsed);
         CheckModel(options, parsed);
+        LoraSettings? adapter = options.Lora.Read(parsed, parsed.GetValue(options.From));
         string folder = parsed.GetValue(options.Folder)
             ?? throw new UsageException("Option '--output' is required, on the command line or in a recipe. Try --help.");
         string[] inputs = parsed.GetValue(options.Data) is { Length: > 0 } given
@@ -55,7 +58,10 @@ internal static class TrainCommand
         MambaConfig config = start?.Config ?? NewModel(options, parsed, data.File);
         using RandomWeights? weights = start is null ? new(config, DataType.Float32, parsed.GetValue(options.Seed)) : null;
         Recomputation recomputation = parsed.GetValue(options.RecomputeBlocks) ? Recomputation.Block : Recomputation.Mixer;
-        using TrainableModel model = new(config, start?.Tensors ?? weights!.Tensors, backend, recomputation);
+        IReadOnlyDictionary<string, StoredTensor> tensors = start?.Tensors ?? weights!.Tensors;
+        using TrainableModel model = adapter is null
+            ? new(config, tensors, backend, recomputation)
+            : new(config, tensors, backend, adapter, parsed.GetValue(options.Seed), recomputation);
         using Trainer trainer = new(model, batches, training, heldOut);
         using TrainingRun run = TrainingRun.Open(folder, trainer, data.Companions);
         data.DeleteEarlier(folder);
@@ -97,6 +103,11 @@ internal static class TrainCommand
             ["field"] = isOfTexts ? parsed.GetValue(options.Field) ?? new CorpusOptions().Field : null,
             ["from"] = from is null ? null : Path.GetFullPath(from),
         };
+        foreach ((string name, object? value) in options.Lora.Derived(parsed))
+        {
+            values[name] = value;
+        }
+
         if (from is not null || size is not null)
         {
             values["hidden"] = values["layers"] = null;
@@ -235,12 +246,14 @@ internal static class TrainCommand
             "--hold-out", "The share of the tokens, the last ones, that is not trained on but measured by --validate-every; 0 for none.",
             0.01, "SHARE");
 
-        public Option<int> Seed { get; } = WithDefault("--seed", "Decides a new model's weights and the order of the data.", 1);
+        public Option<int> Seed { get; } = WithDefault("--seed", "Decides a new model's weights, or an adapter's, and the order of the data.", 1);
 
         public Option<bool> RecomputeBlocks { get; } = new("--recompute-blocks")
         {
             Description = "Keep only each layer's residual stream for the backward pass: the least memory, a third more arithmetic.",
         };
+
+        public LoraOptions Lora { get; } = new();
 
         public TrainingOptions Training { get; } = new(steps: 1000, learningRate: 1e-3, "cosine");
 
@@ -258,6 +271,7 @@ internal static class TrainCommand
                 command.Options.Add(option);
             }
 
+            Lora.AddTo(command);
             Training.AddTo(command);
             Device.AddTo(command);
         }

@@ -24,7 +24,8 @@ public sealed unsafe partial class CpuBackend
         long count = args.Parameters.Rows * args.Parameters.Columns;
         long blocks = (count + AdamWBody.BlockLength - 1) / AdamWBody.BlockLength;
         long perPart = ItemsPerPart(blocks, minimum: 8);
-        AdamWBody body = new(args, (float)gradScale, count, perPart);
+        AdamWFactors factors = args.Factors.IsNone ? AdamWFactors.Of(args) : *(AdamWFactors*)Floats(args.Factors);
+        AdamWBody body = new(args, factors, (float)gradScale, count, perPart);
         _pool.Run(ref body, Parts(blocks, perPart));
     }
 
@@ -32,7 +33,7 @@ public sealed unsafe partial class CpuBackend
     /// Blocks that stay in the first-level cache until they are rounded. The factors of the step are computed in float64, as PyTorch's are;
     /// the parameters and their moments are read and written once.
     /// </summary>
-    private readonly struct AdamWBody(in AdamWArgs args, float gradScale, long count, long blocksPerPart) : IParallelBody
+    private readonly struct AdamWBody(in AdamWArgs args, AdamWFactors factors, float gradScale, long count, long blocksPerPart) : IParallelBody
     {
         public const int BlockLength = 1024;
 
@@ -42,12 +43,12 @@ public sealed unsafe partial class CpuBackend
         private readonly FloatRows _secondMoment = Rows(args.SecondMoment);
         private readonly byte* _rounded = Pointer(args.Rounded);
         private readonly DataType _roundedType = args.Rounded.Type;
-        private readonly float _keep = (float)(1 - ((double)args.LearningRate * args.WeightDecay));
+        private readonly float _keep = factors.Keep;
         private readonly float _firstShare = (float)(1 - (double)args.Beta1);
         private readonly float _beta2 = args.Beta2;
         private readonly float _secondShare = (float)(1 - (double)args.Beta2);
-        private readonly float _stepSize = (float)(args.LearningRate / (1 - Math.Pow(args.Beta1, args.Step)));
-        private readonly float _rootCorrection = (float)(1 / Math.Sqrt(1 - Math.Pow(args.Beta2, args.Step)));
+        private readonly float _stepSize = factors.StepSize;
+        private readonly float _rootCorrection = factors.RootCorrection;
         private readonly float _epsilon = args.Epsilon;
 
         public void Run(int part)

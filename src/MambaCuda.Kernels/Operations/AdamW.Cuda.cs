@@ -43,15 +43,14 @@ public sealed partial class CudaBackend
             SecondMoment = Address(args.SecondMoment),
             Rounded = Address(args.Rounded),
             Norm = Address(args.GradientNorm),
+            StoredFactors = Address(args.Factors),
             Count = count,
             GradientScale = args.GradientScale,
             MaxNorm = args.MaxGradientNorm,
-            Keep = (float)(1 - ((double)args.LearningRate * args.WeightDecay)),
+            Factors = args.Factors.IsNone ? AdamWFactors.Of(args) : default,
             FirstShare = (float)(1 - (double)args.Beta1),
             Beta2 = args.Beta2,
             SecondShare = (float)(1 - (double)args.Beta2),
-            StepSize = (float)(args.LearningRate / (1 - Math.Pow(args.Beta1, args.Step))),
-            RootCorrection = (float)(1 / Math.Sqrt(1 - Math.Pow(args.Beta2, args.Step))),
             Epsilon = args.Epsilon,
         });
     }
@@ -70,15 +69,14 @@ public sealed partial class CudaBackend
         public nint SecondMoment;
         public nint Rounded;
         public nint Norm;
+        public nint StoredFactors;
         public long Count;
         public double GradientScale;
+        public AdamWFactors Factors;
         public float MaxNorm;
-        public float Keep;
         public float FirstShare;
         public float Beta2;
         public float SecondShare;
-        public float StepSize;
-        public float RootCorrection;
         public float Epsilon;
     }
 }

@@ -1,4 +1,25 @@
+using System.Runtime.InteropServices;
+
 namespace MambaCuda.Kernels;
+
+/// <summary>
+/// The factors of AdamW that are others in every step, from float64; in device memory too they are three float32, one behind the other.
+/// </summary>
+/// <param name="Keep">What a parameter is multiplied by: 1 - rate * decay.</param>
+/// <param name="StepSize">rate / (1 - beta1^step).</param>
+/// <param name="RootCorrection">1 / sqrt(1 - beta2^step).</param>
+[StructLayout(LayoutKind.Sequential)]
+public readonly record struct AdamWFactors(float Keep, float StepSize, float RootCorrection)
+{
+    /// <summary>How many they are.</summary>
+    public const int Count = 3;
+
+    /// <summary>The factors that operands say by learning rate, decay and step.</summary>
+    public static AdamWFactors Of(in AdamWArgs args) => new(
+        (float)(1 - ((double)args.LearningRate * args.WeightDecay)),
+        (float)(args.LearningRate / (1 - Math.Pow(args.Beta1, args.Step))),
+        (float)(1 / Math.Sqrt(1 - Math.Pow(args.Beta2, args.Step))));
+}
 
 /// <summary>
 /// Operands of <see cref="Backend.AdamW"/>. Parameters that are decayed alike lie one after the other in one view, (1 or more, columns)
@@ -36,6 +57,12 @@ public readonly struct AdamWArgs
     /// <summary>What gradients are multiplied by first: 1, or 1 / (loss scale). Positive.</summary>
     public float GradientScale { get; init; }
 
+    /// <summary>
+    /// <see cref="AdamWFactors"/> as a matrix (1, 3), Float32, in place of learning rate, decay and step: for operations that are captured
+    /// and run again with other factors. Or none.
+    /// </summary>
+    public MatrixView Factors { get; init; }
+
     /// <summary>The learning rate of this step.</summary>
     public float LearningRate { get; init; }
 
@@ -68,7 +95,11 @@ public abstract partial class Backend
     public void AdamW(in AdamWArgs args)
     {
         const string Operation = nameof(AdamW);
-        Check.Positive(Operation, "step", args.Step);
+        if (args.Factors.IsNone)
+        {
+            Check.Positive(Operation, "step", args.Step);
+        }
+
         Check.Positive(Operation, "gradient scale", args.GradientScale);
         Check.Given(Operation, "parameters", args.Parameters);
         Check.Given(Operation, "gradients", args.Gradients);
@@ -90,6 +121,8 @@ public abstract partial class Backend
         Check.Contiguous(Operation, "rounded parameters", args.Rounded);
         Check.Shape(Operation, "gradient norm", args.GradientNorm, 1, 1);
         Check.Type(Operation, "gradient norm", args.GradientNorm, DataType.Float32);
+        Check.Shape(Operation, "factors", args.Factors, 1, AdamWFactors.Count);
+        Check.Type(Operation, "factors", args.Factors, DataType.Float32);
         if (!args.GradientNorm.IsNone)
         {
             Check.Positive(Operation, "largest gradient norm", args.MaxGradientNorm);

@@ -10,6 +10,7 @@ namespace MambaCuda.Training;
 /// <param name="Seconds">Seconds of training since the run began, over all its resumes.</param>
 /// <param name="EtaSeconds">Seconds until the last step, or null where none is known.</param>
 /// <param name="ValidationLoss">The mean loss of a held-out target in nats, or null where it was not measured after this step.</param>
+/// <param name="LossScale">What the loss was multiplied by, or null where it was not.</param>
 public sealed record TrainingMetrics(
     long Step,
     long Tokens,
@@ -19,4 +20,5 @@ public sealed record TrainingMetrics(
     double TokensPerSecond,
     double Seconds,
     double? EtaSeconds = null,
-    double? ValidationLoss = null);
+    double? ValidationLoss = null,
+    double? LossScale = null);

@@ -51,37 +51,58 @@ public sealed class AdamWOptimizer : IDisposable
     /// <returns>The norm of the gradients, scaled, before the clip.</returns>
     public double Step(double learningRate, double gradientScale = 1)
     {
+        Put((float)learningRate, gradientScale, decayed: default, undecayed: default);
+        return Count(gradientScale);
+    }
+
+    /// <summary>The factors of the next step, for parameters that are decayed and for those that are not.</summary>
+    internal (AdamWFactors Decayed, AdamWFactors Undecayed) Factors(double learningRate)
+    {
+        AdamWArgs args = Args((float)learningRate, gradientScale: 1);
+        return (AdamWFactors.Of(args with { WeightDecay = (float)Settings.WeightDecay }), AdamWFactors.Of(args));
+    }
+
+    /// <summary>Calls the operations of a step, none of which waits for the host.</summary>
+    /// <param name="learningRate">The learning rate, where the factors are not given.</param>
+    /// <param name="gradientScale">What gradients are multiplied by first.</param>
+    /// <param name="decayed">The factors for parameters that are decayed, on the device; or none.</param>
+    /// <param name="undecayed">Those for the others, or none.</param>
+    internal void Put(float learningRate, double gradientScale, MatrixView decayed, MatrixView undecayed)
+    {
         Backend backend = _model.Backend;
         ParameterLayout layout = _model.Parameters.Layout;
-        MatrixView norm = _norm.Matrix(DataType.Float32, 1, 1);
-        backend.GradientNorm(new GradientNormArgs { Gradients = _model.Gradients.Values, Norm = norm });
-        StepPart(0, layout.DecayedCount, Settings.WeightDecay);
-        StepPart(layout.DecayedCount, layout.ElementCount - layout.DecayedCount, weightDecay: 0);
+        backend.GradientNorm(new GradientNormArgs { Gradients = _model.Gradients.Values, Norm = Norm });
+        AdamWArgs args = Args(learningRate, gradientScale);
+        StepPart(0, layout.DecayedCount, args with { WeightDecay = (float)Settings.WeightDecay, Factors = decayed });
+        StepPart(layout.DecayedCount, layout.ElementCount - layout.DecayedCount, args with { Factors = undecayed });
         _model.Parameters.Refresh();
         _model.Gradients.Clear();
+
+        void StepPart(long first, long count, in AdamWArgs part)
+        {
+            // An adapter has nothing but matrices.
+            if (count > 0)
+            {
+                backend.AdamW(part with
+                {
+                    Parameters = _model.Parameters.Part(first, count),
+                    Rounded = _model.Parameters.RoundedPart(first, count),
+                    Gradients = _model.Gradients.Part(first, count),
+                    FirstMoment = ParameterLayout.Part(_moments, DataType.Float32, first, count),
+                    SecondMoment = ParameterLayout.Part(_moments, DataType.Float32, layout.ElementCount + first, count),
+                });
+            }
+        }
+    }
+
+    /// <summary>Waits for a step, and counts it where the norm of its gradients is finite; the norm, scaled.</summary>
+    internal double Count(double gradientScale)
+    {
         float[] read = new float[1];
-        backend.Download<float>(norm, read);
+        _model.Backend.Download<float>(Norm, read);
         double scaled = read[0] * gradientScale;
         StepsTaken += double.IsFinite(scaled) ? 1 : 0;
         return scaled;
-
-        void StepPart(long first, long count, double weightDecay) => backend.AdamW(new AdamWArgs
-        {
-            Parameters = _model.Parameters.Part(first, count),
-            Rounded = _model.Parameters.RoundedPart(first, count),
-            Gradients = _model.Gradients.Part(first, count),
-            FirstMoment = ParameterLayout.Part(_moments, DataType.Float32, first, count),
-            SecondMoment = ParameterLayout.Part(_moments, DataType.Float32, layout.ElementCount + first, count),
-            GradientNorm = norm,
-            MaxGradientNorm = (float)Settings.MaxGradientNorm,
-            GradientScale = (float)gradientScale,
-            LearningRate = (float)learningRate,
-            Beta1 = (float)Settings.Beta1,
-            Beta2 = (float)Settings.Beta2,
-            Epsilon = (float)Settings.Epsilon,
-            WeightDecay = (float)weightDecay,
-            Step = StepsTaken + 1,
-        });
     }
 
     /// <inheritdoc/>
@@ -90,4 +111,18 @@ public sealed class AdamWOptimizer : IDisposable
         _moments.Dispose();
         _norm.Dispose();
     }
+
+    private MatrixView Norm => _norm.Matrix(DataType.Float32, 1, 1);
+
+    private AdamWArgs Args(float learningRate, double gradientScale) => new()
+    {
+        GradientNorm = Norm,
+        MaxGradientNorm = (float)Settings.MaxGradientNorm,
+        GradientScale = (float)gradientScale,
+        LearningRate = learningRate,
+        Beta1 = (float)Settings.Beta1,
+        Beta2 = (float)Settings.Beta2,
+        Epsilon = (float)Settings.Epsilon,
+        Step = StepsTaken + 1,
+    };
 }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using MambaCuda.Kernels;
 
 namespace MambaCuda.Training;
 
@@ -11,6 +12,7 @@ public sealed class Trainer : IDisposable
     private readonly BatchSource _batches;
     private readonly BatchSource? _validation;
     private readonly ForwardTape _tape;
+    private readonly StepGraphs? _graphs;
     private LayerStates? _states;
 
     /// <summary>Begins a run with the model as it is.</summary>
@@ -41,7 +43,9 @@ public sealed class Trainer : IDisposable
         _batches = batches;
         _validation = validation;
         Optimizer = new AdamWOptimizer(model, options.Optimizer);
+        LossScale = model.Backend.ActivationType == DataType.Float16 ? new LossScale(options.LossScale.Initial) : null;
         _tape = model.CreateTape();
+        _graphs = options.CaptureSteps && model.Backend.CanCapture ? new StepGraphs(model, Optimizer, _tape, options.ZLossWeight) : null;
     }
 
     /// <summary>The model.</summary>
@@ -62,10 +66,19 @@ public sealed class Trainer : IDisposable
     /// <summary>How long they took, over all resumes.</summary>
     public double Seconds { get; internal set; }
 
+    /// <summary>What the next step's loss is multiplied by; null where activations are not Float16.</summary>
+    public LossScale? LossScale { get; internal set; }
+
+    /// <summary>How often a step's gradients, or its optimizer, were run as captured operations.</summary>
+    public long CapturedRuns => _graphs?.Runs ?? 0;
+
     /// <summary>Called with the batch whose loss or gradient was not finite, before that is thrown; returns where it was saved.</summary>
     public Func<TokenBatch, string>? OnDivergence { get; set; }
 
-    /// <summary>Takes one step.</summary>
+    /// <summary>
+    /// Takes one step. Where the gradients of a scaled loss are not finite it is tried again with half of the scale, as often as that
+    /// helps; parameters and moments stay as they are meanwhile.
+    /// </summary>
     /// <returns>What is known of it.</returns>
     /// <exception cref="TrainingDivergedException">The loss or a gradient is not finite; the parameters are as before.</exception>
     public TrainingMetrics Step()
@@ -75,34 +88,30 @@ public sealed class Trainer : IDisposable
         [
             .. Enumerable.Range(0, Options.Accumulation).Select(part => _batches.Batch((StepsDone * Options.Accumulation) + part)),
         ];
-        long targets = parts.Sum(part => (long)part.TargetCount);
-        double loss = 0;
-        foreach (TokenBatch part in parts)
+        double learningRate = Options.Schedule.At(StepsDone);
+        (double loss, double norm) = Try(parts, learningRate);
+        while (!double.IsFinite(norm) && LossScale is { IsAtFloor: false } tooLarge)
         {
-            double partLoss = Accumulate(part, 1f / Math.Max(1, targets));
-            loss += partLoss;
-            if (!double.IsFinite(partLoss))
-            {
-                Model.Gradients.Clear();
-                throw Diverged(part, $"The loss of step {StepsDone + 1} is {partLoss}");
-            }
+            LossScale = tooLarge.Halved();
+            (loss, norm) = Try(parts, learningRate);
         }
 
-        double learningRate = Options.Schedule.At(StepsDone);
-        double norm = Optimizer.Step(learningRate);
         if (!double.IsFinite(norm))
         {
-            throw Diverged(parts[^1], $"The norm of the gradients of step {StepsDone + 1} is {norm}");
+            string scaled = LossScale is null ? "" : ", though the loss is no longer scaled";
+            throw Diverged(parts[^1], $"The norm of the gradients of step {StepsDone + 1} is {norm}{scaled}");
         }
 
+        double? scale = LossScale?.Value;
+        LossScale = LossScale?.AfterGoodStep(Options.LossScale);
         long tokens = parts.Sum(part => (long)part.Tokens.Length);
         double seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
         TokensSeen += tokens;
         Seconds += seconds;
         bool validates = _validation is not null && Options.ValidateEvery > 0 && StepsDone % Options.ValidateEvery == 0;
         return new TrainingMetrics(
-            StepsDone, TokensSeen, loss / Math.Max(1, targets), learningRate, norm, tokens / seconds, Seconds,
-            (Options.Steps - StepsDone) * (Seconds / StepsDone), validates ? Validate() : null);
+            StepsDone, TokensSeen, loss, learningRate, norm, tokens / seconds, Seconds,
+            (Options.Steps - StepsDone) * (Seconds / StepsDone), validates ? Validate() : null, scale);
     }
 
     /// <summary>The mean loss of a target of the held-out batches, in nats.</summary>
@@ -130,14 +139,42 @@ public sealed class Trainer : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        _graphs?.Dispose();
         _tape.Dispose();
         _states?.Dispose();
         Optimizer.Dispose();
     }
 
+    /// <summary>Takes the step, or leaves all as it is where the norm of the gradients is not finite.</summary>
+    /// <returns>The mean loss of a target, and the norm.</returns>
+    private (double Loss, double Norm) Try(TokenBatch[] parts, double learningRate)
+    {
+        long targets = Math.Max(1, parts.Sum(part => (long)part.TargetCount));
+        float scale = (float)(LossScale?.Value ?? 1);
+        double loss = 0;
+        foreach (TokenBatch part in parts)
+        {
+            double partLoss = Accumulate(part, scale * (1f / targets));
+            loss += partLoss;
+            if (!double.IsFinite(partLoss))
+            {
+                Model.Gradients.Clear();
+                throw Diverged(part, $"The loss of step {StepsDone + 1} is {partLoss}");
+            }
+        }
+
+        return (loss / targets, _graphs?.Step(learningRate, 1.0 / scale) ?? Optimizer.Step(learningRate, 1.0 / scale));
+    }
+
     /// <summary>Adds a batch's gradients to those there are; the sum of its losses.</summary>
     private double Accumulate(TokenBatch batch, float gradScale)
     {
+        if (_graphs is not null && IsWhole(batch) && StepGraphs.Takes(batch))
+        {
+            _graphs.Pass(batch, gradScale);
+            return Model.ReadLoss(_tape);
+        }
+
         double loss = 0;
         foreach (BatchSegment segment in Segments(batch))
         {
@@ -153,7 +190,7 @@ public sealed class Trainer : IDisposable
     /// <summary>The parts in which a batch runs through the model, with states to carry where there is more than one.</summary>
     private IEnumerable<BatchSegment> Segments(TokenBatch batch)
     {
-        if (Options.SegmentTokens == 0 || batch.Layout.MaxLength <= Options.SegmentTokens)
+        if (IsWhole(batch))
         {
             _states?.Dispose();
             _states = null;
@@ -169,6 +206,8 @@ public sealed class Trainer : IDisposable
         _states.Clear();
         return BatchSegment.Of(batch, Options.SegmentTokens);
     }
+
+    private bool IsWhole(TokenBatch batch) => Options.SegmentTokens == 0 || batch.Layout.MaxLength <= Options.SegmentTokens;
 
     private TrainingDivergedException Diverged(TokenBatch batch, string what)
     {

@@ -24,6 +24,15 @@ public sealed record TrainerOptions
     /// <summary>Weight of the z-loss, see <see cref="Kernels.CrossEntropyArgs.ZLossWeight"/>.</summary>
     public double ZLossWeight { get; init; }
 
+    /// <summary>What the loss is multiplied by where activations are Float16; others need none.</summary>
+    public LossScaleSettings LossScale { get; init; } = new();
+
+    /// <summary>
+    /// Whether the operations of steps are captured and run again where the backend can (as a CUDA graph): the host then starts each step
+    /// by few calls. It changes no bit.
+    /// </summary>
+    public bool CaptureSteps { get; init; } = true;
+
     /// <summary>After how many steps the held-out batches are tried again; 0 for never.</summary>
     public long ValidateEvery { get; init; }
 
@@ -42,7 +51,9 @@ public sealed record TrainerOptions
     {
         ArgumentNullException.ThrowIfNull(Schedule);
         ArgumentNullException.ThrowIfNull(Optimizer);
+        ArgumentNullException.ThrowIfNull(LossScale);
         Optimizer.Validate();
+        LossScale.Validate();
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Steps);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Accumulation);
         ArgumentOutOfRangeException.ThrowIfNegative(SegmentTokens);

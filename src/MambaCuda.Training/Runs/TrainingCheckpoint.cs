@@ -5,8 +5,9 @@ using MambaCuda.Kernels;
 namespace MambaCuda.Training;
 
 /// <summary>
-/// What a run is at some step: a folder with the model in the Hugging Face layout, which every command loads, the optimizer's moments, and
-/// how far the run has come. The folder takes its name when all of it is on the disk, so one that has its name is whole.
+/// What a run is at some step: a folder with the model in the Hugging Face layout, which every command loads, or the adapter in PEFT's where
+/// that alone is trained; the optimizer's moments, and how far the run has come. The folder takes its name when all of it is on the disk, so
+/// one that has its name is whole.
 /// </summary>
 public static class TrainingCheckpoint
 {
@@ -37,7 +38,9 @@ public static class TrainingCheckpoint
                 File.Copy(companion, Path.Combine(temporary, Path.GetFileName(companion)));
             }
 
-            TrainingProgress progress = new(trainer.StepsDone, trainer.TokensSeen, trainer.Seconds);
+            TrainingProgress progress = new(
+                trainer.StepsDone, trainer.TokensSeen, trainer.Seconds, trainer.Model.Adapter is null ? null : Fingerprint(trainer.Model),
+                trainer.LossScale);
             using (FileStream file = new(Path.Combine(temporary, ProgressFile), FileMode.CreateNew))
             {
                 JsonSerializer.Serialize(file, progress, TrainingJson.Default.TrainingProgress);
@@ -91,21 +94,26 @@ public static class TrainingCheckpoint
         ArgumentException.ThrowIfNullOrEmpty(path);
         ArgumentNullException.ThrowIfNull(trainer);
         TrainingProgress progress = ReadProgress(Path.Combine(path, ProgressFile));
-        using Checkpoint checkpoint = Checkpoint.Open(path);
-        if (!checkpoint.Config.Equals(trainer.Model.Config))
+        if (trainer.Model.Adapter is { } adapter)
         {
-            throw new CheckpointException(path, "the checkpoint is of a model of another configuration", "Resume with the run's own recipe");
+            LoadAdapter(path, trainer.Model, adapter, progress);
+        }
+        else
+        {
+            LoadModel(path, trainer.Model);
         }
 
-        trainer.Model.Parameters.Load(checkpoint.Tensors);
         MomentsFormat.Read(Path.Combine(path, MomentsFile), trainer, progress.Step);
         trainer.Optimizer.StepsTaken = progress.Step;
         trainer.TokensSeen = progress.Tokens;
         trainer.Seconds = progress.Seconds;
+
+        // A run that goes on in another type begins with its own.
+        trainer.LossScale = trainer.LossScale is null ? null : progress.LossScale ?? trainer.LossScale;
         trainer.Model.Gradients.Clear();
     }
 
-    /// <summary>Writes a model that is trained as a checkpoint in the Hugging Face layout.</summary>
+    /// <summary>Writes what is trained: a model as a checkpoint in the Hugging Face layout, an adapter in PEFT's.</summary>
     /// <param name="directory">The folder.</param>
     /// <param name="model">The model.</param>
     public static void WriteModel(string directory, TrainableModel model)
@@ -114,18 +122,65 @@ public static class TrainingCheckpoint
         NativeHostMemory? memory = null;
         try
         {
-            CheckpointWriter.Write(directory, model.Config, tensor =>
+            if (model.Adapter is { } adapter)
             {
-                memory?.Dispose();
-                memory = new NativeHostMemory(tensor.ElementCount * sizeof(float));
-                return model.Parameters.Download(tensor, memory);
-            }, new CheckpointSaveOptions { WeightType = DataType.Float32 });
+                LoraAdapter.Save(directory, adapter, model.Config, Download);
+            }
+            else
+            {
+                CheckpointWriter.Write(directory, model.Config, Download, new CheckpointSaveOptions { WeightType = DataType.Float32 });
+            }
         }
         finally
         {
             memory?.Dispose();
         }
+
+        StoredTensor Download(ExpectedTensor tensor)
+        {
+            memory?.Dispose();
+            memory = new NativeHostMemory(tensor.ElementCount * sizeof(float));
+            return model.Parameters.Download(tensor, memory);
+        }
     }
+
+    private static void LoadModel(string path, TrainableModel model)
+    {
+        if (File.Exists(Path.Combine(path, LoraAdapter.ConfigFileName)))
+        {
+            throw new CheckpointException(
+                path, "the checkpoint is of an adapter, but all of the model is trained", "Resume with the run's own recipe");
+        }
+
+        using Checkpoint checkpoint = Checkpoint.Open(path);
+        if (!checkpoint.Config.Equals(model.Config))
+        {
+            throw new CheckpointException(path, "the checkpoint is of a model of another configuration", "Resume with the run's own recipe");
+        }
+
+        model.Parameters.Load(checkpoint.Tensors);
+    }
+
+    private static void LoadAdapter(string path, TrainableModel model, LoraSettings settings, TrainingProgress progress)
+    {
+        using LoraAdapter adapter = LoraAdapter.Open(path, model.Config);
+        if (!adapter.Settings.IsLike(settings))
+        {
+            throw new CheckpointException(
+                path, $"the checkpoint's adapter is of {adapter.Settings}, but {settings} is trained", "Resume with the run's own recipe");
+        }
+
+        if (progress.Base != Fingerprint(model))
+        {
+            throw new CheckpointException(
+                path, "the adapter was trained on other weights than those that are frozen now",
+                "Resume with the model that the run began with");
+        }
+
+        model.Parameters.Load(adapter.Tensors);
+    }
+
+    private static string Fingerprint(TrainableModel model) => Convert.ToHexStringLower(model.BaseFingerprint.Span);
 
     /// <summary>Takes the checkpoint's name first, so that a process that dies meanwhile leaves none that has its name and is not whole.</summary>
     private static void Delete(string path)
@@ -159,4 +214,6 @@ public static class TrainingCheckpoint
 /// <param name="Step">Steps done.</param>
 /// <param name="Tokens">Tokens seen.</param>
 /// <param name="Seconds">Seconds of training.</param>
-internal sealed record TrainingProgress(long Step, long Tokens, double Seconds);
+/// <param name="Base">The fingerprint of the model whose adapter is trained; null where all of it is.</param>
+/// <param name="LossScale">What the loss is multiplied by; null where it is not.</param>
+internal sealed record TrainingProgress(long Step, long Tokens, double Seconds, string? Base = null, LossScale? LossScale = null);

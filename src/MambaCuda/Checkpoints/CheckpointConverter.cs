@@ -13,18 +13,33 @@ public static class CheckpointConverter
     /// </param>
     /// <param name="options">Type and sharding; null for one file with the types as they are.</param>
     /// <param name="progress">Is told how far it has come, or null.</param>
+    /// <param name="adapter">The folder of an adapter to merge into the weights, or null.</param>
     /// <param name="cancellationToken">Ends the conversion and removes what was written.</param>
-    /// <exception cref="CheckpointException">The checkpoint cannot be read, or the new one not written.</exception>
+    /// <exception cref="CheckpointException">The checkpoint or the adapter cannot be read, or the new one not written.</exception>
     public static void Convert(
         string source,
         string destination,
         CheckpointSaveOptions? options = null,
         IProgress<CheckpointProgress>? progress = null,
+        string? adapter = null,
         CancellationToken cancellationToken = default)
     {
         using Checkpoint checkpoint = Checkpoint.Open(source);
+        using MergedWeights? merged = Merge(checkpoint, adapter);
+        IReadOnlyDictionary<string, StoredTensor> tensors = merged?.Tensors ?? checkpoint.Tensors;
         IEnumerable<string> companions = Companions.Select(name => Path.Combine(source, name)).Where(File.Exists);
         CheckpointWriter.Write(
-            destination, checkpoint.Config, expected => checkpoint[expected.Name], options, companions, progress, cancellationToken);
+            destination, checkpoint.Config, expected => tensors[expected.Name], options, companions, progress, cancellationToken);
+    }
+
+    private static MergedWeights? Merge(Checkpoint checkpoint, string? adapter)
+    {
+        if (adapter is null)
+        {
+            return null;
+        }
+
+        using LoraAdapter opened = LoraAdapter.Open(adapter, checkpoint.Config);
+        return new MergedWeights(checkpoint.Tensors, opened);
     }
 }

@@ -27,6 +27,9 @@ internal sealed class ConfigFields
         }
     }
 
+    /// <summary>The file.</summary>
+    public string Source => _source;
+
     public bool Has(string name) => _object.TryGetProperty(name, out _);
 
     /// <summary>A whole number, or the default where the field is absent.</summary>
@@ -91,6 +94,12 @@ internal sealed class ConfigFields
         { ValueKind: JsonValueKind.String } value => value.GetString(),
         { } value => throw Refused(name, value, "a string"),
     };
+
+    /// <summary>A string, or null where the field is null or absent.</summary>
+    public string? NullableText(string name) => Ask(name) is { ValueKind: JsonValueKind.Null } ? null : OptionalText(name);
+
+    /// <summary>Whether the field is there and is a string.</summary>
+    public bool IsText(string name) => Ask(name) is { ValueKind: JsonValueKind.String };
 
     /// <summary>A whole number, or null where the field is "auto" or absent.</summary>
     public int? IntegerOrAuto(string name, int least, int most)

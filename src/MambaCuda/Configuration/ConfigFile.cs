@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace MambaCuda;
 
-/// <summary>Reads a config.json and finds out which of the two public formats it is.</summary>
+/// <summary>Reads a config.json and finds out which of the two public formats it is; reads the object of other files of its kind.</summary>
 internal static class ConfigFile
 {
     /// <summary>Thousands of times more than a configuration of a language model needs.</summary>
@@ -10,15 +10,22 @@ internal static class ConfigFile
 
     private static readonly JsonDocumentOptions Strict = new() { AllowDuplicateProperties = false, MaxDepth = 16 };
 
-    public static MambaConfig Load(string path)
+    public static MambaConfig Load(string path) => Load(path, Model);
+
+    public static MambaConfig Parse(ReadOnlySpan<byte> utf8, string source) => Parse(utf8, source, Model);
+
+    /// <summary>What a file's one object says.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="read">Makes something of the fields.</param>
+    public static T Load<T>(string path, Func<ConfigFields, T> read)
     {
         using MappedFile file = MappedFile.Open(path);
         return file.ByteLength <= LongestFile
-            ? Parse(file.Span(0, (int)file.ByteLength), path)
+            ? Parse(file.Span(0, (int)file.ByteLength), path, read)
             : throw new CheckpointException(path, $"has {file.ByteLength} bytes, but a configuration has at most {LongestFile}");
     }
 
-    public static MambaConfig Parse(ReadOnlySpan<byte> utf8, string source)
+    private static T Parse<T>(ReadOnlySpan<byte> utf8, string source, Func<ConfigFields, T> read)
     {
         if (utf8.Length > LongestFile)
         {
@@ -28,9 +35,7 @@ internal static class ConfigFile
         try
         {
             using JsonDocument document = JsonDocument.Parse(utf8.ToArray(), Strict);
-            MambaConfig config = Read(new ConfigFields(document.RootElement, source, ""));
-            config.Validate(source);
-            return config;
+            return read(new ConfigFields(document.RootElement, source, ""));
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
@@ -39,20 +44,14 @@ internal static class ConfigFile
         }
     }
 
-    private static MambaConfig Read(ConfigFields fields)
+    private static MambaConfig Model(ConfigFields fields)
     {
-        if (fields.Has("model_type"))
-        {
-            return HuggingFaceConfig.Read(fields);
-        }
-
-        if (fields.Has("d_model"))
-        {
-            return StateSpacesConfig.Read(fields);
-        }
-
-        throw fields.Refused(
-            "has neither model_type (Hugging Face format) nor d_model (state-spaces format)",
-            "Point to a folder that holds a Mamba checkpoint");
+        MambaConfig config = fields.Has("model_type") ? HuggingFaceConfig.Read(fields)
+            : fields.Has("d_model") ? StateSpacesConfig.Read(fields)
+            : throw fields.Refused(
+                "has neither model_type (Hugging Face format) nor d_model (state-spaces format)",
+                "Point to a folder that holds a Mamba checkpoint");
+        config.Validate(fields.Source);
+        return config;
     }
 }

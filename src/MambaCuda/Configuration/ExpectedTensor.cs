@@ -23,11 +23,11 @@ public sealed class ExpectedTensor
     /// <summary>Name and shape, for messages.</summary>
     public override string ToString() => $"{Name.Quoted()} {StoredTensor.ShapeText(Shape)}";
 
-    /// <summary>Throws where a tensor of the configuration is missing or has another shape.</summary>
+    /// <summary>Throws where an expected tensor is missing or has another shape.</summary>
     /// <exception cref="ArgumentException">One is; the message names it.</exception>
-    internal static void CheckAll(MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors)
+    internal static void CheckAll(IEnumerable<ExpectedTensor> all, IReadOnlyDictionary<string, StoredTensor> tensors)
     {
-        foreach (ExpectedTensor expected in config.Tensors())
+        foreach (ExpectedTensor expected in all)
         {
             if (!tensors.TryGetValue(expected.Name, out StoredTensor? tensor) || !tensor.Shape.SequenceEqual(expected.Shape))
             {

@@ -50,8 +50,19 @@ public static class TensorNames
     /// <summary>The bias of the layer's output projection, [hidden]; only with <see cref="MambaConfig.UseBias"/>.</summary>
     public static string OutProjectionBias(int layer) => Layer(layer, "mixer.out_proj.bias");
 
+    /// <summary>The weight of one of <see cref="LoraSettings.Projections"/>.</summary>
+    public static string Projection(int layer, string projection) => Layer(layer, $"mixer.{projection}.weight");
+
+    /// <summary>The factor of a low-rank update that reads, [rank, inputs], as PEFT names it.</summary>
+    public static string LoraA(int layer, string projection) => Adapted(layer, $"mixer.{projection}.lora_A.weight");
+
+    /// <summary>The factor of a low-rank update that writes, [outputs, rank], as PEFT names it.</summary>
+    public static string LoraB(int layer, string projection) => Adapted(layer, $"mixer.{projection}.lora_B.weight");
+
     /// <summary>The canonical name of a tensor that a checkpoint of either layout names so.</summary>
     internal static string Canonical(string name) => name == "backbone.embedding.weight" ? Embedding : name;
+
+    private static string Adapted(int layer, string rest) => $"base_model.model.{Layer(layer, rest)}";
 
     private static string Layer(int layer, string rest) => string.Create(CultureInfo.InvariantCulture, $"backbone.layers.{layer}.{rest}");
 }

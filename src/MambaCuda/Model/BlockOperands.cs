@@ -44,6 +44,9 @@ internal readonly record struct BlockOperands
     /// <summary>Where the scan leaves its checkpoints, see <see cref="SelectiveScanForwardArgs.Checkpoints"/>; or none.</summary>
     public MatrixView Checkpoints { get; init; }
 
+    /// <summary>Where the projections' low-rank updates are computed; of no use to a layer without.</summary>
+    public AdapterOperands Adapters { get; init; }
+
     /// <summary>Whether each sequence's state is left where it was read.</summary>
     public bool StatesInPlace =>
         !ScanBefore.IsNone && ScanBefore.Buffer == ScanAfter.Buffer && ScanBefore.ByteOffset == ScanAfter.ByteOffset;

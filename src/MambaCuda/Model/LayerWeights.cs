@@ -6,7 +6,7 @@ namespace MambaCuda;
 /// The weights of one block as kernels read them. Projections are as stored, (outputs, inputs); everything that belongs to a channel is
 /// Float32 with the channel innermost.
 /// </summary>
-internal sealed class LayerWeights
+internal sealed record LayerWeights
 {
     /// <summary>(1, hidden size).</summary>
     public required MatrixView Norm { get; init; }
@@ -43,6 +43,9 @@ internal sealed class LayerWeights
 
     /// <summary>(1, hidden size), or none.</summary>
     public required MatrixView OutProjectionBias { get; init; }
+
+    /// <summary>The low-rank updates of the projections.</summary>
+    public LayerAdapters Adapters { get; init; } = LayerAdapters.None;
 
     /// <summary>Finds the views of one layer by the names of its tensors.</summary>
     /// <param name="config">The sizes.</param>

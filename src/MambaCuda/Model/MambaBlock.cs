@@ -43,9 +43,11 @@ internal static class MambaBlock
             Bias = weights.OutProjectionBias,
             Y = block.BlockOutput,
         });
+        weights.Adapters.OutProjection.Forward(block.Adapters, block.Gated, block.BlockOutput, backend);
     }
 
-    public static void InProjection(LayerWeights weights, in BlockOperands block, Backend backend) =>
+    public static void InProjection(LayerWeights weights, in BlockOperands block, Backend backend)
+    {
         backend.LinearForward(new LinearForwardArgs
         {
             X = block.Normalized,
@@ -53,17 +55,21 @@ internal static class MambaBlock
             Bias = weights.InProjectionBias,
             Y = block.InProjected,
         });
+        weights.Adapters.InProjection.Forward(block.Adapters, block.Normalized, block.InProjected, backend);
+    }
 
-    public static void ScanProjection(LayerWeights weights, in BlockOperands block, Backend backend) =>
+    public static void ScanProjection(LayerWeights weights, in BlockOperands block, Backend backend)
+    {
         backend.LinearForward(new LinearForwardArgs { X = block.Inner, Weight = weights.ScanProjection, Y = block.ScanInputs });
+        weights.Adapters.ScanProjection.Forward(block.Adapters, block.Inner, block.ScanInputs, backend);
+    }
 
-    public static void TimeStepProjection(MambaConfig config, LayerWeights weights, in BlockOperands block, Backend backend) =>
-        backend.LinearForward(new LinearForwardArgs
-        {
-            X = LowRankDelta(config, block.ScanInputs),
-            Weight = weights.TimeStepProjection,
-            Y = block.Delta,
-        });
+    public static void TimeStepProjection(MambaConfig config, LayerWeights weights, in BlockOperands block, Backend backend)
+    {
+        MatrixView lowRankDelta = LowRankDelta(config, block.ScanInputs);
+        backend.LinearForward(new LinearForwardArgs { X = lowRankDelta, Weight = weights.TimeStepProjection, Y = block.Delta });
+        weights.Adapters.TimeStepProjection.Forward(block.Adapters, lowRankDelta, block.Delta, backend);
+    }
 
     public static CausalConv1dForwardArgs Convolution(MambaConfig config, LayerWeights weights, in BlockOperands block) => new()
     {

@@ -83,6 +83,36 @@ public sealed class MambaModel : IDisposable
         string directory, Backend backend, IProgress<LoadProgress>? progress = null, CancellationToken cancellation = default) =>
         Load(Checkpoint.Open(directory), backend, progress, cancellation);
 
+    /// <summary>
+    /// Loads a checkpoint's weights with an adapter merged into them, and takes the checkpoint over: it is closed with the model.
+    /// </summary>
+    /// <param name="checkpoint">An opened checkpoint.</param>
+    /// <param name="adapter">An adapter of such a model; not needed afterwards.</param>
+    /// <param name="backend">What to compute on; must outlive the model.</param>
+    /// <param name="progress">Told how many bytes of the weights have been read.</param>
+    /// <param name="cancellation">Stops loading; the checkpoint is closed.</param>
+    /// <exception cref="OperationCanceledException">Loading was cancelled.</exception>
+    public static MambaModel Load(
+        Checkpoint checkpoint, LoraAdapter adapter, Backend backend, IProgress<LoadProgress>? progress = null,
+        CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(checkpoint);
+        ArgumentNullException.ThrowIfNull(backend);
+        MergedWeights? merged = null;
+        try
+        {
+            LoadProgress.ReadAll(checkpoint.Tensors, progress, cancellation);
+            merged = new MergedWeights(checkpoint.Tensors, adapter);
+            return new MambaModel(checkpoint.Config, merged.Tensors, backend, new Together(merged, checkpoint));
+        }
+        catch
+        {
+            merged?.Dispose();
+            checkpoint.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>A model with weights from elsewhere, for instance <see cref="RandomWeights"/>.</summary>
     /// <param name="config">The sizes.</param>
     /// <param name="tensors">All tensors that <see cref="MambaConfig.Tensors"/> names; must outlive the model.</param>
@@ -92,7 +122,7 @@ public sealed class MambaModel : IDisposable
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(tensors);
         ArgumentNullException.ThrowIfNull(backend);
-        ExpectedTensor.CheckAll(config, tensors);
+        ExpectedTensor.CheckAll(config.Tensors(), tensors);
         return new MambaModel(config, tensors, backend, source: null);
     }
 
@@ -318,7 +348,8 @@ public sealed class MambaModel : IDisposable
         }
     }
 
-    private static byte[] HashOf(MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors)
+    /// <summary>See <see cref="Fingerprint"/>.</summary>
+    internal static byte[] HashOf(MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors)
     {
         const int SampleBytes = 4096;
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
@@ -331,5 +362,10 @@ public sealed class MambaModel : IDisposable
         }
 
         return hash.GetHashAndReset();
+    }
+
+    private sealed class Together(params IDisposable[] parts) : IDisposable
+    {
+        public void Dispose() => Array.ForEach(parts, part => part.Dispose());
     }
 }

@@ -7,7 +7,7 @@ namespace MambaCuda;
 /// All weights of a model on a backend: the projections as they are stored, or in the type that the backend multiplies with, and the small
 /// parameters in Float32. A checkpoint is never copied in host memory: what must be converted is, a piece at a time.
 /// </summary>
-internal sealed class MambaWeights : IDisposable
+internal sealed class MambaWeights : IModelWeights
 {
     private const int PieceBytes = 1 << 24;
 

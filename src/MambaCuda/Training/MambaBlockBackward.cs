@@ -9,7 +9,7 @@ internal static class MambaBlockBackward
 {
     /// <summary>
     /// From the gradient of the block's output to that of its normalised input; adds the gradients of its weights, and turns the gradient
-    /// of the states after it into that of the states before.
+    /// of the states after it into that of the states before. Gradients that are none are not computed: those of frozen weights.
     /// </summary>
     /// <param name="config">The sizes.</param>
     /// <param name="weights">The layer's weights.</param>
@@ -33,6 +33,7 @@ internal static class MambaBlockBackward
             GradY = work.GradBlockOutput,
             GradX = work.GradInner,
         });
+        weights.Adapters.OutProjection.InputGradient(block.Adapters, work.GradBlockOutput, work.GradInner, backend);
         Scan(config, weights, gradients, block, work, gradScan, backend);
         backend.LinearBackward(new LinearBackwardArgs
         {
@@ -41,6 +42,8 @@ internal static class MambaBlockBackward
             GradWeight = gradients.OutProjection,
             GradBias = gradients.OutProjectionBias,
         });
+        weights.Adapters.OutProjection.Gradients(
+            gradients.Adapters.OutProjection, block.Adapters, block.Gated, work.GradBlockOutput, gradX: default, backend);
 
         // The convolution's result is read twice: by the scan, and by the projection that makes the scan's inputs.
         backend.LinearBackward(new LinearBackwardArgs
@@ -51,6 +54,9 @@ internal static class MambaBlockBackward
             GradX = MambaBlock.LowRankDelta(config, work.GradScanInputs),
             GradWeight = gradients.TimeStepProjection,
         });
+        weights.Adapters.TimeStepProjection.Gradients(
+            gradients.Adapters.TimeStepProjection, block.Adapters, MambaBlock.LowRankDelta(config, block.ScanInputs), work.GradDelta,
+            MambaBlock.LowRankDelta(config, work.GradScanInputs), backend);
         backend.LinearBackward(new LinearBackwardArgs
         {
             X = block.Inner,
@@ -60,6 +66,8 @@ internal static class MambaBlockBackward
             AddToGradX = true,
             GradWeight = gradients.ScanProjection,
         });
+        weights.Adapters.ScanProjection.Gradients(
+            gradients.Adapters.ScanProjection, block.Adapters, block.Inner, work.GradScanInputs, work.GradInner, backend);
 
         backend.CausalConv1dBackward(new CausalConv1dBackwardArgs
         {
@@ -80,6 +88,8 @@ internal static class MambaBlockBackward
             GradWeight = gradients.InProjection,
             GradBias = gradients.InProjectionBias,
         });
+        weights.Adapters.InProjection.Gradients(
+            gradients.Adapters.InProjection, block.Adapters, block.Normalized, work.GradInProjected, work.GradNormalized, backend);
     }
 
     private static void Recompute(MambaConfig config, LayerWeights weights, in BlockOperands block, bool isStored, Backend backend)
@@ -106,7 +116,8 @@ internal static class MambaBlockBackward
         MambaConfig config, LayerWeights weights, LayerWeights gradients, in BlockOperands block, TrainingWorkspace work,
         MatrixView gradState, Backend backend)
     {
-        backend.Clear(work.GradA);
+        MatrixView gradA = gradients.A.IsNone ? default : work.GradA;
+        backend.Clear(gradA);
         backend.SelectiveScanBackward(new SelectiveScanBackwardArgs
         {
             Forward = MambaBlock.Scan(config, weights, block),
@@ -114,7 +125,7 @@ internal static class MambaBlockBackward
             GradFinalState = gradState,
             GradU = work.GradInner,
             GradDelta = work.GradDelta,
-            GradA = work.GradA,
+            GradA = gradA,
             GradB = MambaBlock.B(config, work.GradScanInputs),
             GradC = MambaBlock.C(config, work.GradScanInputs),
             GradD = gradients.D,
@@ -122,6 +133,9 @@ internal static class MambaBlockBackward
             GradDeltaBias = gradients.TimeStepBias,
             GradInitialState = gradState,
         });
-        backend.StateMatrixBackward(new StateMatrixBackwardArgs { A = weights.A, GradA = work.GradA, GradLogA = gradients.A });
+        if (!gradA.IsNone)
+        {
+            backend.StateMatrixBackward(new StateMatrixBackwardArgs { A = weights.A, GradA = gradA, GradLogA = gradients.A });
+        }
     }
 }

@@ -3,8 +3,8 @@ using MambaCuda.Kernels;
 namespace MambaCuda;
 
 /// <summary>
-/// The gradients of a model's parameters: float32, in one buffer, in the order of <see cref="ParameterLayout"/>. Backward passes add to
-/// them until <see cref="Clear"/>.
+/// The gradients of a model's parameters, or of its adapter's where those alone are trained: float32, in one buffer, in the order of
+/// <see cref="ParameterLayout"/>. Backward passes add to them until <see cref="Clear"/>.
 /// </summary>
 public sealed class ModelGradients : IDisposable
 {
@@ -24,7 +24,10 @@ public sealed class ModelGradients : IDisposable
         Layers =
         [
             .. Enumerable.Range(0, config.LayerCount)
-                .Select(layer => LayerWeights.Of(config, layer, Of, Of, Of(TensorNames.LogA(layer)))),
+                .Select(layer => LayerWeights.Of(config, layer, Find, Find, Find(TensorNames.LogA(layer))) with
+                {
+                    Adapters = LayerAdapters.Of(layer, Find),
+                }),
         ];
     }
 
@@ -34,17 +37,17 @@ public sealed class ModelGradients : IDisposable
     /// <summary>Some gradients in the order of the layout, see <see cref="ParameterLayout.Part"/>.</summary>
     public MatrixView Part(long first, long count) => ParameterLayout.Part(_buffer, DataType.Float32, first, count);
 
-    /// <summary>The gradients of each layer; where weights have A, these have that of A_log.</summary>
+    /// <summary>The gradients of each layer, none for weights that are frozen; where weights have A, these have that of A_log.</summary>
     internal IReadOnlyList<LayerWeights> Layers { get; }
 
-    internal MatrixView Embedding => Of(TensorNames.Embedding);
+    internal MatrixView Embedding => Find(TensorNames.Embedding);
 
-    internal MatrixView Head => Of(_config.TieEmbeddings ? TensorNames.Embedding : TensorNames.Head);
+    internal MatrixView Head => Find(_config.TieEmbeddings ? TensorNames.Embedding : TensorNames.Head);
 
-    internal MatrixView FinalNorm => Of(TensorNames.FinalNorm);
+    internal MatrixView FinalNorm => Find(TensorNames.FinalNorm);
 
     /// <summary>The gradient of a parameter, shaped as the matrix that kernels read.</summary>
-    /// <exception cref="KeyNotFoundException">The model has none of that name.</exception>
+    /// <exception cref="KeyNotFoundException">None of that name is trained.</exception>
     public MatrixView Of(string name) => ParameterLayout.Matrix(_buffer, DataType.Float32, _slots[name]);
 
     /// <summary>The gradient of a parameter as checkpoints store that, Float32, brought to the host.</summary>
@@ -62,4 +65,6 @@ public sealed class ModelGradients : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _buffer.Dispose();
+
+    private MatrixView Find(string name) => _slots.ContainsKey(name) ? Of(name) : default;
 }

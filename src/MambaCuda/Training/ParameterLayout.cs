@@ -5,7 +5,7 @@ namespace MambaCuda;
 /// <summary>Where one parameter of a model lies among all of them, and how.</summary>
 /// <param name="Name">Its name in checkpoints, see <see cref="TensorNames"/>.</param>
 /// <param name="Offset">Its first element.</param>
-/// <param name="Rows">The rows of its matrix: outputs of a projection; taps or states of what belongs to channels.</param>
+/// <param name="Rows">The rows of its matrix: outputs of a projection; taps, states or ranks of what belongs to channels.</param>
 /// <param name="Columns">The columns of its matrix; the channel is innermost.</param>
 /// <param name="Turned">Whether checkpoints store it the other way round, (channels, ..., rows).</param>
 public sealed record ParameterSlot(string Name, long Offset, long Rows, int Columns, bool Turned)
@@ -24,14 +24,19 @@ public sealed class ParameterLayout
     private const int Alignment = 64;
 
     /// <summary>Lays out the parameters of a configuration.</summary>
-    public ParameterLayout(MambaConfig config)
+    public ParameterLayout(MambaConfig config) : this((config ?? throw new ArgumentNullException(nameof(config))).Tensors())
     {
-        ArgumentNullException.ThrowIfNull(config);
+    }
+
+    /// <summary>Lays out tensors, of a model or of an adapter.</summary>
+    internal ParameterLayout(IEnumerable<ExpectedTensor> tensors)
+    {
+        ExpectedTensor[] all = [.. tensors];
         List<ParameterSlot> slots = [];
         long end = 0;
         foreach (bool decays in new[] { true, false })
         {
-            foreach (ExpectedTensor tensor in config.Tensors().Where(tensor => Decays(tensor.Name) == decays))
+            foreach (ExpectedTensor tensor in all.Where(tensor => Decays(tensor.Name) == decays))
             {
                 ParameterSlot slot = Slot(tensor, end);
                 slots.Add(slot);
@@ -110,7 +115,8 @@ public sealed class ParameterLayout
     private static ParameterSlot Slot(ExpectedTensor tensor, long offset)
     {
         bool turned = tensor.Name.EndsWith("A_log", StringComparison.Ordinal)
-            || tensor.Name.EndsWith("conv1d.weight", StringComparison.Ordinal);
+            || tensor.Name.EndsWith("conv1d.weight", StringComparison.Ordinal)
+            || tensor.Name.EndsWith("lora_B.weight", StringComparison.Ordinal);
         int innermost = checked((int)(turned || tensor.Shape.Length == 1 ? tensor.Shape[0] : tensor.Shape[^1]));
         return new ParameterSlot(tensor.Name, offset, tensor.ElementCount / innermost, innermost, turned);
     }

@@ -3,13 +3,15 @@ using MambaCuda.Kernels;
 namespace MambaCuda;
 
 /// <summary>
-/// A Mamba language model whose weights are trained: <see cref="Forward"/> leaves a tape, <see cref="Loss(ForwardTape, ReadOnlySpan{int}, float, float)"/> or a loss of the caller's own
+/// A Mamba language model whose weights, or an adapter of theirs, are trained: <see cref="Forward"/> leaves a tape, <see cref="Loss(ForwardTape, ReadOnlySpan{int}, float, float)"/> or a loss of the caller's own
 /// gives the gradient of its end, <see cref="Backward"/> adds the gradients of all parameters to <see cref="Gradients"/>. What is done with
 /// them is the optimizer's. Serves one thread at a time.
 /// </summary>
 public sealed class TrainableModel : IDisposable
 {
     private readonly TrainingWorkspace _work;
+    private readonly IModelWeights _weights;
+    private readonly LayerWeights[] _layers;
     private bool _disposed;
 
     /// <summary>Takes the values of weights as training's start.</summary>
@@ -25,29 +27,58 @@ public sealed class TrainableModel : IDisposable
         MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, Backend backend,
         Recomputation recomputation = Recomputation.Mixer)
     {
-        ArgumentNullException.ThrowIfNull(config);
-        ArgumentNullException.ThrowIfNull(tensors);
-        ArgumentNullException.ThrowIfNull(backend);
-        if (!backend.CanTrain)
-        {
-            throw new NotSupportedException($"The {backend.Name} backend runs models but does not train them. Train on the CPU or on CUDA.");
-        }
-
+        CheckBackend(config, tensors, backend);
         Config = config;
         Backend = backend;
         Recomputation = recomputation;
-        Parameters = new ModelParameters(config, tensors, backend);
+        ModelParameters parameters = new(config, tensors, backend);
+        Parameters = parameters;
+        _weights = parameters;
+        _layers = [.. parameters.Layers];
+        Gradients = MakeGradients();
+        _work = new TrainingWorkspace(config, backend, adapter: null);
+    }
+
+    /// <summary>
+    /// Freezes weights and trains an adapter of theirs. The weights are held as they would be to run the model: no float32 copy, no
+    /// gradients, no moments.
+    /// </summary>
+    /// <param name="config">The sizes.</param>
+    /// <param name="tensors">All tensors that <see cref="MambaConfig.Tensors"/> names; must outlive the model.</param>
+    /// <param name="backend">What to compute on; must outlive the model.</param>
+    /// <param name="adapter">The adapter.</param>
+    /// <param name="seed">Decides where it begins.</param>
+    /// <param name="recomputation">What passes store.</param>
+    /// <exception cref="NotSupportedException">The backend cannot train.</exception>
+    /// <exception cref="ArgumentException">A tensor is missing or mis-shaped, or a setting out of its range; the message names it.</exception>
+    public TrainableModel(
+        MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, Backend backend, LoraSettings adapter, int seed,
+        Recomputation recomputation = Recomputation.Mixer)
+    {
+        CheckBackend(config, tensors, backend);
+        ArgumentNullException.ThrowIfNull(adapter);
+        adapter.Validate();
+        ExpectedTensor.CheckAll(config.Tensors(), tensors);
+        Config = config;
+        Backend = backend;
+        Recomputation = recomputation;
+        Adapter = adapter;
+        BaseFingerprint = MambaModel.HashOf(config, tensors);
+        _weights = MambaWeights.Load(config, tensors, backend);
         try
         {
-            Gradients = new ModelGradients(config, Parameters.Layout, backend);
+            AdapterParameters parameters = new(config, adapter, backend, seed);
+            Parameters = parameters;
+            _layers = [.. _weights.Layers.Zip(parameters.Layers, (weights, adapters) => weights with { Adapters = adapters })];
         }
         catch
         {
-            Parameters.Dispose();
+            _weights.Dispose();
             throw;
         }
 
-        _work = new TrainingWorkspace(config, backend);
+        Gradients = MakeGradients();
+        _work = new TrainingWorkspace(config, backend, adapter);
     }
 
     /// <summary>The model's sizes.</summary>
@@ -59,8 +90,14 @@ public sealed class TrainableModel : IDisposable
     /// <summary>What passes store, and what backward makes again.</summary>
     public Recomputation Recomputation { get; }
 
-    /// <summary>The parameters.</summary>
-    public ModelParameters Parameters { get; }
+    /// <summary>What is trained: all of the model, or an adapter.</summary>
+    public TrainedParameters Parameters { get; }
+
+    /// <summary>The adapter that is trained while the model is frozen; null where all of the model is trained.</summary>
+    public LoraSettings? Adapter { get; }
+
+    /// <summary>Tells the frozen model from others, see <see cref="MambaModel.Fingerprint"/>; empty where none is frozen.</summary>
+    public ReadOnlyMemory<byte> BaseFingerprint { get; }
 
     /// <summary>Their gradients.</summary>
     public ModelGradients Gradients { get; }
@@ -109,24 +146,7 @@ public sealed class TrainableModel : IDisposable
         tape.Begin(sequences, states);
         _work.Cut(sequences);
         Backend.Upload(tokenIds, tape.TokenIds);
-        for (int layer = 0; layer < Config.LayerCount; layer++)
-        {
-            LayerTape kept = tape.Layer(layer);
-            EnterResidual(tape, layer, kept.Residual);
-            Normalize(layer == 0 ? default : _work.BlockOutput, kept.Residual, Parameters.Layers[layer].Norm, _work.Normalized);
-            BlockOperands block = Block(tape, layer) with
-            {
-                // Nothing but the projections' results is kept of a block, so the scan may write over what it reads.
-                Gated = _work.Inner,
-                Checkpoints = kept.Checkpoints,
-                ConvolutionAfter = states?.Convolution(layer) ?? default,
-                ScanAfter = states?.Scan(layer) ?? default,
-            };
-            MambaBlock.Forward(Config, Parameters.Layers[layer], block, Backend);
-        }
-
-        EnterResidual(tape, Config.LayerCount, tape.FinalResidual);
-        Normalize(_work.BlockOutput, tape.FinalResidual, Parameters.FinalNorm, tape.Hidden);
+        RunForward(tape, states);
     }
 
     /// <summary>
@@ -167,7 +187,7 @@ public sealed class TrainableModel : IDisposable
         Backend.LinearForward(new LinearForwardArgs
         {
             X = tape.Hidden.RowRange(firstToken, logits.Rows),
-            Weight = Parameters.Head,
+            Weight = _weights.Head,
             Y = logits,
         });
     }
@@ -182,7 +202,7 @@ public sealed class TrainableModel : IDisposable
         Backend.LinearBackward(new LinearBackwardArgs
         {
             X = tape.Hidden.RowRange(firstToken, gradLogits.Rows),
-            Weight = Parameters.Head,
+            Weight = _weights.Head,
             GradY = gradLogits,
             GradX = tape.GradHidden.RowRange(firstToken, gradLogits.Rows),
             GradWeight = Gradients.Head,
@@ -209,11 +229,11 @@ public sealed class TrainableModel : IDisposable
 
         _work.Cut(sequences);
         Backend.Clear(_work.GradResidual);
-        NormBackward(tape.FinalResidual, Parameters.FinalNorm, tape.GradHidden, _work.GradBlockOutput, Gradients.FinalNorm);
+        NormBackward(tape.FinalResidual, _weights.FinalNorm, tape.GradHidden, _work.GradBlockOutput, Gradients.FinalNorm);
         for (int layer = Config.LayerCount - 1; layer >= 0; layer--)
         {
             LayerTape kept = tape.Layer(layer);
-            LayerWeights weights = Parameters.Layers[layer], gradients = Gradients.Layers[layer];
+            LayerWeights weights = _layers[layer], gradients = Gradients.Layers[layer];
             Normalize(default, kept.Residual, weights.Norm, _work.Normalized);
             MambaBlockBackward.Run(
                 Config, weights, gradients, Block(tape, layer), isStored: Recomputation == Recomputation.Mixer, _work,
@@ -222,12 +242,15 @@ public sealed class TrainableModel : IDisposable
                 kept.Residual, weights.Norm, _work.GradNormalized, layer == 0 ? default : _work.GradBlockOutput, gradients.Norm);
         }
 
-        Backend.EmbeddingBackward(new EmbeddingBackwardArgs
+        if (!Gradients.Embedding.IsNone)
         {
-            TokenIds = tape.TokenIds,
-            GradOutput = _work.GradResidual,
-            GradWeight = Gradients.Embedding,
-        });
+            Backend.EmbeddingBackward(new EmbeddingBackwardArgs
+            {
+                TokenIds = tape.TokenIds,
+                GradOutput = _work.GradResidual,
+                GradWeight = Gradients.Embedding,
+            });
+        }
     }
 
     /// <inheritdoc/>
@@ -239,6 +262,58 @@ public sealed class TrainableModel : IDisposable
             _work.Dispose();
             Gradients.Dispose();
             Parameters.Dispose();
+            _weights.Dispose();
+        }
+    }
+
+    /// <summary>
+    /// Brings tokens and targets to a tape; with <see cref="Run"/> the same as <see cref="Forward"/>, loss and <see cref="Backward"/>, but
+    /// that can be captured.
+    /// </summary>
+    /// <exception cref="ArgumentException">The lengths disagree, or a token is not in the vocabulary. Nothing has run.</exception>
+    internal void Bring(ReadOnlySpan<int> tokenIds, ReadOnlySpan<int> targets, SequenceLayout sequences, ForwardTape tape)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        PassInput.CheckTokens(tokenIds, Config.VocabularySize, nameof(tokenIds));
+        PassInput.CheckLength(tokenIds.Length, sequences, nameof(tokenIds));
+        PassInput.CheckTokens(targets, Config.VocabularySize, nameof(targets), CrossEntropyArgs.IgnoredTarget);
+        PassInput.CheckLength(targets.Length, sequences, nameof(targets));
+        tape.Begin(sequences, state: null);
+        _work.Cut(sequences);
+        Backend.Upload(tokenIds, tape.TokenIds);
+        Backend.Upload(targets, tape.Targets);
+    }
+
+    /// <summary>A whole pass over what was brought to a tape: nothing of it waits for the host or allocates.</summary>
+    internal void Run(ForwardTape tape, float gradScale, float zLossWeight)
+    {
+        RunForward(tape, states: null);
+        RunLoss(tape, gradScale, zLossWeight, withGradient: true);
+        Backward(tape);
+    }
+
+    private static void CheckBackend(MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, Backend backend)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(tensors);
+        ArgumentNullException.ThrowIfNull(backend);
+        if (!backend.CanTrain)
+        {
+            throw new NotSupportedException($"The {backend.Name} backend runs models but does not train them. Train on the CPU or on CUDA.");
+        }
+    }
+
+    private ModelGradients MakeGradients()
+    {
+        try
+        {
+            return new ModelGradients(Config, Parameters.Layout, Backend);
+        }
+        catch
+        {
+            Parameters.Dispose();
+            _weights.Dispose();
+            throw;
         }
     }
 
@@ -259,6 +334,7 @@ public sealed class TrainableModel : IDisposable
             ConvolutionBefore = tape.Before?.Convolution(layer) ?? default,
             ScanBefore = tape.Before?.Scan(layer) ?? default,
             Checkpoints = Recomputation == Recomputation.Mixer ? kept.Checkpoints : _work.Checkpoints,
+            Adapters = _work.Adapters,
         };
     }
 
@@ -268,7 +344,7 @@ public sealed class TrainableModel : IDisposable
         if (layer == 0)
         {
             Backend.EmbeddingForward(
-                new EmbeddingForwardArgs { TokenIds = tape.TokenIds, Weight = Parameters.Embedding, Output = residual });
+                new EmbeddingForwardArgs { TokenIds = tape.TokenIds, Weight = _weights.Embedding, Output = residual });
         }
         else
         {
@@ -306,6 +382,34 @@ public sealed class TrainableModel : IDisposable
         PassInput.CheckLength(targets.Length, sequences, nameof(targets));
         _work.Cut(sequences);
         Backend.Upload(targets, tape.Targets);
+        RunLoss(tape, gradScale, zLossWeight, withGradient);
+    }
+
+    private void RunForward(ForwardTape tape, LayerStates? states)
+    {
+        for (int layer = 0; layer < Config.LayerCount; layer++)
+        {
+            LayerTape kept = tape.Layer(layer);
+            EnterResidual(tape, layer, kept.Residual);
+            Normalize(layer == 0 ? default : _work.BlockOutput, kept.Residual, _layers[layer].Norm, _work.Normalized);
+            BlockOperands block = Block(tape, layer) with
+            {
+                // Nothing but the projections' results is kept of a block, so the scan may write over what it reads.
+                Gated = _work.Inner,
+                Checkpoints = kept.Checkpoints,
+                ConvolutionAfter = states?.Convolution(layer) ?? default,
+                ScanAfter = states?.Scan(layer) ?? default,
+            };
+            MambaBlock.Forward(Config, _layers[layer], block, Backend);
+        }
+
+        EnterResidual(tape, Config.LayerCount, tape.FinalResidual);
+        Normalize(_work.BlockOutput, tape.FinalResidual, _weights.FinalNorm, tape.Hidden);
+    }
+
+    private void RunLoss(ForwardTape tape, float gradScale, float zLossWeight, bool withGradient)
+    {
+        SequenceLayout sequences = Recorded(tape);
         for (long row = 0; row < sequences.TotalLength; row += _work.Logits.Rows)
         {
             long count = Math.Min(_work.Logits.Rows, sequences.TotalLength - row);

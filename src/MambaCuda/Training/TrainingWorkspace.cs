@@ -5,11 +5,15 @@ namespace MambaCuda;
 /// <summary>
 /// The activations and gradients of one layer at a time, which no pass leaves behind: one buffer that grows to the largest pass.
 /// </summary>
-internal sealed class TrainingWorkspace(MambaConfig config, Backend backend) : IDisposable
+/// <param name="config">The sizes.</param>
+/// <param name="backend">What computes.</param>
+/// <param name="adapter">The updates of projections, or null for none.</param>
+internal sealed class TrainingWorkspace(MambaConfig config, Backend backend, LoraSettings? adapter) : IDisposable
 {
     /// <summary>Rows of logits that are made at once: their memory is that of this many tokens, however long the sequences are.</summary>
     private const int MostLogitsRows = 256;
 
+    private readonly DeviceBuffer? _scale = adapter is null or { Scale: 1 } ? null : Diagonal(backend, adapter.Rank, (float)adapter.Scale);
     private DeviceBuffer? _buffer;
 
     /// <summary>(tokens, hidden size).</summary>
@@ -66,6 +70,9 @@ internal sealed class TrainingWorkspace(MambaConfig config, Backend backend) : I
     /// <summary>(some tokens, vocabulary size); the memory of Logits where activations are Float32.</summary>
     public MatrixView GradLogits { get; private set; }
 
+    /// <summary>What the updates of projections are computed with; none where there are none.</summary>
+    public AdapterOperands Adapters { get; private set; }
+
     /// <summary>Makes room for a pass and cuts the views for it.</summary>
     public void Cut(SequenceLayout sequences)
     {
@@ -80,7 +87,24 @@ internal sealed class TrainingWorkspace(MambaConfig config, Backend backend) : I
         Cut(_buffer, sequences);
     }
 
-    public void Dispose() => _buffer?.Dispose();
+    public void Dispose()
+    {
+        _buffer?.Dispose();
+        _scale?.Dispose();
+    }
+
+    private static DeviceBuffer Diagonal(Backend backend, int size, float value)
+    {
+        float[] values = new float[size * size];
+        for (int i = 0; i < size; i++)
+        {
+            values[(i * size) + i] = value;
+        }
+
+        DeviceBuffer buffer = backend.Allocate((long)values.Length * sizeof(float));
+        backend.Upload<float>(values, buffer.Matrix(DataType.Float32, size, size));
+        return buffer;
+    }
 
     private long Cut(DeviceBuffer? buffer, SequenceLayout sequences)
     {
@@ -109,6 +133,14 @@ internal sealed class TrainingWorkspace(MambaConfig config, Backend backend) : I
         long logitsRows = Math.Min(tokens, MostLogitsRows);
         Logits = cutter.Next(DataType.Float32, logitsRows, config.VocabularySize);
         GradLogits = activation == DataType.Float32 ? Logits : cutter.Next(activation, logitsRows, config.VocabularySize);
+        if (adapter is { Rank: int rank })
+        {
+            MatrixView scaled = cutter.Next(activation, tokens, rank);
+            Adapters = _scale is null
+                ? new AdapterOperands(default, default, scaled)
+                : new AdapterOperands(_scale.Matrix(DataType.Float32, rank, rank), cutter.Next(activation, tokens, rank), scaled);
+        }
+
         return cutter.ByteLength;
     }
 }

@@ -13,7 +13,7 @@ public sealed class TrainableModelTests
         get
         {
             TheoryData<string, Recomputation, string> data = [];
-            foreach (string backend in ModelBackends.Names)
+            foreach (string backend in ModelBackends.Names.Append("cuda-float16"))
             {
                 foreach (string container in Fixtures.ModelContainers().Where(name => name.EndsWith("/hf", StringComparison.Ordinal)))
                 {
