@@ -10,8 +10,14 @@ namespace MambaCuda;
 /// <param name="adapter">The updates of projections, or null for none.</param>
 internal sealed class TrainingWorkspace(MambaConfig config, Backend backend, LoraSettings? adapter) : IDisposable
 {
-    /// <summary>Rows of logits that are made at once: their memory is that of this many tokens, however long the sequences are.</summary>
-    private const int MostLogitsRows = 256;
+    /// <summary>
+    /// Of the logits, and their gradients, that are made at once: few enough tokens to hold, however long the sequences are, and enough for
+    /// the head's product, which goes over its whole weight and that one's gradient each time.
+    /// </summary>
+    private const long LogitsBytes = 512L << 20;
+
+    /// <summary>The fewest tokens at once, and what their number is a multiple of.</summary>
+    private const int LogitsRowsStep = 128;
 
     private readonly DeviceBuffer? _scale = adapter is null or { Scale: 1 } ? null : Diagonal(backend, adapter.Rank, (float)adapter.Scale);
     private DeviceBuffer? _buffer;
@@ -130,7 +136,9 @@ internal sealed class TrainingWorkspace(MambaConfig config, Backend backend, Lor
         GradDelta = cutter.Next(activation, tokens, inner);
         GradScanInputs = cutter.Next(activation, tokens, scanInputs);
         GradA = cutter.Next(DataType.Float32, config.StateSize, inner);
-        long logitsRows = Math.Min(tokens, MostLogitsRows);
+        int ofLogit = sizeof(float) + (activation == DataType.Float32 ? 0 : activation.Size());
+        long mostRows = LogitsBytes / (config.VocabularySize * (long)ofLogit) / LogitsRowsStep * LogitsRowsStep;
+        long logitsRows = Math.Min(tokens, Math.Max(mostRows, LogitsRowsStep));
         Logits = cutter.Next(DataType.Float32, logitsRows, config.VocabularySize);
         GradLogits = activation == DataType.Float32 ? Logits : cutter.Next(activation, logitsRows, config.VocabularySize);
         if (adapter is { Rank: int rank })
