@@ -23,7 +23,7 @@ public sealed partial class CudaBackend
         "selective_scan_backward.cu", variant => variant.Expression, ScanBackwardVariant.All);
 
     private static readonly KernelFamily<AnyScanVariant> SelectiveScanBackwardAnyKernels = new(
-        "selective_scan_backward.cu", variant => variant.ExpressionOf("selective_scan_backward_any"), AnyScanVariant.All);
+        "selective_scan_backward.cu", variant => variant.BackwardExpression, AnyScanVariant.Real);
 
     /// <inheritdoc/>
     public override int ScanCheckpointSteps => CheckpointSteps;
