@@ -39,7 +39,7 @@ public sealed unsafe partial class CudaBackend : Backend
 
         Context = device.RetainPrimaryContext();
         Stream = Context.CreateStream();
-        _library = new KernelLibrary(Context, compiler);
+        _library = new KernelLibrary(Context, compiler, _options.Cubins ?? CubinFolder.OfApplication);
         _sequenceTables = new SequenceTables(this);
         _scratch = new ScratchMemory(this);
         _faults = new FaultReport(Context);
