@@ -27,9 +27,9 @@ internal sealed class FaultReport : IDisposable
 
     private readonly PinnedMemory _memory;
 
-    public FaultReport(CudaContext context)
+    public FaultReport(CudaBackend backend)
     {
-        _memory = context.AllocatePinned(Marshal.SizeOf<FaultRecord>());
+        _memory = backend.AllocatePinned(Marshal.SizeOf<FaultRecord>());
         _memory.Elements<byte>().Clear();
     }
 
