@@ -68,7 +68,7 @@ $Targets = [ordered]@{
     Commands = { Run dotnet run --project bench/MambaCuda.Benchmarks -c $Configuration '--' @Arguments }
   }
   'native' = @{
-    Does = 'build native/ and run its tests; also cubins where nvcc is found'
+    Does = 'build native/ and run its tests'
     Commands = {
       Run cmake -S native -B native/build "-DCMAKE_BUILD_TYPE=$Configuration"
       Run cmake --build native/build --config $Configuration --parallel

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <string>
 #include <thread>
 
@@ -20,11 +21,13 @@ long number(const char* name, long otherwise) { return std::strtol(text(name, st
 Environment read()
 {
     constexpr long kDefaultMemory = 4l << 30;
+    constexpr long kNoLimit = std::numeric_limits<long>::max();
     long processors = std::max(1l, static_cast<long>(std::thread::hardware_concurrency()));
     return {
         static_cast<int>(std::lround(10 * std::strtod(text("ARCHITECTURE", "9.0").c_str(), nullptr))),
         static_cast<int>(std::max(1l, number("MULTIPROCESSORS", 4))),
         static_cast<std::size_t>(number("MEMORY", kDefaultMemory)),
+        static_cast<std::size_t>(number("PINNED_MEMORY", kNoLimit)),
         static_cast<unsigned int>(std::max(1l, number("THREADS", processors))),
         std::chrono::seconds(std::max(1l, number("TIMEOUT", 60))),
         number("CHECK", 0) != 0,

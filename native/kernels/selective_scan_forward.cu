@@ -29,6 +29,7 @@
 #include "mamba/named_barrier.cuh"
 #include "mamba/reductions.cuh"
 #include "mamba/sequences.cuh"
+#include "mamba/state_numbers.cuh"
 #include "mamba/types.cuh"
 #include "mamba/vectors.cuh"
 
@@ -47,6 +48,7 @@ struct SelectiveScanForwardParams {
     float* final_state;          // or null
     float* checkpoints;          // or null; of ScanPart::checkpointed and selective_scan_forward_any
     void* y;
+    const float* a_imaginary;    // (states, channels); or null for real A
     long long u_stride;
     long long delta_stride;
     long long a_stride;
@@ -57,6 +59,7 @@ struct SelectiveScanForwardParams {
     long long final_stride;
     long long checkpoint_stride;
     long long y_stride;
+    long long a_imaginary_stride;
     SequenceTable sequences;
     float* delta_sums;        // of every chunk, (chunks of all sequences, channels); for the first pass alone
     long long chunk_length;   // steps
@@ -67,6 +70,8 @@ struct SelectiveScanForwardParams {
     int blocks_of_sequence;   // along all its channels
     int states;
     int delta_softplus;
+    int constant_b;           // B belongs to the channel; of selective_scan_forward_any alone, as the next
+    int constant_c;
 };
 
 // What a launch computes.
@@ -668,10 +673,12 @@ __global__ void __launch_bounds__(kThreads) selective_scan_chunks(const __grid_c
 
 // Every state size up to 32 * kLaneStates, and B or C that belong to the channel and not to the token (the ablations of table 6): a warp
 // a channel, its lanes the states. Lane t of the warp loads and ends step t of every 32; the steps' values go around by shuffles. For
-// what the kernel above does not take; slower.
-template <typename T, int kLaneStates, bool kConstantB, bool kConstantC>
+// what the kernel above does not take; slower. It alone takes complex A (the audio variant), without checkpoints; which of B and C are
+// constant is then not the template's matter but p's, since steps are long anyway.
+template <typename T, typename Number, int kLaneStates, bool kConstantB, bool kConstantC>
 __global__ void __launch_bounds__(128) selective_scan_forward_any(const __grid_constant__ SelectiveScanForwardParams p)
 {
+    constexpr bool kIsComplex = kParts<Number> == 2;
     int lane = threadIdx.x % 32;
     int channel = blockIdx.x % p.blocks_of_sequence * (blockDim.x / 32) + threadIdx.x / 32;
     if (channel >= p.channels) {
@@ -679,6 +686,8 @@ __global__ void __launch_bounds__(128) selective_scan_forward_any(const __grid_c
     }
     int sequence = blockIdx.x / p.blocks_of_sequence;
     int states = p.states;
+    bool constant_b = kIsComplex ? p.constant_b != 0 : kConstantB;
+    bool constant_c = kIsComplex ? p.constant_c != 0 : kConstantC;
     long long first_row = p.sequences.start(sequence);
     long long last_row = p.sequences.end(sequence);
     long long state_row = static_cast<long long>(p.sequences.slot(sequence)) * states;
@@ -686,23 +695,27 @@ __global__ void __launch_bounds__(128) selective_scan_forward_any(const __grid_c
     const T* delta = static_cast<const T*>(p.delta) + channel;
     const T* z = static_cast<const T*>(p.z) + channel;
     T* y = static_cast<T*>(p.y) + channel;
-    int group_state = channel / p.group_channels * states;
+    int group_column = channel / p.group_channels * states * kParts<Number>;
+    const T* token_b = static_cast<const T*>(p.b) + group_column;
+    const T* token_c = static_cast<const T*>(p.c) + group_column;
     float bias = p.delta_bias != nullptr ? p.delta_bias[channel] : 0.0f;
     float skip = p.d != nullptr ? p.d[channel] : 0.0f;
     long long checkpoint_row = p.sequences.checkpoint(sequence) * states;
 
-    float a[kLaneStates];
-    float h[kLaneStates];
-    float b[kLaneStates];
-    float c[kLaneStates];
+    Number a[kLaneStates];
+    Number h[kLaneStates];
+    Number b[kLaneStates];
+    Number c[kLaneStates];
 #pragma unroll
     for (int k = 0; k < kLaneStates; ++k) {
         int n = 32 * k + lane;
         bool exists = n < states;
-        a[k] = exists ? p.a[n * p.a_stride + channel] * kLog2E : 0.0f;
-        h[k] = exists && p.initial_state != nullptr ? p.initial_state[(state_row + n) * p.initial_stride + channel] : 0.0f;
-        b[k] = exists && kConstantB ? static_cast<const float*>(p.b)[n * p.b_stride + channel] : 0.0f;
-        c[k] = exists && kConstantC ? static_cast<const float*>(p.c)[n * p.c_stride + channel] : 0.0f;
+        a[k] = exists ? rate<Number>(p, n, channel) : Number{};
+        h[k] = exists && p.initial_state != nullptr
+            ? number_in_column<Number>(p.initial_state + channel, state_row + n, p.initial_stride)
+            : Number{};
+        b[k] = exists && constant_b ? number_in_column<Number>(static_cast<const float*>(p.b) + channel, n, p.b_stride) : Number{};
+        c[k] = exists && constant_c ? number_in_column<Number>(static_cast<const float*>(p.c) + channel, n, p.c_stride) : Number{};
     }
 
     auto store_states = [&](float* to, long long stride, long long first) {
@@ -710,7 +723,7 @@ __global__ void __launch_bounds__(128) selective_scan_forward_any(const __grid_c
         for (int k = 0; k < kLaneStates; ++k) {
             int n = 32 * k + lane;
             if (n < states) {
-                to[(first + n) * stride + channel] = h[k];
+                store_in_column(to + channel, first + n, stride, h[k]);
             }
         }
     };
@@ -724,11 +737,12 @@ __global__ void __launch_bounds__(128) selective_scan_forward_any(const __grid_c
         own_delta = own && p.delta_softplus ? softplus_for<T>(own_delta) : own_delta;
         float own_delta_u = own_delta * own_u;
 
+        // Sines are long code: with them steps are a loop, and sums lie in local memory.
         float sums[32];
-#pragma unroll
+#pragma unroll(kIsComplex ? 1 : 32)
         for (int step = 0; step < 32; ++step) {
             sums[step] = 0.0f;
-            if (step % kCheckpointSteps == 0 && step < steps) {
+            if (!kIsComplex && step % kCheckpointSteps == 0 && step < steps) {
                 if (p.checkpoints != nullptr) {
                     store_states(p.checkpoints, p.checkpoint_stride, checkpoint_row);
                 }
@@ -741,14 +755,17 @@ __global__ void __launch_bounds__(128) selective_scan_forward_any(const __grid_c
 #pragma unroll
                 for (int k = 0; k < kLaneStates; ++k) {
                     int n = 32 * k + lane;
-                    if (!kConstantB) {
-                        b[k] = n < states ? to_float(static_cast<const T*>(p.b)[row * p.b_stride + group_state + n]) : 0.0f;
+                    if (kIsComplex && 32 * k >= states) {
+                        break;
                     }
-                    if (!kConstantC) {
-                        c[k] = n < states ? to_float(static_cast<const T*>(p.c)[row * p.c_stride + group_state + n]) : 0.0f;
+                    if (!constant_b) {
+                        b[k] = n < states ? number_in_row<Number>(token_b + row * p.b_stride, n) : Number{};
                     }
-                    h[k] = fmaf(exp2_for<T>(step_delta * a[k]), h[k], step_delta_u * b[k]);
-                    sums[step] = fmaf(h[k], c[k], sums[step]);
+                    if (!constant_c) {
+                        c[k] = n < states ? number_in_row<Number>(token_c + row * p.c_stride, n) : Number{};
+                    }
+                    h[k] = advance(decay_for<T>(step_delta, a[k]), h[k], step_delta_u, b[k]);
+                    sums[step] = add_output(h[k], c[k], sums[step]);
                 }
             }
         }

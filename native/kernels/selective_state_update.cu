@@ -3,12 +3,14 @@
 //   delta' = softplus(delta + bias);  h[n] = exp(delta' A[n]) h[n] + delta' u B[n];  y = (sum over n of C[n] h[n] + D u) silu(z)
 //
 //   u, delta, z, y (sequences, channels)   A (states, channels)   B, C (sequences, groups * states), or (states, channels) where constant
-//   h (slots * states, channels)
+//   h (slots * states, channels); for complex A see state_numbers.cuh
 //
 // Threads of a row of the block have consecutive channels, so that states are read and written as they lie; kParts rows share the states of a
-// channel and add up in shared memory, in order. Bound by the states' traffic: 8 bytes a state.
+// channel and add up in shared memory, in order. Bound by the states' traffic: 8 bytes a state. kConstants: p tells which of B and C are
+// constant, if any.
 #include "mamba/fast_math.cuh"
 #include "mamba/sequences.cuh"
+#include "mamba/state_numbers.cuh"
 #include "mamba/types.cuh"
 
 namespace mamba {
@@ -24,6 +26,7 @@ struct SelectiveStateUpdateParams {
     const float* delta_bias;  // or null
     float* state;
     void* y;
+    const float* a_imaginary;  // (states, channels); or null for real A
     long long u_stride;
     long long delta_stride;
     long long a_stride;
@@ -32,18 +35,21 @@ struct SelectiveStateUpdateParams {
     long long z_stride;
     long long state_stride;
     long long y_stride;
+    long long a_imaginary_stride;
     SequenceTable sequences;
     int channels;
     int group_channels;  // channels that share B and C
     int blocks_of_sequence;
     int states;
     int delta_softplus;
+    int constant_b;  // B belongs to the channel; of kConstants alone, as the next
+    int constant_c;
 };
 
 constexpr int kUpdateChannels = 32;
 constexpr int kUpdateParts = 4;
 
-template <typename T, bool kConstantB, bool kConstantC>
+template <typename T, typename Number, bool kConstants>
 __global__ void __launch_bounds__(kUpdateChannels * kUpdateParts) selective_state_update(const __grid_constant__ SelectiveStateUpdateParams p)
 {
     __shared__ float sums[kUpdateParts][kUpdateChannels];
@@ -58,19 +64,24 @@ __global__ void __launch_bounds__(kUpdateChannels * kUpdateParts) selective_stat
         delta += p.delta_bias != nullptr ? p.delta_bias[channel] : 0.0f;
         delta = p.delta_softplus ? softplus_for<T>(delta) : delta;
         float delta_u = delta * u;
-        float* state = p.state + static_cast<long long>(p.sequences.slot(static_cast<int>(sequence))) * p.states * p.state_stride + channel;
-        long long group_state = static_cast<long long>(channel / p.group_channels) * p.states;
-        const T* token_b = static_cast<const T*>(p.b) + sequence * p.b_stride + group_state;
-        const T* token_c = static_cast<const T*>(p.c) + sequence * p.c_stride + group_state;
+        long long slot = p.sequences.slot(static_cast<int>(sequence));
+        float* state = p.state + slot * p.states * kParts<Number> * p.state_stride + channel;
+        long long group_column = static_cast<long long>(channel / p.group_channels) * p.states * kParts<Number>;
+        const T* token_b = static_cast<const T*>(p.b) + sequence * p.b_stride + group_column;
+        const T* token_c = static_cast<const T*>(p.c) + sequence * p.c_stride + group_column;
         float sum = 0.0f;
-#pragma unroll 4
+#pragma unroll(kParts<Number> == 1 ? 4 : 1)
         for (int n = part; n < p.states; n += kUpdateParts) {
-            float b = kConstantB ? static_cast<const float*>(p.b)[n * p.b_stride + channel] : to_float(token_b[n]);
-            float c = kConstantC ? static_cast<const float*>(p.c)[n * p.c_stride + channel] : to_float(token_c[n]);
-            float decay = exp2_for<T>(delta * (p.a[n * p.a_stride + channel] * kLog2E));
-            float h = fmaf(decay, state[n * p.state_stride], delta_u * b);
-            state[n * p.state_stride] = h;
-            sum = fmaf(h, c, sum);
+            Number b = kConstants && p.constant_b
+                ? number_in_column<Number>(static_cast<const float*>(p.b) + channel, n, p.b_stride)
+                : number_in_row<Number>(token_b, n);
+            Number c = kConstants && p.constant_c
+                ? number_in_column<Number>(static_cast<const float*>(p.c) + channel, n, p.c_stride)
+                : number_in_row<Number>(token_c, n);
+            Number decay = decay_for<T>(delta, rate<Number>(p, n, channel));
+            Number h = advance(decay, number_in_column<Number>(state, n, p.state_stride), delta_u, b);
+            store_in_column(state, n, p.state_stride, h);
+            sum = add_output(h, c, sum);
         }
         sums[part][threadIdx.x] = sum;
     }

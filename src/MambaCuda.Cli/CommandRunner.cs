@@ -33,6 +33,7 @@ public static class CommandRunner
               mamba-cuda task induction-heads
               mamba-cuda bench scan --shape 8x2048x2048
               mamba-cuda validate --filter LinearForward
+              mamba-cuda kernels build --arch 90 --output ./cubins
 
             Exit codes: 0 done, 1 failed, 2 the command line is wrong, 3 a model, tokenizer, state or other file cannot be used,
             130 cancelled.
@@ -47,6 +48,7 @@ public static class CommandRunner
         root.Subcommands.Add(TaskCommand.Create(output, error));
         root.Subcommands.Add(BenchCommand.Create(output, error));
         root.Subcommands.Add(ValidateCommand.Create(output, error));
+        root.Subcommands.Add(KernelsCommand.Create(output, error));
         CommandHelp.AddTo(root);
 
         ParseResult parsed = root.Parse(arguments);

@@ -95,6 +95,10 @@ internal sealed class DeviceOptions
         {
             error.WriteLine(
                 $"device: {backend.Name}, {backend.Description}{(problem is null || device == "cpu" ? "" : $". Not CUDA: {problem}")}");
+            if (backend is CudaBackend)
+            {
+                error.WriteLine($"cubins: {KernelsCommand.Describe(RuntimeCompiler.Load().Version)}");
+            }
         }
 
         return backend;

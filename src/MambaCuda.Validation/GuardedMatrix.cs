@@ -81,18 +81,16 @@ public sealed class GuardedMatrix : IDisposable
     public static GuardedMatrix Output(Backend backend, DataType type, int rows, int columns, float[]? values = null, int gap = UsualGap) =>
         new(backend, type, rows, columns, gap, Guard, values is null ? null : StoredValues.Encode(values, type));
 
-    /// <summary>What the matrix holds now.</summary>
-    public float[] Values()
-    {
-        byte[] now = Download();
-        byte[] content = new byte[View.Rows * _rowBytes];
-        for (int row = 0; row < View.Rows; row++)
-        {
-            now.AsSpan(RowStart(row), _rowBytes).CopyTo(content.AsSpan(row * _rowBytes));
-        }
+    /// <summary>An operand of whole numbers that is written; with values, one that is read and written.</summary>
+    public static GuardedMatrix Output<T>(Backend backend, DataType type, int rows, int columns, T[]? values, int gap = UsualGap)
+        where T : unmanaged =>
+        new(backend, type, rows, columns, gap, Guard, values is null ? null : MemoryMarshal.AsBytes(values.AsSpan()).ToArray());
 
-        return StoredValues.Decode(content, View.Type);
-    }
+    /// <summary>What the matrix holds now, as numbers.</summary>
+    public float[] Values() => StoredValues.Decode(Content(), View.Type);
+
+    /// <summary>What the matrix holds now, as it is stored.</summary>
+    public T[] Values<T>() where T : unmanaged => MemoryMarshal.Cast<byte, T>(Content()).ToArray();
 
     /// <summary>Fails where a byte outside the matrix changed.</summary>
     public void AssertGuardsIntact(string name)
@@ -122,6 +120,18 @@ public sealed class GuardedMatrix : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _buffer.Dispose();
+
+    private byte[] Content()
+    {
+        byte[] now = Download();
+        byte[] content = new byte[View.Rows * _rowBytes];
+        for (int row = 0; row < View.Rows; row++)
+        {
+            now.AsSpan(RowStart(row), _rowBytes).CopyTo(content.AsSpan(row * _rowBytes));
+        }
+
+        return content;
+    }
 
     private int RowStart(int row) => _firstByte + (row * _strideBytes);
 

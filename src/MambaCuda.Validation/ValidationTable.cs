@@ -25,6 +25,7 @@ public static class ValidationTable
         SelectiveScanBackwardValidation.Rows,
         GatherRowsValidation.Rows,
         LogProbabilitiesValidation.Rows,
+        SampleTokensValidation.Rows,
         GradientNormValidation.Rows,
         AdamWValidation.Rows,
         EmbeddingBackwardValidation.Rows,

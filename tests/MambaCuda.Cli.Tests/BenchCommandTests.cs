@@ -89,6 +89,30 @@ public sealed class BenchCommandTests : IDisposable
     }
 
     [Fact]
+    public void A_whole_model_on_a_card_tells_its_memory()
+    {
+        BenchResult result = new()
+        {
+            Operation = "prefill",
+            Model = "130m",
+            Shape = "1x1048576",
+            Type = "bf16",
+            Command = "mamba-cuda bench prefill --model 130m --shape 1x1048576 --dtype bf16",
+            MedianMs = 1000,
+            Elements = 1 << 20,
+            PeakMemoryBytes = 3L << 29,
+        };
+        Assert.EndsWith(", at most 1.50 GiB", BenchTable.Line(result), StringComparison.Ordinal);
+        BenchMachine machine = new() { Device = "card", Host = "host", Runtime = ".NET" };
+        BenchReport report = new() { Command = "", Commit = "abc", Date = DateTime.UnixEpoch, Machine = machine, Rows = [result] };
+        string[] lines = BenchTable.Section("some", report).TrimEnd().Split('\n');
+        Assert.Contains("| of ceiling | memory | command |", lines[^3], StringComparison.Ordinal);
+        Assert.Contains("|  | 1.50 GiB | `bench prefill", lines[^1], StringComparison.Ordinal);
+        Assert.All(lines[^3..], line => Assert.Equal(11, line.Count(letter => letter == '|')));
+        Assert.Contains("\"peak_memory_bytes\": 1610612736", report.ToJson(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_page_without_marks_and_a_file_that_is_no_result_are_refused()
     {
         string page = _folder.Write("README.md", "nothing\n");

@@ -156,9 +156,19 @@ public class HostDeviceTests
         {
             Assert.Throws<DeviceOutOfMemoryException>(() => context.Allocate(600_000));
             Assert.Equal(400_000, context.Memory.FreeBytes);
+            Assert.Equal((600_000, 600_000), (context.AllocatedBytes, context.PeakAllocatedBytes));
         }
 
-        context.Allocate(600_000).Dispose();
+        context.Allocate(500_000).Dispose();
+        using CudaStream stream = context.CreateStream();
+        DeviceMemory ordered = stream.Allocate(200_000);
+        Assert.Equal((200_000, 600_000), (context.AllocatedBytes, context.PeakAllocatedBytes));
+        context.ResetPeakAllocatedBytes();
+        ordered.Free(stream);
+        ordered.Dispose();
+        context.Allocate(100_000).Dispose();
+        DeviceMemory.Adopt(context, 4096, 50_000).Dispose();
+        Assert.Equal((0, 200_000), (context.AllocatedBytes, context.PeakAllocatedBytes));
     }
 
     private static void Fail()

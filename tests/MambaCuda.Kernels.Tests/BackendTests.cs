@@ -1,4 +1,6 @@
 using MambaCuda.Driver;
+using MambaCuda.Driver.Tests;
+using MambaCuda.Testing;
 
 namespace MambaCuda.Kernels.Tests;
 
@@ -40,6 +42,31 @@ public class BackendTests
         Assert.All(destination.Values(), value => Assert.Equal(0, value));
         source.AssertUnchanged("source");
         backend.Clear(default);
+    }
+
+    /// <summary>The host device's limits stand in the environment that a process starts with.</summary>
+    [Fact]
+    public async Task Memory_that_is_not_there_is_told_alike_on_the_device_and_pinned_on_the_host()
+    {
+        Assert.SkipWhen(HostDevice.Folder is null, HostDevice.Problem ?? "");
+        Dictionary<string, string?> variables = new(HostDevice.Variables(HostDevice.Folder)) { ["MAMBACUDA_HOST_MEMORY"] = "1000000" };
+        string device = await ChildProcess.Run(AskForMuch, variables);
+        Assert.Contains("Asked for 2,000,000 bytes; of the device's 1,000,000 bytes, ", device, StringComparison.Ordinal);
+        variables["MAMBACUDA_HOST_PINNED_MEMORY"] = "8";
+        string host = await ChildProcess.Run(AskForMuch, variables);
+        Assert.Contains("while allocating pinned host memory", host, StringComparison.Ordinal);
+        Assert.Contains("or use the CPU.", host, StringComparison.Ordinal);
+    }
+
+    private static void AskForMuch()
+    {
+        InsufficientMemoryException exception = Assert.Throws<InsufficientMemoryException>(() =>
+        {
+            using CudaBackend backend = new();
+            backend.Allocate(2_000_000);
+        });
+        Assert.IsType<DeviceOutOfMemoryException>(exception.InnerException);
+        Console.WriteLine(exception.Message);
     }
 
     [Theory, MemberData(nameof(Backends))]

@@ -20,6 +20,13 @@ public class SelectiveScanArgumentTests
         { "large state size", "A is (257 x 4) Float32, but the state size must be 1 to 256." },
         { "A columns", "A is (3 x 5) Float32, but must be (3 x 4)." },
         { "A type", "A is (3 x 4) BFloat16, but must be Float32." },
+        { "imaginary rows", "imaginary part of A is (2 x 4) Float32, but must be (3 x 4)." },
+        { "imaginary type", "imaginary part of A is (3 x 4) BFloat16, but must be Float32." },
+        { "real B", "B is (6 x 3) Float32, but must be (6 x groups * 6) with groups that divide the 4 channels." },
+        { "real C", "C is (6 x 3) Float32, but must be (6 x groups * 6) with groups that divide the 4 channels." },
+        { "real constant B", "constant B is (3 x 4) Float32, but must be (6 x 4)." },
+        { "real initial state", "initial state is (6 x 4) Float32, but must be (12 or more x 4)." },
+        { "real final state", "final state is (8 x 4) Float32, but must be (12 or more x 4)." },
         { "u type", "u is (6 x 4) BFloat16, but must be Float32." },
         { "delta rows", "delta is (5 x 4) Float32, but must be (6 x 4)." },
         { "delta type", "delta is (6 x 4) Float16, but must be Float32." },
@@ -66,6 +73,27 @@ public class SelectiveScanArgumentTests
         Assert.Equal("SelectiveStateUpdate: " + expected, update.Message);
     }
 
+    [Fact]
+    public void Gradients_with_complex_A_are_refused_by_name()
+    {
+        using CpuBackend backend = new(threads: 1);
+        using OperandArena arena = new(backend);
+        SelectiveScanForwardArgs complex = Operands(arena) with
+        {
+            AImaginary = arena.Float32(3, 4),
+            B = arena.Float32(6, 6),
+            C = arena.Float32(6, 6),
+            Checkpoints = arena.Float32(6, 4),
+            Y = arena.Float32(6, 4),
+        };
+        const string Reason = ": A is complex; there are gradients of the scan with real A alone.";
+        string forward = Assert.Throws<NotSupportedException>(() => backend.SelectiveScanForward(complex)).Message;
+        Assert.Equal("SelectiveScanForward" + Reason, forward);
+        SelectiveScanBackwardArgs gradients = new() { Forward = complex, GradY = arena.Float32(6, 4) };
+        string backward = Assert.Throws<NotSupportedException>(() => backend.SelectiveScanBackward(gradients)).Message;
+        Assert.Equal("SelectiveScanBackward" + Reason, backward);
+    }
+
     /// <summary>What a scan reads: 6 tokens of 4 channels in two sequences, 3 states.</summary>
     private static SelectiveScanForwardArgs Operands(OperandArena arena) => new()
     {
@@ -95,6 +123,26 @@ public class SelectiveScanArgumentTests
         "large state size" => right with { A = arena.Float32(257, 4) },
         "A columns" => right with { A = arena.Float32(3, 5) },
         "A type" => right with { A = arena.New(DataType.BFloat16, 3, 4) },
+        "imaginary rows" => right with { AImaginary = arena.Float32(2, 4) },
+        "imaginary type" => right with
+        {
+            AImaginary = arena.New(DataType.BFloat16, 3, 4),
+            B = arena.Float32(6, 6),
+            C = arena.Float32(6, 6),
+            InitialState = arena.Float32(12, 4),
+            FinalState = arena.Float32(12, 4),
+        },
+        "real B" => right with { AImaginary = arena.Float32(3, 4) },
+        "real C" => right with { AImaginary = arena.Float32(3, 4), B = arena.Float32(6, 6) },
+        "real constant B" => right with { AImaginary = arena.Float32(3, 4), B = arena.Float32(3, 4), ConstantB = true },
+        "real initial state" => right with { AImaginary = arena.Float32(3, 4), B = arena.Float32(6, 6), C = arena.Float32(6, 6) },
+        "real final state" => right with
+        {
+            AImaginary = arena.Float32(3, 4),
+            B = arena.Float32(6, 6),
+            C = arena.Float32(6, 6),
+            InitialState = arena.Float32(12, 4),
+        },
         "u type" => right with { U = arena.New(DataType.BFloat16, 6, 4) },
         "delta rows" => right with { Delta = arena.Float32(5, 4) },
         "delta type" => right with { Delta = arena.New(DataType.Float16, 6, 4) },

@@ -1,3 +1,4 @@
+using System.Numerics;
 using MambaCuda.Testing;
 
 namespace MambaCuda.Kernels.Tests;
@@ -5,7 +6,8 @@ namespace MambaCuda.Kernels.Tests;
 /// <summary>The selective scan over its table of cases, on every backend.</summary>
 public class SelectiveScanForwardTests
 {
-    public static TheoryData<string, string> Cases => TestBackends.With(nameof(Backend.SelectiveScanForward), SelectiveScanCase.Names);
+    public static TheoryData<string, string> Cases => TestBackends.With(
+        nameof(Backend.SelectiveScanForward), SelectiveScanCase.All.Concat(SelectiveScanCase.Complex).Select(row => row.Name));
 
     public static TheoryData<string, string> GoldenCases => TestBackends.With(nameof(Backend.SelectiveScanForward), Fixtures.ScanCases());
 
@@ -145,6 +147,77 @@ public class SelectiveScanForwardTests
         Assert.True(state <= bound, $"The last state deviates by {state:E2}.");
     }
 
+    /// <summary>
+    /// The official selective_scan_ref by complex numbers: two states of one channel, real and imaginary parts where they belong, no
+    /// conjugation, and twice the real part.
+    /// </summary>
+    [Theory, MemberData(nameof(Backends))]
+    public void Complex_numbers_lie_and_count_as_the_official_scan_s(string backendName)
+    {
+        using Backend backend = TestBackends.Open(backendName);
+        SelectiveScanInputs inputs = new()
+        {
+            Lengths = [2],
+            Slots = [0],
+            Channels = 1,
+            StateSize = 2,
+            U = [1.5f, -2],
+            Delta = [0.5f, 0.25f],
+            A = [-1, -0.5f],
+            AImaginary = [3, -2],
+            B = [1, 2, -1, 0.5f, 0.25f, -3, 2, 1],
+            C = [2, -1, 0.5f, 1, -0.5f, 4, 1, -2],
+            InitialState = [1, -1, 0.5f, 2],
+        };
+        Complex[] a = [new(-1, 3), new(-0.5, -2)];
+        Complex[] h = [new(1, -1), new(0.5, 2)];
+        Complex[][] b = [[new(1, 2), new(-1, 0.5)], [new(0.25, -3), new(2, 1)]];
+        Complex[][] c = [[new(2, -1), new(0.5, 1)], [new(-0.5, 4), new(1, -2)]];
+        double[] y = new double[2];
+        for (int t = 0; t < 2; t++)
+        {
+            for (int n = 0; n < 2; n++)
+            {
+                h[n] = (Complex.Exp(inputs.Delta[t] * a[n]) * h[n]) + (inputs.Delta[t] * inputs.U[t] * b[t][n]);
+                y[t] += 2 * (c[t][n] * h[n]).Real;
+            }
+        }
+
+        SelectiveScanResult<float> actual = SelectiveScanRunner.Run(backend, inputs, new ScanPlacement());
+        double bound = 4 * StoredValues.UnitRoundoff(backend.ActivationType);
+        Assert.True(Deviation.RelativeNorm(actual.Y, [.. y.Select(value => (float)value)]) <= bound, $"y is {string.Join(", ", actual.Y)}.");
+        float[] state = [.. h.SelectMany(value => new[] { (float)value.Real, (float)value.Imaginary })];
+        Assert.True(Deviation.RelativeNorm(actual.FinalState, state) <= 1e-6, $"The state is {string.Join(", ", actual.FinalState)}.");
+    }
+
+    /// <summary>With a step of exactly 1 the phase is A's imaginary part to the last bit, and so is known, however large.</summary>
+    [Theory, MemberData(nameof(Backends))]
+    public void Phases_of_many_turns_are_taken_off_exactly(string backendName)
+    {
+        using Backend backend = TestBackends.Open(backendName);
+        const int StateSize = 40, Channels = 21;
+        float[] powers = new RandomValues("phases").Uniform(StateSize * Channels, 0, 30);
+        float[] phases = [.. powers.Select((power, i) => (i % 2 == 0 ? 1 : -1) * MathF.Pow(2, power))];
+        SelectiveScanInputs inputs = new SelectiveScanCase(1, 1, Channels, StateSize) { IsComplex = true, InitialState = true }.Inputs() with
+        {
+            DeltaSoftplus = false,
+            DeltaBias = null,
+            Delta = [.. Enumerable.Repeat(1f, Channels)],
+            U = new float[Channels],
+            A = [.. Enumerable.Repeat(-0.25f, StateSize * Channels)],
+            AImaginary = phases,
+        };
+        float[] actual = SelectiveScanRunner.Run(backend, Rounded(backend, inputs), new ScanPlacement()).FinalState;
+        double[] expected = SelectiveScanOracle.Run<double>(inputs).FinalState;
+        for (int i = 0; i < actual.Length; i++)
+        {
+            int real = i - (i / Channels % 2 * Channels);
+            double size = double.Hypot(expected[real], expected[real + Channels]);
+            double error = Math.Abs(actual[i] - expected[i]) / size;
+            Assert.True(error <= 1e-6, $"Phase {phases[(i / Channels / 2 * Channels) + (i % Channels)]}: off by {error:E1} of the state.");
+        }
+    }
+
     [Theory, MemberData(nameof(PoisonedOperands))]
     public void Not_a_number_stays_in_its_channel_and_sequence(string backendName, string operand, int sequence)
     {
@@ -234,7 +307,7 @@ public class SelectiveScanForwardTests
 
     private static float[] Slot(SelectiveScanInputs inputs, float[] state, int slot)
     {
-        int size = inputs.StateSize * inputs.Channels;
+        int size = inputs.StateRows * inputs.Channels;
         return state[(slot * size)..((slot + 1) * size)];
     }
 

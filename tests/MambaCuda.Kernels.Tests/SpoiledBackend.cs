@@ -137,6 +137,12 @@ internal sealed class SpoiledBackend(Spoiling spoiling, Action? onOperation = nu
         Spoil(args.Output);
     }
 
+    protected override void SampleTokensCore(in SampleTokensArgs args)
+    {
+        _inner.SampleTokens(args);
+        Spoil(args.LogProbabilities);
+    }
+
     protected override void GradientNormCore(in GradientNormArgs args)
     {
         _inner.GradientNorm(args);

@@ -173,7 +173,8 @@ CUresult cuMemPoolSetAttribute(CUmemoryPool pool, int attribute, const unsigned 
 CUresult cuMemHostAlloc(void** address, std::size_t bytes, unsigned int)
 {
     constexpr std::size_t kPageBytes = 4096;
-    *address = bytes == 0 ? nullptr : std::aligned_alloc(kPageBytes, (bytes + kPageBytes - 1) / kPageBytes * kPageBytes);
+    bool refused = bytes == 0 || bytes > Environment::get().pinned_bytes;
+    *address = refused ? nullptr : std::aligned_alloc(kPageBytes, (bytes + kPageBytes - 1) / kPageBytes * kPageBytes);
     if (*address == nullptr) {
         return bytes == 0 ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_OUT_OF_MEMORY;
     }

@@ -31,16 +31,21 @@ struct ExponentialSum {
         *this = sum == 0.0f ? other : other.sum == 0.0f ? *this : both;
     }
 
-    __device__ __forceinline__ void add_terms(const float (&exponents)[4])
+    template <int N>
+    __device__ __forceinline__ void add_terms(const float (&exponents)[N])
     {
-        float new_largest = fmaxf(fmaxf(exponents[0], exponents[1]), fmaxf(exponents[2], exponents[3]));
+        float new_largest = exponents[0];
+#pragma unroll
+        for (int i = 1; i < N; ++i) {
+            new_largest = fmaxf(new_largest, exponents[i]);
+        }
         if (new_largest > largest) {
             sum *= expf(largest - new_largest);
             largest = new_largest;
         }
         float from = reference();
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
+        for (int i = 0; i < N; ++i) {
             sum += expf(exponents[i] - from);
         }
     }

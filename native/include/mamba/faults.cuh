@@ -10,6 +10,8 @@ enum class FaultKind : int {
     row_number = 1,  // GatherRows: an index is not a row of the source
     token_id = 2,    // EmbeddingForward, EmbeddingBackward, LogProbabilities: a token is not in the vocabulary
     target = 3,      // CrossEntropy: the target of a row is not in the vocabulary
+    logit = 4,       // SampleTokens: the logit of a token (the value) is NaN or plus infinity
+    no_token = 5,    // SampleTokens: all logits of a row are minus infinity
 };
 
 // The layout of MambaCuda.Kernels.FaultRecord.

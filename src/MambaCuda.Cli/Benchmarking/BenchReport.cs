@@ -102,6 +102,12 @@ internal sealed record BenchResult
     public string? Ceiling { get; init; }
 
     public double? PercentOfCeiling { get; init; }
+
+    /// <summary>
+    /// Of a whole model on CUDA: the most device memory that was allocated while it ran, weights included; what the driver takes for itself
+    /// and for kernels is not in it.
+    /// </summary>
+    public long? PeakMemoryBytes { get; init; }
 }
 
 [JsonSourceGenerationOptions(

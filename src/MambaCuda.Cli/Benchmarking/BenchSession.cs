@@ -33,8 +33,11 @@ internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
         {
             (BenchContext context, BenchTimer timer) = Context(row);
             Probe(context, timer);
+            CudaContext? memory = row.Model is null ? null : (context.Backend as CudaBackend)?.Context;
+            memory?.ResetPeakAllocatedBytes();
             using Benchmark benchmark = operation.Create(context, row);
-            return Result(empty, benchmark, timer.Measure(benchmark, runs));
+            BenchResult result = Result(empty, benchmark, timer.Measure(benchmark, runs));
+            return result with { PeakMemoryBytes = memory?.PeakAllocatedBytes };
         }
         catch (Exception exception) when (exception is not OperationCanceledException)
         {

@@ -53,6 +53,7 @@ internal static class BenchSuites
             Row("prefill", 8, 2048) with { Model = "130m" },
             Row("prefill", 1, 2048) with { Model = "130m" },
             Row("prefill", 1, 32_768) with { Model = "130m" },
+            Row("prefill", 1, 1 << 20) with { Model = "130m" },
             Row("start", 128) with { Model = "130m", Variant = "cold" },
             Row("start", 128) with { Model = "130m", Variant = "warm" },
             Row("prefill", 8, 2048) with { Model = "1.4b" },

@@ -8,12 +8,12 @@ internal static class BenchTable
 {
     private const string Begin = "<!-- mamba-cuda bench --render writes from here -->";
     private const string End = "<!-- to here -->";
-    private const string Header = "| what | type | median ms | min | max | runs | rate | of ceiling | command |\n|---|---|---|---|---|---|---|---|---|";
+    private const string Header = "| what | type | median ms | min | max | runs | rate | of ceiling | memory | command |\n|---|---|---|---|---|---|---|---|---|---|";
 
     /// <summary>A result in one line.</summary>
     public static string Line(BenchResult result) => result.Problem is { } problem
         ? $"{Title(result)} {result.Type}: {problem}"
-        : Text($"{Title(result)} {result.Type}: median {result.MedianMs:g4} ms, min {result.MinMs:g4}, max {result.MaxMs:g4}, {result.Runs} runs; {Rates(result)}{Share(result, ", ")}");
+        : Text($"{Title(result)} {result.Type}: median {result.MedianMs:g4} ms, min {result.MinMs:g4}, max {result.MaxMs:g4}, {result.Runs} runs; {Rates(result)}{Share(result, ", ")}{Memory(result, ", at most ")}");
 
     /// <summary>A report as a section of Markdown.</summary>
     public static string Section(string name, BenchReport report)
@@ -36,8 +36,8 @@ internal static class BenchTable
         foreach (BenchResult result in report.Rows)
         {
             text.Append(result.Problem is { } problem
-                ? $"| {Title(result)} | {result.Type} | not measured: {problem.Replace("|", "\\|", StringComparison.Ordinal)} | | | | | | `{Short(result)}` |\n"
-                : Text($"| {Title(result)} | {result.Type} | {result.MedianMs:g4} | {result.MinMs:g4} | {result.MaxMs:g4} | {result.Runs} | {Rates(result)} | {Share(result, "")} | `{Short(result)}` |\n"));
+                ? $"| {Title(result)} | {result.Type} | not measured: {problem.Replace("|", "\\|", StringComparison.Ordinal)} | | | | | | | `{Short(result)}` |\n"
+                : Text($"| {Title(result)} | {result.Type} | {result.MedianMs:g4} | {result.MinMs:g4} | {result.MaxMs:g4} | {result.Runs} | {Rates(result)} | {Share(result, "")} | {Memory(result, "")} | `{Short(result)}` |\n"));
         }
 
         return text.ToString();
@@ -93,6 +93,9 @@ internal static class BenchTable
 
     private static string Share(BenchResult result, string before) =>
         result.PercentOfCeiling is { } percent ? Text($"{before}{percent:f0} % of {result.Ceiling}") : "";
+
+    private static string Memory(BenchResult result, string before) =>
+        result.PeakMemoryBytes is { } bytes ? Text($"{before}{bytes / (double)(1 << 30):f2} GiB") : "";
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

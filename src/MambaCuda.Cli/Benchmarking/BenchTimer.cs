@@ -21,7 +21,6 @@ internal sealed class BenchTimer : IDisposable
     private readonly Backend _backend;
     private readonly CudaStream? _stream;
     private readonly CudaEvent[] _starts = [], _ends = [];
-    private readonly DeviceBuffer? _filler;
     private bool _isWarm;
 
     public BenchTimer(Backend backend)
@@ -32,7 +31,6 @@ internal sealed class BenchTimer : IDisposable
             _stream = cuda.Stream;
             _starts = [.. Enumerable.Range(0, BatchRuns).Select(_ => cuda.Context.CreateEvent())];
             _ends = [.. Enumerable.Range(0, BatchRuns).Select(_ => cuda.Context.CreateEvent())];
-            _filler = backend.Allocate(((long)BenchContext.ProbeMegabytes(backend) << 20) / 4);
         }
     }
 
@@ -41,21 +39,22 @@ internal sealed class BenchTimer : IDisposable
     /// <param name="runs">How many runs; 0 to fill half a second.</param>
     public double[] Measure(Benchmark benchmark, int runs)
     {
-        Func<int, int, double[]> measure = _stream is null || benchmark.TimedByHost
-            ? (first, count) => ByHost(benchmark, first, count)
-            : (first, count) => ByEvents(benchmark, first, count);
+        using DeviceBuffer? work = _stream is null || benchmark.TimedByHost
+            ? null : _backend.Allocate(((long)BenchContext.ProbeMegabytes(_backend) << 20) / 4);
+        double[] Times(int first, int count) =>
+            work is null ? ByHost(benchmark, first, count) : ByEvents(benchmark, work, first, count);
         runs = runs > 0 ? runs : benchmark.Runs;
         int done = 0;
         double longest = 0;
         if (benchmark.OwnMilliseconds is null)
         {
             // The first run of all compiles kernels.
-            _ = measure(done++, 1);
+            _ = Times(done++, 1);
             TimeSpan limit = _isWarm || _stream is null ? WarmUp : FirstWarmUp;
             long began = Stopwatch.GetTimestamp();
             do
             {
-                longest = measure(done++, 1)[0];
+                longest = Times(done++, 1)[0];
             }
             while (Stopwatch.GetElapsedTime(began) < limit);
             _isWarm = true;
@@ -66,7 +65,7 @@ internal sealed class BenchTimer : IDisposable
         while (times.Count < runs)
         {
             int count = Math.Min(BatchRuns, runs - times.Count);
-            times.AddRange(measure(done, count));
+            times.AddRange(Times(done, count));
             done += count;
         }
 
@@ -76,7 +75,6 @@ internal sealed class BenchTimer : IDisposable
 
     public void Dispose()
     {
-        _filler?.Dispose();
         foreach (CudaEvent mark in _starts.Concat(_ends))
         {
             mark.Dispose();
@@ -98,10 +96,10 @@ internal sealed class BenchTimer : IDisposable
         return times;
     }
 
-    private double[] ByEvents(Benchmark benchmark, int first, int count)
+    private double[] ByEvents(Benchmark benchmark, DeviceBuffer work, int first, int count)
     {
         // While the device is busy with this, the host puts all runs into the stream; so none waits for its launch.
-        MatrixView filler = _filler!.Matrix(DataType.UInt8, 1, (int)_filler.ByteLength);
+        MatrixView filler = work.Matrix(DataType.UInt8, 1, (int)work.ByteLength);
         for (int i = 0; i < Fillers; i++)
         {
             _backend.Clear(filler);

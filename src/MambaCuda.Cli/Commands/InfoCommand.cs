@@ -55,6 +55,7 @@ internal static class InfoCommand
             workspace    {summary.WorkspaceBytes:N0} bytes for a prompt of {tokens}, {summary.StepBytes:N0} for one token
             cpu          {backend.Description}
             auto         {(CudaBackend.WhyUnavailable() is { } problem ? $"cpu, not cuda: {problem}" : "cuda")}
+            cubins       {KernelsCommand.Describe(cuda.NvrtcVersion)}
             {cuda.ToString().TrimEnd()}
             """);
     }
@@ -89,6 +90,7 @@ internal static class InfoCommand
             writer.WriteString("cuda_driver_problem", cuda.DriverProblem);
             writer.WriteString("nvrtc", cuda.NvrtcVersion?.ToString());
             writer.WriteString("nvrtc_problem", cuda.NvrtcProblem);
+            writer.WriteString("cubins", KernelsCommand.Describe(cuda.NvrtcVersion));
             writer.WriteStartArray("gpus");
             foreach (CudaDevice device in cuda.Devices)
             {

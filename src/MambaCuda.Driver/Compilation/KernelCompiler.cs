@@ -58,7 +58,7 @@ public sealed class KernelCompiler
     {
         ArgumentNullException.ThrowIfNull(program);
         CheckOptions(program);
-        string[] options = [.. RuntimeCompiler.OptionsOf(program, architecture), NoFiles];
+        string[] options = OptionsOf(program, architecture);
         byte[] key = CacheKey.Of(_compiler.Identity, program, architecture, options);
         if (Cache?.Read(key, architecture) is { } cached)
         {
@@ -71,6 +71,10 @@ public sealed class KernelCompiler
         Cache?.Write(key, compiled);
         return compiled;
     }
+
+    /// <summary>All options for a program; none lets anything in that the program does not hold.</summary>
+    internal static string[] OptionsOf(KernelProgram program, GpuArchitecture architecture) =>
+        [.. RuntimeCompiler.OptionsOf(program, architecture), NoFiles];
 
     private static void CheckOptions(KernelProgram program)
     {

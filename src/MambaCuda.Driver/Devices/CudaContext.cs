@@ -9,6 +9,8 @@ namespace MambaCuda.Driver;
 public sealed class CudaContext : IDisposable
 {
     private int _disposed;
+    private long _allocatedBytes;
+    private long _peakAllocatedBytes;
 
     internal CudaContext(CudaDevice device, nint handle, bool isOwned)
     {
@@ -64,6 +66,15 @@ public sealed class CudaContext : IDisposable
             return new DeviceMemoryInfo((long)free, (long)total);
         }
     }
+
+    /// <summary>The bytes of device memory that were allocated by way of this object and not freed yet.</summary>
+    public long AllocatedBytes => Volatile.Read(ref _allocatedBytes);
+
+    /// <summary>The most that <see cref="AllocatedBytes"/> has been, from the start or since <see cref="ResetPeakAllocatedBytes"/>.</summary>
+    public long PeakAllocatedBytes => Volatile.Read(ref _peakAllocatedBytes);
+
+    /// <summary>Lets <see cref="PeakAllocatedBytes"/> start from what is allocated now.</summary>
+    public void ResetPeakAllocatedBytes() => Volatile.Write(ref _peakAllocatedBytes, AllocatedBytes);
 
     /// <summary>The priorities that streams can have: a lower number runs first.</summary>
     public (int Least, int Greatest) StreamPriorities
@@ -144,6 +155,17 @@ public sealed class CudaContext : IDisposable
         if (Interlocked.Exchange(ref _disposed, 1) == 0 && IsOwned)
         {
             _ = CudaApi.cuDevicePrimaryCtxRelease_v2(Device.Handle);
+        }
+    }
+
+    /// <summary>Takes account of memory that was allocated, or, where negative, freed.</summary>
+    internal void CountMemory(long bytes)
+    {
+        long now = Interlocked.Add(ref _allocatedBytes, bytes);
+        for (long peak = PeakAllocatedBytes; peak < now;)
+        {
+            long seen = Interlocked.CompareExchange(ref _peakAllocatedBytes, now, peak);
+            peak = seen == peak ? now : seen;
         }
     }
 

@@ -18,6 +18,10 @@ public sealed class DeviceMemory : IDisposable
         _address = address;
         _origin = origin;
         _stream = stream;
+        if (IsOwned)
+        {
+            context.CountMemory(byteLength);
+        }
     }
 
     private enum Origin
@@ -93,6 +97,7 @@ public sealed class DeviceMemory : IDisposable
         {
             // Without its stream, stream-ordered memory can be freed all the same: the driver then waits for what uses it.
             Context.Release(_address, CudaApi.cuMemFree_v2);
+            Context.CountMemory(-ByteLength);
         }
     }
 
@@ -113,6 +118,7 @@ public sealed class DeviceMemory : IDisposable
         {
             nint handle = stream.Handle;
             Context.Release(_address, address => CudaApi.cuMemFreeAsync(address, handle));
+            Context.CountMemory(-ByteLength);
         }
     }
 

@@ -21,6 +21,7 @@ public sealed unsafe partial class CudaBackend : Backend
     /// <param name="options">What to choose; null for everything as usual.</param>
     /// <exception cref="CudaUnavailableException">There is no GPU, or its driver, NVRTC or the card itself is too old; the message says what to do.</exception>
     /// <exception cref="MissingLibraryException">NVRTC is not there; the message says what was tried and how to get it.</exception>
+    /// <exception cref="InsufficientMemoryException">Others have left no memory; the message says what to do.</exception>
     public CudaBackend(CudaBackendOptions? options = null)
     {
         _options = options ?? new CudaBackendOptions();
@@ -38,11 +39,21 @@ public sealed unsafe partial class CudaBackend : Backend
         }
 
         Context = device.RetainPrimaryContext();
-        Stream = Context.CreateStream();
-        _library = new KernelLibrary(Context, compiler);
+        try
+        {
+            Stream = Context.CreateStream();
+            _faults = new FaultReport(this);
+        }
+        catch
+        {
+            Stream?.Dispose();
+            Context.Dispose();
+            throw;
+        }
+
+        _library = new KernelLibrary(Context, compiler, _options.Cubins ?? CubinFolder.OfApplication);
         _sequenceTables = new SequenceTables(this);
         _scratch = new ScratchMemory(this);
-        _faults = new FaultReport(Context);
     }
 
     /// <summary>The oldest card that kernels are written for.</summary>
@@ -199,6 +210,20 @@ public sealed unsafe partial class CudaBackend : Backend
         catch (DeviceOutOfMemoryException exception)
         {
             throw new InsufficientMemoryException(exception.Message, exception);
+        }
+    }
+
+    /// <summary>Memory of the host that the device writes; out of memory is told as for that of the device.</summary>
+    internal PinnedMemory AllocatePinned(long byteLength)
+    {
+        try
+        {
+            return Context.AllocatePinned(byteLength);
+        }
+        catch (DeviceOutOfMemoryException exception)
+        {
+            throw new InsufficientMemoryException(
+                $"{exception.Message} End what holds the host's pinned memory or the card's, allow more (ulimit -l), or use the CPU.", exception);
         }
     }
 

@@ -34,6 +34,12 @@ public sealed record CudaBackendOptions
     /// </summary>
     public bool BatchInvariant { get; init; }
 
+    /// <summary>
+    /// Kernels compiled ahead of time, which are taken before any is compiled; null for those that <c>MAMBACUDA_CUBIN_PATH</c> names, or that
+    /// lie in <c>cubins</c> beside the application.
+    /// </summary>
+    public CubinFolder? Cubins { get; init; }
+
     /// <summary>Where compiled kernels are kept; null for the user's cache.</summary>
     public KernelCache? KernelCache { get; init; }
 }

@@ -19,14 +19,17 @@ internal struct FaultRecord
 /// </summary>
 internal sealed class FaultReport : IDisposable
 {
+    // FaultKind of mamba/faults.cuh; what is none of these is a token id.
     private const int RowNumber = 1;
     private const int Target = 3;
+    private const int Logit = 4;
+    private const int NoToken = 5;
 
     private readonly PinnedMemory _memory;
 
-    public FaultReport(CudaContext context)
+    public FaultReport(CudaBackend backend)
     {
-        _memory = context.AllocatePinned(Marshal.SizeOf<FaultRecord>());
+        _memory = backend.AllocatePinned(Marshal.SizeOf<FaultRecord>());
         _memory.Elements<byte>().Clear();
     }
 
@@ -35,6 +38,7 @@ internal sealed class FaultReport : IDisposable
 
     /// <summary>Throws what was reported since it was last called. The stream must have been waited for.</summary>
     /// <exception cref="ArgumentOutOfRangeException">An index or a token id was out of range.</exception>
+    /// <exception cref="ArithmeticException">A logit was no number to choose a token by.</exception>
     public void ThrowIfAny()
     {
         ref FaultRecord record = ref _memory.Elements<FaultRecord>()[0];
@@ -42,6 +46,12 @@ internal sealed class FaultReport : IDisposable
         {
             FaultRecord fault = record;
             record = default;
+            if (fault.Kind is Logit or NoToken)
+            {
+                throw new ArithmeticException(
+                    fault.Kind == Logit ? LogitFault.NotFinite(fault.Position, fault.Value) : LogitFault.NoToken(fault.Position));
+            }
+
             throw new ArgumentOutOfRangeException(
                 "args",
                 (int)fault.Value,

@@ -3,10 +3,10 @@ using MambaCuda.Driver;
 namespace MambaCuda.Kernels;
 
 /// <summary>
-/// Kernels of this assembly, compiled for one device when they are first asked for, and loaded until this is disposed of.
-/// What was compiled before, by whichever process, comes from the disk cache.
+/// Kernels of this assembly, loaded for one device when they are first asked for, until this is disposed of. What was compiled ahead of time
+/// for the device's architecture comes first, then what was compiled before, by whichever process, from the disk cache; else it is compiled.
 /// </summary>
-internal sealed class KernelLibrary(CudaContext context, KernelCompiler compiler) : IDisposable
+internal sealed class KernelLibrary(CudaContext context, KernelCompiler compiler, CubinFolder? cubins = null) : IDisposable
 {
     private readonly List<CudaModule> _modules = [];
     private readonly Dictionary<IKernelFamily, object> _kernels = [];
@@ -58,12 +58,17 @@ internal sealed class KernelLibrary(CudaContext context, KernelCompiler compiler
     public CudaKernel Load(string file, string expression, string suffix = "")
     {
         KernelProgram program = Program(file, [expression]);
-        CompiledProgram compiled = suffix.Length == 0
-            ? compiler.Compile(program, Device.ComputeCapability)
-            : compiler.Compile(program, new GpuArchitecture(Device.ComputeCapability, Suffix: suffix));
-        CudaModule module = context.LoadModule(compiled.Image.Span);
+        GpuArchitecture architecture = new(Device.ComputeCapability, Suffix: suffix);
+        CompiledProgram? compiled = cubins?.Read(program, architecture);
+        CudaModule? module = compiled is null ? null : TryLoad(compiled);
+        if (module is null)
+        {
+            compiled = suffix.Length == 0 ? compiler.Compile(program, Device.ComputeCapability) : compiler.Compile(program, architecture);
+            module = context.LoadModule(compiled.Image.Span);
+        }
+
         _modules.Add(module);
-        CudaKernel kernel = module.GetKernel(compiled.LoweredName(expression));
+        CudaKernel kernel = module.GetKernel(compiled!.LoweredName(expression));
         if (MaxSharedBytes - kernel.StaticSharedBytes is int most and > 48 * 1024)
         {
             kernel.MaxDynamicSharedBytes = most;
@@ -80,5 +85,18 @@ internal sealed class KernelLibrary(CudaContext context, KernelCompiler compiler
         }
 
         _modules.Clear();
+    }
+
+    /// <summary>Loads what was compiled ahead of time; null where the driver is older than the compiler that made it.</summary>
+    private CudaModule? TryLoad(CompiledProgram compiled)
+    {
+        try
+        {
+            return context.LoadModule(compiled.Image.Span);
+        }
+        catch (CudaException)
+        {
+            return null;
+        }
     }
 }

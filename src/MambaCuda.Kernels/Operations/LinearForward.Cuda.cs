@@ -209,9 +209,11 @@ public sealed partial class CudaBackend
         args.X.Columns > 0 && args.X.Type == args.Weight.Type
         && (args.X.Type == DataType.Float16 || (args.X.Type == DataType.BFloat16 && Context.Device.ComputeCapability.Major >= 8));
 
+    private bool HaveWgmma => KnowsWgmma(Context.Device.ComputeCapability, RuntimeCompiler.Load().Version);
+
     /// <summary>Hopper's own instructions: no other generation has them, nor has NVRTC before 12.</summary>
-    private bool HaveWgmma =>
-        Context.Device.ComputeCapability is { Major: 9, Minor: 0 } && RuntimeCompiler.Load().Version >= new CudaVersion(12, 0);
+    internal static bool KnowsWgmma(ComputeCapability capability, CudaVersion compiler) =>
+        capability is { Major: 9, Minor: 0 } && compiler >= new CudaVersion(12, 0);
 
     private void RunTiles(in LinearForwardArgs args, LinearTile tile, int splits, bool accumulate = false)
     {

@@ -62,11 +62,12 @@ public abstract partial class Backend
     /// checkpoint and never stored for all tokens. Sums are taken in a fixed order, so results repeat bit for bit.
     /// </summary>
     /// <exception cref="ShapeException">A shape or type disagrees with another; the message names both.</exception>
-    /// <exception cref="NotSupportedException">The backend cannot train.</exception>
+    /// <exception cref="NotSupportedException">The backend cannot train, or A is complex.</exception>
     public void SelectiveScanBackward(in SelectiveScanBackwardArgs args)
     {
         const string Operation = nameof(SelectiveScanBackward);
         SelectiveScanForwardArgs forward = args.Forward;
+        CheckTrainable(Operation, forward);
         CheckSelectiveScan(Operation, forward, requireY: false);
         Check.Given(Operation, "checkpoints", forward.Checkpoints);
         Check.Given(Operation, "gradient of y", args.GradY);

@@ -18,7 +18,7 @@ public sealed unsafe partial class CpuBackend
     /// <summary>
     /// A part is a block of channels of one group of one sequence. Lanes are channels, so the sum over states needs no shuffle; the block's
     /// states stay in a scratch of at most 64 KB, its part of A in another, while time is walked in tiles, so that the rows of a tile are
-    /// read from near cache.
+    /// read from near cache. Complex states and A take two rows each, real and imaginary part, and twice the scratch.
     /// </summary>
     private readonly struct ScanBody : IParallelBody
     {
@@ -31,6 +31,7 @@ public sealed unsafe partial class CpuBackend
         private readonly FloatRows _u;
         private readonly FloatRows _delta;
         private readonly FloatRows _a;
+        private readonly FloatRows _aImaginary;
         private readonly FloatRows _b;
         private readonly FloatRows _c;
         private readonly FloatRows _d;
@@ -40,6 +41,7 @@ public sealed unsafe partial class CpuBackend
         private readonly FloatRows _finalState;
         private readonly FloatRows _checkpoints;
         private readonly FloatRows _y;
+        private readonly int _stateRows;
         private readonly int _groupChannels;
         private readonly int _blocksPerGroup;
 
@@ -49,6 +51,7 @@ public sealed unsafe partial class CpuBackend
             _u = Rows(args.U);
             _delta = Rows(args.Delta);
             _a = Rows(args.A);
+            _aImaginary = Rows(args.AImaginary);
             _b = Rows(args.B);
             _c = Rows(args.C);
             _d = Rows(args.D);
@@ -58,6 +61,7 @@ public sealed unsafe partial class CpuBackend
             _finalState = Rows(args.FinalState);
             _checkpoints = Rows(args.Checkpoints);
             _y = Rows(args.Y);
+            _stateRows = args.StateRows;
             int groups = args.Groups;
             _groupChannels = args.U.Columns / groups;
             _blocksPerGroup = CpuBackend.Parts(_groupChannels, BlockChannels);
@@ -76,25 +80,23 @@ public sealed unsafe partial class CpuBackend
             int channels = Math.Min(BlockChannels, _groupChannels - first);
             first += group * _groupChannels;
 
-            int stateSize = (int)_args.A.Rows;
-            int scratchSize = stateSize * BlockChannels;
+            int scratchSize = _stateRows * BlockChannels;
             float* state = stackalloc float[scratchSize];
             float* a = stackalloc float[scratchSize];
-            long stateRow = (long)_args.Sequences.Slots[sequence] * stateSize;
+            long stateRow = (long)_args.Sequences.Slots[sequence] * _stateRows;
             for (int c = 0; c < channels; c += Vector<float>.Count)
             {
                 int lanes = Math.Min(Vector<float>.Count, channels - c);
-                for (int n = 0; n < stateSize; n++)
+                for (int n = 0; n < _stateRows; n++)
                 {
-                    // exp(delta A) is exp2(delta A log2(e)): the factor is folded in once.
-                    (_a.Get(n, first + c, lanes) * VectorMath.Log2E).Store(a + (n * BlockChannels) + c);
+                    Rate(n, first + c, lanes).Store(a + (n * BlockChannels) + c);
                     _initialState.GetOrZero(stateRow + n, first + c, lanes).Store(state + (n * BlockChannels) + c);
                 }
             }
 
             long end = _args.Sequences.Starts[sequence + 1];
-            long checkpointRow = _checkpoints.IsNone ? 0 : _args.Sequences.CheckpointStarts(TileSteps)[sequence] * stateSize;
-            for (long tile = _args.Sequences.Starts[sequence]; tile < end; tile += TileSteps, checkpointRow += stateSize)
+            long checkpointRow = _checkpoints.IsNone ? 0 : _args.Sequences.CheckpointStarts(TileSteps)[sequence] * _stateRows;
+            for (long tile = _args.Sequences.Starts[sequence]; tile < end; tile += TileSteps, checkpointRow += _stateRows)
             {
                 Leave(state, _checkpoints, checkpointRow, first, channels);
                 for (int c = 0; c < channels; c += Vector<float>.Count)
@@ -110,12 +112,18 @@ public sealed unsafe partial class CpuBackend
         /// <summary>Copies a block's states to rows of a view, where there is one.</summary>
         private void Leave(float* state, FloatRows destination, long row, int first, int channels)
         {
-            for (int n = 0; !destination.IsNone && n < (int)_args.A.Rows; n++)
+            for (int n = 0; !destination.IsNone && n < _stateRows; n++)
             {
                 new ReadOnlySpan<float>(state + (n * BlockChannels), channels).CopyTo(
                     new Span<float>(destination.Row(row + n) + first, channels));
             }
         }
+
+        // A row of A. exp(delta A) is exp2(delta A log2(e)): the factor is folded in once, but not into a phase.
+        private Vector<float> Rate(int row, int channel, int lanes) =>
+            _args.IsComplex && row % 2 == 1
+                ? _aImaginary.Get(row / 2, channel, lanes)
+                : _a.Get(_args.IsComplex ? row / 2 : row, channel, lanes) * VectorMath.Log2E;
 
         /// <summary>Takes one vector of channels from step <paramref name="start"/> to <paramref name="end"/>.</summary>
         [SkipLocalsInit]
@@ -124,7 +132,7 @@ public sealed unsafe partial class CpuBackend
             int stateSize = (int)_args.A.Rows;
             Vector<float> deltaBias = _deltaBias.GetOrZero(0, channel, lanes);
             Vector<float> d = _d.GetOrZero(0, channel, lanes);
-            bool constant = _args.ConstantB || _args.ConstantC;
+            bool complex = _args.IsComplex, constant = _args.ConstantB || _args.ConstantC;
             Vector<float>* deltas = stackalloc Vector<float>[TileSteps];
             Vector<float>* ys = stackalloc Vector<float>[TileSteps];
 
@@ -139,7 +147,9 @@ public sealed unsafe partial class CpuBackend
             {
                 Vector<float> u = _u.Get(t, channel, lanes);
                 Vector<float> delta = deltas[t - start];
-                Vector<float> y = constant
+                Vector<float> y = complex
+                    ? ComplexStep(t, group, channel, lanes, delta, delta * u, a, state)
+                    : constant
                     ? StepWithConstants(t, group, channel, lanes, delta, delta * u, a, state)
                     : Step(_b.Row(t) + (group * stateSize), _c.Row(t) + (group * stateSize), stateSize, delta, delta * u, a, state);
                 ys[t - start] = Vector.FusedMultiplyAdd(d, u, y);
@@ -212,5 +222,36 @@ public sealed unsafe partial class CpuBackend
 
             return y;
         }
+
+        /// <summary>The step with complex A: 2 Re(sum over states of C h), B and C of the token or of the channel.</summary>
+        private Vector<float> ComplexStep(
+            long t, int group, int channel, int lanes, Vector<float> delta, Vector<float> deltaU, float* a, float* state)
+        {
+            Vector<float> y = Vector<float>.Zero;
+            for (int n = 0; n < _stateRows; n += 2, a += 2 * BlockChannels, state += 2 * BlockChannels)
+            {
+                Vector<float> bReal = Part(_b, _args.ConstantB, t, group, n, channel, lanes);
+                Vector<float> bImaginary = Part(_b, _args.ConstantB, t, group, n + 1, channel, lanes);
+                Vector<float> size = VectorMath.Exp2(delta * Vector.Load(a));
+                (Vector<float> sine, Vector<float> cosine) = VectorMath.SinCos(delta * Vector.Load(a + BlockChannels));
+                Vector<float> decayReal = size * cosine, decayImaginary = size * sine;
+                Vector<float> hReal = Vector.Load(state), hImaginary = Vector.Load(state + BlockChannels);
+                Vector<float> real = Vector.FusedMultiplyAdd(
+                    decayReal, hReal, Vector.FusedMultiplyAdd(-decayImaginary, hImaginary, deltaU * bReal));
+                Vector<float> imaginary = Vector.FusedMultiplyAdd(
+                    decayReal, hImaginary, Vector.FusedMultiplyAdd(decayImaginary, hReal, deltaU * bImaginary));
+                real.Store(state);
+                imaginary.Store(state + BlockChannels);
+                y = Vector.FusedMultiplyAdd(real, Part(_c, _args.ConstantC, t, group, n, channel, lanes), y);
+                y = Vector.FusedMultiplyAdd(-imaginary, Part(_c, _args.ConstantC, t, group, n + 1, channel, lanes), y);
+            }
+
+            return y + y;
+        }
+
+        /// <summary>A part of a complex number of B or C: a row of channels where constant, else a column of a token's row.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private Vector<float> Part(FloatRows matrix, bool constant, long t, int group, int part, int channel, int lanes) =>
+            constant ? matrix.Get(part, channel, lanes) : new Vector<float>(matrix.Row(t)[(group * _stateRows) + part]);
     }
 }

@@ -12,7 +12,7 @@ public sealed partial class CudaBackend
         "selective_scan_forward.cu", variant => variant.Expression, ScanVariant.All);
 
     private static readonly KernelFamily<AnyScanVariant> SelectiveScanForwardAnyKernels = new(
-        "selective_scan_forward.cu", variant => variant.ExpressionOf("selective_scan_forward_any"), AnyScanVariant.All);
+        "selective_scan_forward.cu", variant => variant.ForwardExpression, AnyScanVariant.Real.Concat(AnyScanVariant.Complex));
 
     private static readonly KernelFamily<int> SelectiveScanChunksKernels = new(
         "selective_scan_forward.cu", threads => $"mamba::selective_scan_chunks<{threads}>", [ChunkThreads], describe: _ => "chunk states");
@@ -27,7 +27,7 @@ public sealed partial class CudaBackend
         }
 
         int groups = args.Groups;
-        ScanPlan? plan = args.ConstantB || args.ConstantC ? null : new ScanPlanner
+        ScanPlan? plan = args.ConstantB || args.ConstantC || args.IsComplex ? null : new ScanPlanner
         {
             Multiprocessors = Context.Device.MultiprocessorCount,
             SharedBytes = _library.MaxSharedBytes,
@@ -48,6 +48,7 @@ public sealed partial class CudaBackend
             FinalState = Address(args.FinalState),
             Checkpoints = Address(args.Checkpoints),
             Y = Address(args.Y),
+            AImaginary = Address(args.AImaginary),
             UStride = args.U.RowStride,
             DeltaStride = args.Delta.RowStride,
             AStride = args.A.RowStride,
@@ -58,12 +59,15 @@ public sealed partial class CudaBackend
             FinalStride = args.FinalState.RowStride,
             CheckpointStride = args.Checkpoints.RowStride,
             YStride = args.Y.RowStride,
+            AImaginaryStride = args.AImaginary.RowStride,
             Sequences = _sequenceTables.For(args.Sequences),
             Chunks = 1,
             Channels = channels,
             GroupChannels = channels / groups,
             States = states,
             DeltaSoftplus = args.DeltaSoftplus ? 1 : 0,
+            ConstantB = args.ConstantB ? 1 : 0,
+            ConstantC = args.ConstantC ? 1 : 0,
         };
         if (plan is { } chosen)
         {
@@ -72,9 +76,14 @@ public sealed partial class CudaBackend
         }
 
         parameters.BlocksOfSequence = DivideUp(channels, AnyScanThreads / 32);
-        AnyScanVariant variant = AnyScanVariant.For(ActivationType, states, args.ConstantB, args.ConstantC);
+        AnyScanVariant variant = args.IsComplex
+            ? AnyScanVariant.ForComplex(ActivationType, states)
+            : AnyScanVariant.For(ActivationType, states, args.ConstantB, args.ConstantC);
         Launch(SelectiveScanForwardAnyKernels.Get(_library, variant), checked(parameters.BlocksOfSequence * args.Sequences.Count), AnyScanThreads, parameters);
     }
+
+    /// <summary>What states are made of, as state_numbers.cuh names it.</summary>
+    private static string NumberName(bool isComplex) => isComplex ? "mamba::Complex" : "float";
 
     private void ScanInTiles(in SelectiveScanForwardArgs args, in ScanPlan plan, int groups, SelectiveScanForwardParams parameters)
     {
@@ -146,6 +155,7 @@ public sealed partial class CudaBackend
         public nint FinalState;
         public nint Checkpoints;
         public nint Y;
+        public nint AImaginary;
         public long UStride;
         public long DeltaStride;
         public long AStride;
@@ -156,6 +166,7 @@ public sealed partial class CudaBackend
         public long FinalStride;
         public long CheckpointStride;
         public long YStride;
+        public long AImaginaryStride;
         public SequenceTable Sequences;
         public nint DeltaSums;
         public long ChunkLength;
@@ -166,6 +177,8 @@ public sealed partial class CudaBackend
         public int BlocksOfSequence;
         public int States;
         public int DeltaSoftplus;
+        public int ConstantB;
+        public int ConstantC;
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -223,21 +236,35 @@ public sealed partial class CudaBackend
         };
     }
 
-    /// <summary>An instance of the kernel for every state size; each lane of a warp has <paramref name="LaneStates"/> of them.</summary>
-    private readonly record struct AnyScanVariant(DataType Type, int LaneStates, bool ConstantB, bool ConstantC)
+    /// <summary>
+    /// An instance of the kernels for every state size; each lane of a warp has <paramref name="LaneStates"/> of them. With complex A, which
+    /// only forward takes, the launch says which of B and C are constant, and there are few instances.
+    /// </summary>
+    private readonly record struct AnyScanVariant(DataType Type, int LaneStates, bool ConstantB, bool ConstantC, bool IsComplex = false)
     {
-        public static IEnumerable<AnyScanVariant> All =>
+        private const int MostLaneStates = MaxStateSize / WarpThreads;
+
+        public static IEnumerable<AnyScanVariant> Real =>
             from type in VectorVariant.ActivationTypes
             from power in Enumerable.Range(0, 4)
             from constantB in VectorVariant.Either
             from constantC in VectorVariant.Either
             select new AnyScanVariant(type, 1 << power, constantB, constantC);
 
-        public string ExpressionOf(string kernel) => $"mamba::{kernel}<{TypeName(Type)}, {LaneStates}, {Word(ConstantB)}, {Word(ConstantC)}>";
+        public static IEnumerable<AnyScanVariant> Complex =>
+            from type in VectorVariant.ActivationTypes
+            from states in new[] { 1, MaxStateSize }
+            select ForComplex(type, states);
 
-        public override string ToString() => $"any size, {LaneStates} a lane";
+        public string ForwardExpression =>
+            $"mamba::selective_scan_forward_any<{TypeName(Type)}, {NumberName(IsComplex)}, {LaneStates}, {Word(ConstantB)}, {Word(ConstantC)}>";
 
         public static AnyScanVariant For(DataType type, int states, bool constantB, bool constantC) =>
-            new(type, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)DivideUp(states, 32)), constantB, constantC);
+            new(type, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)DivideUp(states, WarpThreads)), constantB, constantC);
+
+        public static AnyScanVariant ForComplex(DataType type, int states) =>
+            new(type, states <= WarpThreads ? 1 : MostLaneStates, ConstantB: false, ConstantC: false, IsComplex: true);
+
+        public override string ToString() => $"any size, {LaneStates} a lane{(IsComplex ? ", complex" : "")}";
     }
 }

@@ -13,12 +13,19 @@ public readonly struct SelectiveScanForwardArgs
     public MatrixView A { get; init; }
 
     /// <summary>
+    /// The imaginary part of A where A is complex, (state size, channels), Float32; or none where A is real. With it states, B and C are
+    /// complex too, and each of their numbers is two: real and imaginary part, side by side in a token's row of B or C, and in rows one
+    /// after the other where rows are states.
+    /// </summary>
+    public MatrixView AImaginary { get; init; }
+
+    /// <summary>
     /// B, (tokens, groups * state size), activation type, a group's states side by side; or, with <see cref="ConstantB"/>, (state size,
-    /// channels), Float32.
+    /// channels), Float32. With complex A (tokens, groups * 2 * state size), or (2 * state size, channels).
     /// </summary>
     public MatrixView B { get; init; }
 
-    /// <summary>C, shaped as B, or (state size, channels) with <see cref="ConstantC"/>.</summary>
+    /// <summary>C, shaped as B without or with <see cref="ConstantC"/>.</summary>
     public MatrixView C { get; init; }
 
     /// <summary>The skip connection, (1, channels), Float32; or none.</summary>
@@ -42,7 +49,10 @@ public readonly struct SelectiveScanForwardArgs
     /// <summary>Which tokens belong together, and the slot of each sequence's state.</summary>
     public SequenceLayout Sequences { get; init; }
 
-    /// <summary>The state before each sequence, (slots * state size, channels), Float32; or none for zeros.</summary>
+    /// <summary>
+    /// The state before each sequence, (slots * state size, channels), Float32; with complex A (slots * 2 * state size, channels); or none
+    /// for zeros.
+    /// </summary>
     public MatrixView InitialState { get; init; }
 
     /// <summary>Where to leave the state after each sequence, as InitialState; may be the same view; or none.</summary>
@@ -57,8 +67,14 @@ public readonly struct SelectiveScanForwardArgs
     /// <summary>Result, (tokens, channels), activation type; may be the same memory as U or Z.</summary>
     public MatrixView Y { get; init; }
 
+    /// <summary>Whether A, and with it B, C and states, are complex.</summary>
+    internal bool IsComplex => !AImaginary.IsNone;
+
+    /// <summary>The rows of a slot of states: one a state, or two where they are complex.</summary>
+    internal int StateRows => IsComplex ? 2 * (int)A.Rows : (int)A.Rows;
+
     /// <summary>Groups of channels that share B and C; 1 where both are constant. Of operands that fit.</summary>
-    internal int Groups => ConstantB && ConstantC ? 1 : (ConstantB ? C : B).Columns / (int)A.Rows;
+    internal int Groups => ConstantB && ConstantC ? 1 : (ConstantB ? C : B).Columns / StateRows;
 }
 
 public abstract partial class Backend
@@ -69,16 +85,22 @@ public abstract partial class Backend
     /// <summary>
     /// The selective scan (Mamba, section 3.2, algorithm 2, discretised as in section 3.1 with the simplified B of the official code):
     /// along each sequence h = exp(delta A) h + delta B u,  y = (C h + D u) silu(z), with delta = softplus(delta + bias).
-    /// Channel c uses group c / (channels / groups) of B and C.
+    /// Channel c uses group c / (channels / groups) of B and C. With complex A (the paper's audio variant, appendix E.4) y is
+    /// (2 Re(C h) + D u) silu(z), nothing being conjugated, as in the official selective_scan: of a pair of conjugate states one is kept.
     /// </summary>
     /// <exception cref="ShapeException">A shape or type disagrees with another; the message names both.</exception>
-    /// <exception cref="NotSupportedException">Checkpoints are asked for, and the backend cannot train.</exception>
+    /// <exception cref="NotSupportedException">Checkpoints are asked for, and the backend cannot train, or A is complex.</exception>
     public void SelectiveScanForward(in SelectiveScanForwardArgs args)
     {
         CheckSelectiveScan(nameof(SelectiveScanForward), args);
         if (!args.Checkpoints.IsNone && !CanTrain)
         {
             throw CannotTrain("checkpoints of the scan");
+        }
+
+        if (!args.Checkpoints.IsNone)
+        {
+            CheckTrainable(nameof(SelectiveScanForward), args);
         }
 
         SelectiveScanForwardCore(args);
@@ -110,8 +132,9 @@ public abstract partial class Backend
         int stateSize = (int)args.A.Rows;
         Check.Shape(operation, "delta", args.Delta, tokens, channels);
         Check.Shape(operation, "A", args.A, stateSize, channels);
-        CheckInputMatrix(operation, "B", args.B, args.ConstantB, tokens, stateSize, channels);
-        CheckInputMatrix(operation, "C", args.C, args.ConstantC, tokens, stateSize, channels);
+        Check.Shape(operation, "imaginary part of A", args.AImaginary, stateSize, channels);
+        CheckInputMatrix(operation, "B", args.B, args.ConstantB, tokens, args.StateRows, channels);
+        CheckInputMatrix(operation, "C", args.C, args.ConstantC, tokens, args.StateRows, channels);
         if (!args.ConstantB && !args.ConstantC && args.B.Columns != args.C.Columns)
         {
             ShapeException.Throw(operation, $"B is {args.B} and C is {args.C}; they must have the same groups");
@@ -121,8 +144,8 @@ public abstract partial class Backend
         Check.Shape(operation, "z", args.Z, tokens, channels);
         Check.Shape(operation, "delta bias", args.DeltaBias, 1, channels);
         Check.Shape(operation, "y", args.Y, tokens, channels);
-        Check.AtLeast(operation, "initial state", args.InitialState, (long)args.Sequences.SlotCount * stateSize, channels);
-        Check.AtLeast(operation, "final state", args.FinalState, (long)args.Sequences.SlotCount * stateSize, channels);
+        Check.AtLeast(operation, "initial state", args.InitialState, (long)args.Sequences.SlotCount * args.StateRows, channels);
+        Check.AtLeast(operation, "final state", args.FinalState, (long)args.Sequences.SlotCount * args.StateRows, channels);
         Check.Shape(
             operation, "checkpoints", args.Checkpoints, args.Sequences.CheckpointCount(ScanCheckpointSteps) * stateSize, channels);
         Check.Type(operation, "checkpoints", args.Checkpoints, DataType.Float32);
@@ -131,29 +154,38 @@ public abstract partial class Backend
         Check.Type(operation, "z", args.Z, ActivationType);
         Check.Type(operation, "y", args.Y, ActivationType);
         Check.Type(operation, "A", args.A, DataType.Float32);
+        Check.Type(operation, "imaginary part of A", args.AImaginary, DataType.Float32);
         Check.Type(operation, "D", args.D, DataType.Float32);
         Check.Type(operation, "delta bias", args.DeltaBias, DataType.Float32);
         Check.Type(operation, "initial state", args.InitialState, DataType.Float32);
         Check.Type(operation, "final state", args.FinalState, DataType.Float32);
     }
 
+    private static void CheckTrainable(string operation, in SelectiveScanForwardArgs args)
+    {
+        if (args.IsComplex)
+        {
+            throw new NotSupportedException($"{operation}: A is complex; there are gradients of the scan with real A alone.");
+        }
+    }
+
     private void CheckInputMatrix(
-        string operation, string name, in MatrixView view, bool constant, long tokens, int stateSize, int channels)
+        string operation, string name, in MatrixView view, bool constant, long tokens, int stateRows, int channels)
     {
         if (constant)
         {
-            Check.Shape(operation, $"constant {name}", view, stateSize, channels);
+            Check.Shape(operation, $"constant {name}", view, stateRows, channels);
             Check.Type(operation, $"constant {name}", view, DataType.Float32);
             return;
         }
 
         Check.Type(operation, name, view, ActivationType);
-        int groups = view.Columns / stateSize;
-        if (view.Rows != tokens || groups == 0 || groups * stateSize != view.Columns || channels % groups != 0)
+        int groups = view.Columns / stateRows;
+        if (view.Rows != tokens || groups == 0 || groups * stateRows != view.Columns || channels % groups != 0)
         {
             ShapeException.Throw(
                 operation,
-                $"{name} is {view}, but must be ({tokens} x groups * {stateSize}) with groups that divide the {channels} channels");
+                $"{name} is {view}, but must be ({tokens} x groups * {stateRows}) with groups that divide the {channels} channels");
         }
     }
 }

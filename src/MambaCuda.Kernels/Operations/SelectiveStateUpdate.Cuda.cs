@@ -21,10 +21,10 @@ public sealed partial class CudaBackend
             return;
         }
 
-        int groups = args.Groups;
         int blocks = DivideUp(channels, UpdateChannels);
         Dim3 block = new(UpdateChannels, UpdateParts);
-        CudaKernel kernel = SelectiveStateUpdateKernels.Get(_library, new UpdateVariant(ActivationType, args.ConstantB, args.ConstantC));
+        UpdateVariant variant = UpdateVariant.For(ActivationType, args);
+        CudaKernel kernel = SelectiveStateUpdateKernels.Get(_library, variant);
         Launch(kernel, checked(blocks * args.Sequences.Count), block, new SelectiveStateUpdateParams
         {
             U = Address(args.U),
@@ -37,6 +37,7 @@ public sealed partial class CudaBackend
             DeltaBias = Address(args.DeltaBias),
             State = Address(args.FinalState),
             Y = Address(args.Y),
+            AImaginary = Address(args.AImaginary),
             UStride = args.U.RowStride,
             DeltaStride = args.Delta.RowStride,
             AStride = args.A.RowStride,
@@ -45,12 +46,15 @@ public sealed partial class CudaBackend
             ZStride = args.Z.RowStride,
             StateStride = args.FinalState.RowStride,
             YStride = args.Y.RowStride,
+            AImaginaryStride = args.AImaginary.RowStride,
             Sequences = _sequenceTables.For(args.Sequences),
             Channels = channels,
-            GroupChannels = channels / groups,
+            GroupChannels = channels / args.Groups,
             BlocksOfSequence = blocks,
             States = states,
             DeltaSoftplus = args.DeltaSoftplus ? 1 : 0,
+            ConstantB = args.ConstantB ? 1 : 0,
+            ConstantC = args.ConstantC ? 1 : 0,
         });
     }
 
@@ -67,6 +71,7 @@ public sealed partial class CudaBackend
         public nint DeltaBias;
         public nint State;
         public nint Y;
+        public nint AImaginary;
         public long UStride;
         public long DeltaStride;
         public long AStride;
@@ -75,30 +80,30 @@ public sealed partial class CudaBackend
         public long ZStride;
         public long StateStride;
         public long YStride;
+        public long AImaginaryStride;
         public SequenceTable Sequences;
         public int Channels;
         public int GroupChannels;
         public int BlocksOfSequence;
         public int States;
         public int DeltaSoftplus;
+        public int ConstantB;
+        public int ConstantC;
     }
 
-    private readonly record struct UpdateVariant(DataType Type, bool ConstantB, bool ConstantC)
+    /// <summary>An instance; those with constants take B and C of the input too, which complex A does.</summary>
+    private readonly record struct UpdateVariant(DataType Type, bool IsComplex, bool Constants)
     {
         public static IEnumerable<UpdateVariant> All =>
             from type in VectorVariant.ActivationTypes
-            from constantB in VectorVariant.Either
-            from constantC in VectorVariant.Either
-            select new UpdateVariant(type, constantB, constantC);
+            from (bool IsComplex, bool Constants) kind in new[] { (false, false), (false, true), (true, true) }
+            select new UpdateVariant(type, kind.IsComplex, kind.Constants);
 
-        public string Expression => $"mamba::selective_state_update<{TypeName(Type)}, {Word(ConstantB)}, {Word(ConstantC)}>";
+        public string Expression => $"mamba::selective_state_update<{TypeName(Type)}, {NumberName(IsComplex)}, {Word(Constants)}>";
 
-        public override string ToString() => (ConstantB, ConstantC) switch
-        {
-            (true, true) => "constant B and C",
-            (true, false) => "constant B",
-            (false, true) => "constant C",
-            _ => "B and C of the input",
-        };
+        public static UpdateVariant For(DataType type, in SelectiveScanForwardArgs args) =>
+            new(type, args.IsComplex, args.IsComplex || args.ConstantB || args.ConstantC);
+
+        public override string ToString() => IsComplex ? "complex" : Constants ? "constant B or C" : "B and C of the input";
     }
 }

@@ -1,4 +1,5 @@
 using System.Numerics;
+using MambaCuda.Kernels;
 
 namespace MambaCuda.Training;
 

@@ -8,17 +8,21 @@ namespace MambaCuda.Validation;
 /// </summary>
 public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int StateSize)
 {
+    private const int MaxStateSize = Backend.MaxStateSize;
+
     private static readonly int[] Batches = [1, 2, 7];
     private static readonly int[] Lengths = [1, 2, 31, 64, 65, 1000];
     private static readonly int[] ChannelCounts = [1, 3, 96, 130];
     private static readonly int[] StateSizes = [1, 16, 33];
-    private static readonly int[] OtherStateSizes = [4, 8, 64, 100, 256];
+    private static readonly int[] OtherStateSizes = [4, 8, 64, 100, MaxStateSize];
     private static readonly (bool B, bool C)[] Constants = [(true, true), (true, false), (false, true)];
     private static readonly int[] TiledStateSizes = [4, 8, 16, 32, 64];
 
     // Of a multiprocessor; see ScanPlanner.
     private static readonly int[] ChannelsEach = [20, 128];
     private static readonly int[] UsualChannelsEach = [8, 20, 48, 100, 128];
+    private static readonly int[] ComplexLengths = [1, 33, 70];
+    private static readonly int[] ComplexStateSizes = [1, 16, 33, 100, MaxStateSize];
 
     /// <summary>Groups of channels that share B and C.</summary>
     public int Groups { get; init; } = 1;
@@ -50,6 +54,9 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
     /// <summary>How often the channels stand side by side.</summary>
     public int Copies { get; init; } = 1;
 
+    /// <summary>Whether A is complex.</summary>
+    public bool IsComplex { get; init; }
+
     /// <summary>Steps up to 50, A down to -1e4, inputs up to 1e4, softplus over -100 to 100.</summary>
     public bool Large { get; init; }
 
@@ -59,11 +66,30 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
         $"b{Batch}", $"l{Length}", $"c{Channels}{(Copies == 1 ? "" : $"x{Copies}")}", $"n{StateSize}", $"g{Groups}",
         Skip ? "D" : "", Gate ? "z" : "", DeltaBias ? "bias" : "",
         Softplus ? "softplus" : "", InitialState ? "h0" : "", Packed ? "packed" : "", ConstantB ? "constB" : "",
-        ConstantC ? "constC" : "", Large ? "large" : "",
+        ConstantC ? "constC" : "", IsComplex ? "complex" : "", Large ? "large" : "",
     }.Where(word => word.Length > 0));
 
-    /// <summary>All pairs of sizes and options, the other state sizes singly, and large values.</summary>
+    /// <summary>All pairs of sizes and options, the other state sizes singly, and large values; of real A.</summary>
     public static IReadOnlyList<SelectiveScanCase> All { get; } = [.. Pairs(), .. Single(), .. LargeValues()];
+
+    /// <summary>
+    /// Complex A, which has no gradients: phases as S4D-Lin starts them, pi n, which the audio variant of the paper has.
+    /// </summary>
+    public static IReadOnlyList<SelectiveScanCase> Complex { get; } =
+    [
+        .. (from row in AllPairs.Rows(ComplexStateSizes.Length, 4, 2, 2, 2, ComplexLengths.Length)
+           let constantB = row[1] is 1 or 3
+           let constantC = row[1] is 2 or 3
+           select new SelectiveScanCase(2, ComplexLengths[row[5]], 38, ComplexStateSizes[row[0]])
+           {
+               IsComplex = true,
+               ConstantB = constantB,
+               ConstantC = constantC,
+               Groups = row[2] == 0 || (constantB && constantC) ? 1 : 2,
+               Packed = row[3] == 1,
+               InitialState = row[4] == 1,
+           }).Distinct(),
+    ];
 
     /// <summary>
     /// Long enough, and of few enough channels, that CUDA cuts the sequences into chunks; one is shorter than a chunk. For each state size
@@ -73,16 +99,16 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
         [.. from stateSize in TiledStateSizes select new SelectiveScanCase(2, 4501, 16, stateSize) { InitialState = true, Packed = true }];
 
     /// <summary>
-    /// The cases of <see cref="All"/> whose first steps are run token by token, long enough that every sequence has about as many: over one
+    /// The cases of <see cref="All"/> and <see cref="Complex"/> whose first steps are run token by token, long enough that every sequence has about as many: over one
     /// or two steps, a plain evaluation may be right by luck.
     /// </summary>
-    public static IReadOnlyList<SelectiveScanCase> Updates { get; } = [.. All.Select(row => row with { Length = 64 }).Distinct()];
+    public static IReadOnlyList<SelectiveScanCase> Updates { get; } = [.. All.Concat(Complex).Select(row => row with { Length = 64 }).Distinct()];
 
     /// <summary>The names of all cases.</summary>
     public static IEnumerable<string> Names => All.Select(row => row.Name);
 
     /// <summary>The case of a name.</summary>
-    public static SelectiveScanCase Named(string name) => All.Concat(Updates).First(row => row.Name == name);
+    public static SelectiveScanCase Named(string name) => All.Concat(Complex).Concat(Updates).First(row => row.Name == name);
 
     /// <summary>
     /// As many channels as make a card of so many multiprocessors choose each of its tiles, of which there are most for the state size of
@@ -123,8 +149,9 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
         RandomValues random = new(Name);
         PackedSequences sequences = Sequences;
         int tokens = sequences.Lengths.Sum();
-        int states = (sequences.Slots.Max() + 1) * StateSize;
-        float[] InputMatrix(bool constant) => random.Normal(constant ? StateSize * Channels : tokens * Groups * StateSize);
+        int stateRows = IsComplex ? 2 * StateSize : StateSize;
+        int states = (sequences.Slots.Max() + 1) * stateRows;
+        float[] InputMatrix(bool constant) => random.Normal(constant ? stateRows * Channels : tokens * Groups * stateRows);
         return new SelectiveScanInputs
         {
             Lengths = sequences.Lengths,
@@ -149,6 +176,9 @@ public sealed record SelectiveScanCase(int Batch, int Length, int Channels, int 
             Z = Gate ? random.Normal(tokens * Channels, 0, Large ? 30 : 2) : null,
             DeltaBias = !DeltaBias ? null : Softplus ? random.Uniform(Channels, -2, 1) : random.Uniform(Channels, 0, 0.1f),
             InitialState = InitialState ? random.Normal(states * Channels) : null,
+            AImaginary = IsComplex
+                ? [.. random.Uniform(StateSize * Channels, 0.5f, 1.5f).Select((factor, i) => factor * MathF.PI * (i / Channels))]
+                : null,
             DeltaSoftplus = Softplus,
             ConstantB = ConstantB,
             ConstantC = ConstantC,

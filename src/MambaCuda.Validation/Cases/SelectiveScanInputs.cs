@@ -2,7 +2,9 @@ namespace MambaCuda.Validation;
 
 /// <summary>
 /// The operands of a selective scan as plain arrays, tokens before channels: u, delta, z, y (tokens, channels); A (state size, channels);
-/// B, C (tokens, groups * state size), or (state size, channels) where constant; states (slots * state size, channels).
+/// B, C (tokens, groups * state size), or (state size, channels) where constant; states (slots * state size, channels). Where A is complex,
+/// its imaginary part is an array of its own, and each number of B, C and states is two: real and imaginary part, side by side in a token's
+/// row, and in rows one after the other where rows are states.
 /// </summary>
 public sealed record SelectiveScanInputs
 {
@@ -30,6 +32,9 @@ public sealed record SelectiveScanInputs
     /// <summary>The diagonal of A.</summary>
     public required float[] A { get; init; }
 
+    /// <summary>The imaginary part of A, or null where A is real.</summary>
+    public float[]? AImaginary { get; init; }
+
     /// <summary>B.</summary>
     public required float[] B { get; init; }
 
@@ -56,6 +61,12 @@ public sealed record SelectiveScanInputs
 
     /// <summary>Whether C does not depend on the input.</summary>
     public bool ConstantC { get; init; }
+
+    /// <summary>Whether A is complex.</summary>
+    public bool IsComplex => AImaginary is not null;
+
+    /// <summary>Rows of a slot of states: one a state, or two where they are complex.</summary>
+    public int StateRows => IsComplex ? 2 * StateSize : StateSize;
 
     /// <summary>The tokens of all sequences.</summary>
     public int Tokens => Lengths.Sum();
@@ -125,8 +136,8 @@ public sealed record SelectiveScanInputs
             Slots = parts.Select(Slots),
             U = parts.Rows(U, Channels),
             Delta = parts.Rows(Delta, Channels),
-            B = ConstantB ? B : parts.Rows(B, Groups * StateSize),
-            C = ConstantC ? C : parts.Rows(C, Groups * StateSize),
+            B = ConstantB ? B : parts.Rows(B, Groups * StateRows),
+            C = ConstantC ? C : parts.Rows(C, Groups * StateRows),
             Z = Z is null ? null : parts.Rows(Z, Channels),
         };
     }

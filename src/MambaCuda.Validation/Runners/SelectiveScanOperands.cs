@@ -11,23 +11,25 @@ internal sealed class SelectiveScanOperands : IDisposable
     public SelectiveScanOperands(Backend backend, SelectiveScanInputs inputs, int gap, ScanOutput output = ScanOutput.OwnMemory)
     {
         _inputs = inputs;
-        int tokens = inputs.Tokens, channels = inputs.Channels, stateSize = inputs.StateSize;
+        int tokens = inputs.Tokens, channels = inputs.Channels;
         DataType activation = backend.ActivationType;
         GuardedMatrix Activation(float[] values, bool written) => written
             ? GuardedMatrix.Output(backend, activation, tokens, channels, values, gap)
             : GuardedMatrix.Input(backend, activation, tokens, channels, values, gap);
         GuardedMatrix InputMatrix(float[] values, bool constant) => constant
-            ? GuardedMatrix.Input(backend, DataType.Float32, stateSize, channels, values, gap)
+            ? GuardedMatrix.Input(backend, DataType.Float32, inputs.StateRows, channels, values, gap)
             : gap == GuardedMatrix.AlignedGap
-            ? GuardedMatrix.AlignedInput(backend, activation, tokens, inputs.Groups * stateSize, values)
-            : GuardedMatrix.Input(backend, activation, tokens, inputs.Groups * stateSize, values, gap);
+            ? GuardedMatrix.AlignedInput(backend, activation, tokens, inputs.Groups * inputs.StateRows, values)
+            : GuardedMatrix.Input(backend, activation, tokens, inputs.Groups * inputs.StateRows, values, gap);
         GuardedMatrix? PerChannel(float[]? values) => values is null
             ? null : GuardedMatrix.Input(backend, DataType.Float32, 1, channels, values, gap);
 
         U = Activation(inputs.U, output == ScanOutput.OverU);
         Delta = Activation(inputs.Delta, written: false);
         Z = inputs.Z is null ? null : Activation(inputs.Z, output == ScanOutput.OverZ);
-        A = GuardedMatrix.Input(backend, DataType.Float32, stateSize, channels, inputs.A, gap);
+        A = GuardedMatrix.Input(backend, DataType.Float32, inputs.StateSize, channels, inputs.A, gap);
+        AImaginary = inputs.AImaginary is null
+            ? null : GuardedMatrix.Input(backend, DataType.Float32, inputs.StateSize, channels, inputs.AImaginary, gap);
         B = InputMatrix(inputs.B, inputs.ConstantB);
         C = InputMatrix(inputs.C, inputs.ConstantC);
         D = PerChannel(inputs.D);
@@ -41,6 +43,8 @@ internal sealed class SelectiveScanOperands : IDisposable
     public GuardedMatrix? Z { get; }
 
     public GuardedMatrix A { get; }
+
+    public GuardedMatrix? AImaginary { get; }
 
     public GuardedMatrix B { get; }
 
@@ -56,6 +60,7 @@ internal sealed class SelectiveScanOperands : IDisposable
         U = U.View,
         Delta = Delta.View,
         A = A.View,
+        AImaginary = AImaginary?.View ?? default,
         B = B.View,
         C = C.View,
         D = D?.View ?? default,
@@ -69,7 +74,8 @@ internal sealed class SelectiveScanOperands : IDisposable
 
     private IEnumerable<(string Name, GuardedMatrix? Matrix)> All =>
     [
-        ("u", U), ("delta", Delta), ("z", Z), ("A", A), ("B", B), ("C", C), ("D", D), ("delta bias", DeltaBias),
+        ("u", U), ("delta", Delta), ("z", Z), ("A", A), ("imaginary part of A", AImaginary), ("B", B), ("C", C), ("D", D),
+        ("delta bias", DeltaBias),
     ];
 
     /// <summary>Fails where one of them changed, but for that which is written.</summary>

@@ -45,8 +45,8 @@ public static class SelectiveScanRunner
     /// <summary>Runs one; slots that no sequence has are checked to be untouched, and are zero in the result.</summary>
     public static SelectiveScanResult<float> Run(Backend backend, SelectiveScanInputs inputs, ScanPlacement placement)
     {
-        int tokens = inputs.Tokens, channels = inputs.Channels, stateSize = inputs.StateSize, gap = placement.Gap;
-        int stateRows = inputs.SlotCount * stateSize;
+        int tokens = inputs.Tokens, channels = inputs.Channels, slotRows = inputs.StateRows, gap = placement.Gap;
+        int stateRows = inputs.SlotCount * slotRows;
         using SelectiveScanOperands operands = new(backend, inputs, gap, placement.Output);
         using GuardedMatrix? ownY = placement.Output == ScanOutput.OwnMemory
             ? GuardedMatrix.Output(backend, backend.ActivationType, tokens, channels, gap: gap) : null;
@@ -74,7 +74,7 @@ public static class SelectiveScanRunner
 
         y.AssertGuardsIntact("y");
         final?.AssertGuardsIntact("final state");
-        final?.AssertRowsUnchanged("final state", row => !inputs.Slots.Contains(row / stateSize));
+        final?.AssertRowsUnchanged("final state", row => !inputs.Slots.Contains(row / slotRows));
         operands.AssertUnchanged(written: y);
         ownInitial?.AssertUnchanged("initial state");
         return new SelectiveScanResult<float>(y.Values(), OfTakenSlots(inputs, final?.Values() ?? new float[stateRows * channels]));
@@ -83,7 +83,7 @@ public static class SelectiveScanRunner
     /// <summary>Runs one token by token, state in place; y lies in another place of those there are at each step.</summary>
     public static SelectiveScanSteps RunSteps(Backend backend, SelectiveScanInputs inputs, int gap = GuardedMatrix.UsualGap)
     {
-        int slotSize = inputs.StateSize * inputs.Channels;
+        int slotSize = inputs.StateRows * inputs.Channels;
         float[] y = new float[inputs.Tokens * inputs.Channels];
         float[] state = inputs.InitialState?.ToArray() ?? new float[inputs.SlotCount * slotSize];
         List<float[]> states = [];
@@ -111,7 +111,7 @@ public static class SelectiveScanRunner
     /// <summary>A state with zeros in the slots that no sequence has.</summary>
     internal static float[] OfTakenSlots(SelectiveScanInputs inputs, float[] state)
     {
-        int slotSize = inputs.StateSize * inputs.Channels;
+        int slotSize = inputs.StateRows * inputs.Channels;
         foreach (int slot in Enumerable.Range(0, inputs.SlotCount).Except(inputs.Slots))
         {
             state.AsSpan(slot * slotSize, slotSize).Clear();

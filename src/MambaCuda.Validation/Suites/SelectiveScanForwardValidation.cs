@@ -11,7 +11,8 @@ public static class SelectiveScanForwardValidation
         ArgumentNullException.ThrowIfNull(backend);
         int multiprocessors = (backend as CudaBackend)?.Context.Device.MultiprocessorCount ?? 1;
         return
-            from row in SelectiveScanCase.All.Concat(SelectiveScanCase.Long).Concat(SelectiveScanCase.Wide(multiprocessors))
+            from row in (SelectiveScanCase[])
+                [.. SelectiveScanCase.All, .. SelectiveScanCase.Complex, .. SelectiveScanCase.Long, .. SelectiveScanCase.Wide(multiprocessors)]
             where row.Fits(backend.ActivationType)
             from placement in RowPlacement.For(row.Channels)
             select new ValidationRow(nameof(Backend.SelectiveScanForward), placement.Of(row.Name), device =>
@@ -37,18 +38,14 @@ public static class SelectiveScanForwardValidation
         int channels = inputs.Channels;
         SelectiveScanResult<double> exact = SelectiveScanOracle.Run<double>(inputs);
         SelectiveScanResult<float> plain = SelectiveScanOracle.Run<float>(inputs);
-        SelectiveScanResult<double> magnitude = SelectiveScanOracle.Run<double>(inputs.Magnitudes());
-        PlainBound y = new(exact.Y, StoredValues.Round(plain.Y, activation), magnitude.Y, channels)
-        {
-            UnitRoundoff = StoredValues.UnitRoundoff(activation),
-        };
-        PlainBound state = new(exact.FinalState, plain.FinalState, magnitude.FinalState, channels)
-        {
-            UnitRoundoff = StoredValues.StateRoundoff(activation),
-        };
+        double ofResults = StoredValues.UnitRoundoff(activation), ofStates = StoredValues.StateRoundoff(activation);
+        double[] sizeOfY = SelectiveScanOracle.Magnitude(inputs, phaseUnit: ofStates / ofResults).Y;
+        PlainBound y = new(exact.Y, StoredValues.Round(plain.Y, activation), sizeOfY, channels) { UnitRoundoff = ofResults };
+        double[] sizeOfState = SelectiveScanOracle.Magnitude(inputs).FinalState;
+        PlainBound state = new(exact.FinalState, plain.FinalState, sizeOfState, channels) { UnitRoundoff = ofStates };
         float[] Copy(float[] rows, int copy) =>
             copies == 1 ? rows : [.. rows.Chunk(channels * copies).SelectMany(row => row.Skip(copy * channels).Take(channels))];
-        IEnumerable<int> slots = Enumerable.Repeat(inputs.StateSize, inputs.SlotCount);
+        IEnumerable<int> slots = Enumerable.Repeat(inputs.StateRows, inputs.SlotCount);
         return
         [
             Enumerable.Range(0, copies)

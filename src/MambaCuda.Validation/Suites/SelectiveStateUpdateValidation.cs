@@ -31,12 +31,12 @@ public static class SelectiveStateUpdateValidation
         PlainBound state = new(
             OnTheWay(beginnings, part => SelectiveScanOracle.Run<double>(part).FinalState),
             OnTheWay(beginnings, part => SelectiveScanOracle.Run<float>(part).FinalState),
-            OnTheWay(beginnings, part => SelectiveScanOracle.Run<double>(part.Magnitudes()).FinalState),
+            OnTheWay(beginnings, part => SelectiveScanOracle.Magnitude(part).FinalState),
             inputs.Channels)
         {
             UnitRoundoff = StoredValues.StateRoundoff(activation),
         };
-        IEnumerable<int> groups = Enumerable.Repeat(beginnings.Length * inputs.StateSize, inputs.SlotCount);
+        IEnumerable<int> groups = Enumerable.Repeat(beginnings.Length * inputs.StateRows, inputs.SlotCount);
         return
         [
             SelectiveScanForwardValidation.Compare(inputs, new SelectiveScanResult<float>(actual.Y, actual.States[^1]), activation)[0],

@@ -1,3 +1,5 @@
+using MambaCuda.Kernels;
+
 namespace MambaCuda;
 
 /// <summary>

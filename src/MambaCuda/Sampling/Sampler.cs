@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using MambaCuda.Kernels;
 
 namespace MambaCuda;
 
@@ -144,6 +145,12 @@ public sealed class Sampler
         if (_options.MinP > 0)
         {
             count = KeepAtLeast(_options.MinP, count);
+        }
+
+        // The draw walks ids in their order, as Backend.SampleTokens does: filters have moved what they kept.
+        if (_options.TopP < 1 || (_options.TopK > 0 && _options.TopK < _values.Length))
+        {
+            Array.Sort(_ids, _values, 0, count);
         }
 
         double sum = 0;

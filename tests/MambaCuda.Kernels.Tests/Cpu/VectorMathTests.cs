@@ -20,6 +20,14 @@ public class VectorMathTests
     public void Log_is_within_1_ulp() => AssertWithin(1, VectorMath.Log, Math.Log, 1.17549435e-38f, float.MaxValue);
 
     [Fact]
+    public void Sine_is_within_2_ulp() =>
+        AssertWithin(2, x => VectorMath.SinCos(x).Sine, Math.Sin, -float.MaxValue, float.MaxValue);
+
+    [Fact]
+    public void Cosine_is_within_2_ulp() =>
+        AssertWithin(2, x => VectorMath.SinCos(x).Cosine, Math.Cos, -float.MaxValue, float.MaxValue);
+
+    [Fact]
     public void Sigmoid_is_within_3_ulp() => AssertWithin(3, VectorMath.Sigmoid, x => 1 / (1 + Math.Exp(-x)), -87.68f, float.MaxValue);
 
     [Fact]
@@ -57,6 +65,15 @@ public class VectorMathTests
     [InlineData(float.NegativeInfinity, 0), InlineData(-100f, 0), InlineData(100f, 100f), InlineData(1e30f, 1e30f)]
     [InlineData(float.PositiveInfinity, float.PositiveInfinity), InlineData(float.NaN, float.NaN)]
     public void Softplus_ends_as_stated(float x, float expected) => Assert.Equal(expected, One(VectorMath.Softplus, x));
+
+    [Theory]
+    [InlineData(0f, 0f, 1f), InlineData(float.PositiveInfinity, float.NaN, float.NaN)]
+    [InlineData(float.NegativeInfinity, float.NaN, float.NaN), InlineData(float.NaN, float.NaN, float.NaN)]
+    public void Sine_and_cosine_end_as_stated(float x, float sine, float cosine)
+    {
+        Assert.Equal(sine, One(value => VectorMath.SinCos(value).Sine, x));
+        Assert.Equal(cosine, One(value => VectorMath.SinCos(value).Cosine, x));
+    }
 
     private static float One(Func<Vector<float>, Vector<float>> function, float x) => function(new Vector<float>(x))[0];
 

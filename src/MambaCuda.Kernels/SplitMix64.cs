@@ -1,10 +1,10 @@
-namespace MambaCuda;
+namespace MambaCuda.Kernels;
 
 /// <summary>
 /// splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): a stream of random numbers of its own for
 /// every (seed, index), with nothing to carry from one index to the next. The same numbers on every platform.
 /// </summary>
-internal struct SplitMix64
+public struct SplitMix64
 {
     /// <summary>What the state grows by from one number to the next.</summary>
     public const ulong Increment = 0x9E3779B97F4A7C15;

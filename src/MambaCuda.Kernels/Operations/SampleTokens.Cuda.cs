@@ -1,0 +1,61 @@
+using System.Runtime.InteropServices;
+
+namespace MambaCuda.Kernels;
+
+public sealed partial class CudaBackend
+{
+    private const int MostSampleThreads = 1024;
+
+    private static readonly KernelFamily<int> SampleTokensKernels = new(
+        "sample_tokens.cu", threads => $"mamba::sample_tokens<{threads}>", [MostSampleThreads]);
+
+    /// <inheritdoc/>
+    protected override void SampleTokensCore(in SampleTokensArgs args)
+    {
+        if (args.Logits.Rows == 0)
+        {
+            return;
+        }
+
+        int vocabulary = args.Logits.Columns;
+        int threads = Math.Min(RoundUp(vocabulary, WarpThreads), MostSampleThreads);
+        Launch(SampleTokensKernels.Get(_library, MostSampleThreads), checked((int)args.Logits.Rows), threads, new SampleTokensParams
+        {
+            Logits = Address(args.Logits),
+            Options = Address(args.Options),
+            Counts = Address(args.Counts),
+            RandomStates = Address(args.RandomStates),
+            TokenIds = Address(args.TokenIds),
+            LogProbabilities = Address(args.LogProbabilities),
+            Work = _scratch.Reserve(args.Logits.Rows * vocabulary * sizeof(float)),
+            Fault = _faults.DeviceAddress,
+            LogitsStride = args.Logits.RowStride,
+            OptionsStride = args.Options.RowStride,
+            CountsStride = args.Counts.RowStride,
+            RandomStatesStride = args.RandomStates.RowStride,
+            TokenIdsStride = args.TokenIds.RowStride,
+            LogProbabilitiesStride = args.LogProbabilities.RowStride,
+            Vocabulary = vocabulary,
+        });
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct SampleTokensParams
+    {
+        public nint Logits;
+        public nint Options;
+        public nint Counts;
+        public nint RandomStates;
+        public nint TokenIds;
+        public nint LogProbabilities;
+        public nint Work;
+        public nint Fault;
+        public long LogitsStride;
+        public long OptionsStride;
+        public long CountsStride;
+        public long RandomStatesStride;
+        public long TokenIdsStride;
+        public long LogProbabilitiesStride;
+        public int Vocabulary;
+    }
+}
