@@ -24,7 +24,7 @@ public sealed class ValidateCommandTests
     };
 
     [Theory]
-    [InlineData("LogProbabilities"), InlineData("selectivestateupdate n16")]
+    [InlineData("LogProbabilities"), InlineData("selectivestateupdate b1 n16")]
     [InlineData("AddRmsNorm x fp32 cpu"), InlineData("Embedding w-bf16")]
     public async Task Rows_with_the_words_pass_and_are_lines_of_a_table(string filter)
     {
