@@ -9,9 +9,12 @@
 // those that are its own, in their order, and the list is walked with the sum of the current row in registers, the next rows already under
 // way. Rows without a token are not touched.
 //
+// Where the table is small, blocks also share the tokens among them: each then has a part of the sums, from zero, which partial_sums adds
+// up in order.
+//
 // Memory is the limit: 4 bytes for an element of grad_output, 8 for one of each row that has tokens; the token ids, which every block
-// reads, come from the L2. A table of few rows, each of which has many tokens, gives few blocks: then it is the latency of the loads, of
-// which more are under way with one column a thread. A token that is not in the vocabulary is reported (see mamba/faults.cuh) and left out.
+// reads, come from the L2. A row that has many of the tokens is one block's work: then it is the latency of the loads, of which more are
+// under way with one column a thread. A token that is not in the vocabulary is reported (see mamba/faults.cuh) and left out.
 #include "mamba/faults.cuh"
 #include "mamba/grid_dependency.cuh"
 #include "mamba/reductions.cuh"
@@ -22,9 +25,11 @@ namespace mamba {
 struct EmbeddingBackwardParams {
     const int* token_ids;
     const float* grad_output;
-    float* grad_weight;
+    float* grad_weight;  // or (parts, vocabulary, channels)
     Fault* fault;
     long long tokens;
+    long long part_tokens;  // of a block along z: a number of tiles, or all
+    long long part_stride;
     long long token_ids_stride;
     long long grad_output_stride;
     long long grad_weight_stride;
@@ -58,7 +63,9 @@ __global__ void __launch_bounds__(256) embedding_backward(const __grid_constant_
     bool has_columns = column < p.channels;
     bool reports = blockIdx.x == 0 && blockIdx.y == 0;
     const float* grad_output = p.grad_output + column;
-    float* grad_weight = p.grad_weight + first_id * p.grad_weight_stride + column;
+    float* grad_weight = p.grad_weight + blockIdx.z * p.part_stride + first_id * p.grad_weight_stride + column;
+    long long first_token = blockIdx.z * p.part_tokens;
+    long long end_token = min(first_token + p.part_tokens, p.tokens);
 
     int current = -1;
     float sum[kVec];
@@ -67,8 +74,14 @@ __global__ void __launch_bounds__(256) embedding_backward(const __grid_constant_
     }
     wait_for_earlier_grids();
     let_next_grid_start();
-    for (long long tile = 0; tile < p.tokens; tile += kTile) {
-        int left = static_cast<int>(min(static_cast<long long>(kTile), p.tokens - tile));
+    if (gridDim.z > 1 && has_columns) {
+        float zero[kVec] = {};
+        for (int id = 0; id < end; ++id) {
+            store(grad_weight + id * p.grad_weight_stride, zero);
+        }
+    }
+    for (long long tile = first_token; tile < end_token; tile += kTile) {
+        int left = static_cast<int>(min(static_cast<long long>(kTile), end_token - tile));
         long long ids[kTokens];
 #pragma unroll
         for (int i = 0; i < kTokens; ++i) {

@@ -10,6 +10,12 @@ public sealed partial class CudaBackend
     // Each block looks through all tokens: as few as keep a large card busy.
     private const int EmbeddingBackwardBlocks = 1024;
 
+    /// <summary>What a block looks through at once.</summary>
+    private const int EmbeddingBackwardTile = 2048;
+
+    /// <summary>From so many tokens on, blocks share them among themselves where the table leaves too few.</summary>
+    private const int SharedEmbeddingTokens = 8 * EmbeddingBackwardTile;
+
     private static readonly KernelFamily<VectorVariant> EmbeddingBackwardKernels = new(
         "embedding_backward.cu", variant => $"mamba::embedding_backward<{variant.Elements}>",
         VectorVariant.All(VectorVariant.Bytes).Where(variant => variant.Type == DataType.Float32));
@@ -30,21 +36,34 @@ public sealed partial class CudaBackend
 
         // One block even for a table without rows: it reports the tokens.
         long blocks = Math.Max(1, (args.GradWeight.Rows + ids - 1) / ids);
-        Dim3 grid = new((int)blocks, DivideUp(channels, EmbeddingBackwardThreads * variant.Elements));
+        int columnBlocks = DivideUp(channels, EmbeddingBackwardThreads * variant.Elements);
+        long tiles = DivideUp(args.TokenIds.Rows, EmbeddingBackwardTile);
+        long wanted = args.TokenIds.Rows < SharedEmbeddingTokens ? 1 : EmbeddingBackwardBlocks / (blocks * columnBlocks);
+        long partTiles = DivideUp(tiles, Math.Clamp(wanted, 1, tiles));
+        int parts = (int)DivideUp(tiles, partTiles);
+        long partFloats = args.GradWeight.Rows * channels;
+        nint partials = parts > 1 ? _scratch.Reserve(parts * partFloats * sizeof(float)) : 0;
+        Dim3 grid = new((int)blocks, columnBlocks, parts);
         Launch(EmbeddingBackwardKernels.Get(_library, variant), grid, EmbeddingBackwardThreads, new EmbeddingBackwardParams
         {
             TokenIds = Address(args.TokenIds),
             GradOutput = Address(args.GradOutput),
-            GradWeight = Address(args.GradWeight),
+            GradWeight = parts > 1 ? partials : Address(args.GradWeight),
             Fault = _faults.DeviceAddress,
             Tokens = args.TokenIds.Rows,
+            PartTokens = partTiles * EmbeddingBackwardTile,
+            PartStride = partFloats,
             TokenIdsStride = args.TokenIds.RowStride,
             GradOutputStride = args.GradOutput.RowStride,
-            GradWeightStride = args.GradWeight.RowStride,
+            GradWeightStride = parts > 1 ? channels : args.GradWeight.RowStride,
             Vocabulary = args.GradWeight.Rows,
             Ids = checked((int)ids),
             Channels = channels,
         });
+        if (parts > 1)
+        {
+            SumPartials(partFloats, channels, parts, add: true, (partials, args.GradWeight));
+        }
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -55,6 +74,8 @@ public sealed partial class CudaBackend
         public nint GradWeight;
         public nint Fault;
         public long Tokens;
+        public long PartTokens;
+        public long PartStride;
         public long TokenIdsStride;
         public long GradOutputStride;
         public long GradWeightStride;
