@@ -10,6 +10,7 @@ internal sealed class TrainingOptions
     private readonly Option<long> _steps;
     private readonly Option<double> _learningRate;
     private readonly Option<string> _schedule;
+    private readonly Option<double> _weightDecay;
     private readonly Option<long?> _warmup = new("--warmup")
     {
         Description = "Steps in which the learning rate rises to its peak. Left out: a tenth of all.",
@@ -21,10 +22,6 @@ internal sealed class TrainingOptions
         Description = "The learning rate at the end of a cosine or a decay. Left out: 1e-5, or a tenth of the peak where that is less.",
         HelpName = "RATE",
     };
-
-    private readonly Option<double> _weightDecay = WithDefault(
-        "--weight-decay", "Weight decay of matrices and convolutions; A_log, D, biases and norms have none.",
-        new AdamWSettings().WeightDecay, "SHARE");
 
     private readonly Option<double> _clip = WithDefault(
         "--clip", "Scale gradients down where the norm of all of them is more than this.", new AdamWSettings().MaxGradientNorm, "NORM");
@@ -47,7 +44,7 @@ internal sealed class TrainingOptions
     private readonly Option<long> _validateEvery = WithDefault(
         "--validate-every", "Measure the loss on what is held out after every so many steps. 0: never.", 0L);
 
-    public TrainingOptions(long steps, double learningRate, string schedule)
+    public TrainingOptions(long steps, double learningRate, string schedule, double? weightDecay = null)
     {
         _steps = WithDefault("--steps", "How many steps to train.", steps);
         _learningRate = WithDefault("--learning-rate", "The peak of the learning rate.", learningRate, "RATE");
@@ -56,6 +53,9 @@ internal sealed class TrainingOptions
             "What the learning rate does after the warm-up: constant, cosine, or wsd (stable, then falling over the last fifth).", schedule,
             helpName: null);
         _schedule.AcceptOnlyFromAmong("constant", "cosine", "wsd");
+        _weightDecay = WithDefault(
+            "--weight-decay", "Weight decay of matrices and convolutions; A_log, D, biases and norms have none.",
+            weightDecay ?? new AdamWSettings().WeightDecay, "SHARE");
     }
 
     public void AddTo(Command command)

@@ -42,7 +42,11 @@ internal sealed record BenchOperation(string Name, string ShapeHelp, string Defa
         new("scan-backward", "BATCHxCHANNELSxLENGTH", "8x2048x2048", (context, row) => new ScanBackwardBenchmark(context, row)),
         new("conv1d-backward", "BATCHxCHANNELSxLENGTH", "8x2048x2048", (context, row) => new ConvBackwardBenchmark(context, row)),
         new("add-rms-norm-backward", "ROWSxCOLUMNS", "16384x2560", (context, row) => new NormBackwardBenchmark(context, row)),
-        new("gradients", "BATCHxLENGTH", "8x2048", (context, row) => new GradientsBenchmark(context, row)) { TakesModel = true },
+        new("gradients", "BATCHxLENGTH", "8x2048", (context, row) => new GradientsBenchmark(context, row))
+        {
+            TakesModel = true,
+            Variants = [GradientsBenchmark.RecomputesBlocks, GradientsBenchmark.Steps],
+        },
         new("copy", "MEGABYTES", "1024", (context, row) => new CopyBenchmark(context, row)),
         new("read", "MEGABYTES", "1024", (context, row) => new ReadBenchmark(context, row)),
         new("prefill", "BATCHxLENGTH", "8x2048", (context, row) => new ModelBenchmark(context, row, decode: false)) { TakesModel = true },

@@ -1,4 +1,5 @@
 using MambaCuda.Kernels;
+using MambaCuda.Training;
 
 namespace MambaCuda.Cli;
 
@@ -122,16 +123,27 @@ internal sealed class NormBackwardBenchmark : OperandBenchmark
 /// <summary>A whole model's forward pass, loss and all gradients of a batch of random tokens; weights and gradients of the activation type.</summary>
 internal sealed class GradientsBenchmark : Benchmark
 {
+    /// <summary>The variant that stores the residual stream alone.</summary>
+    public const string RecomputesBlocks = "recompute-blocks";
+
+    /// <summary>The variant that also clips the gradients and takes AdamW's step.</summary>
+    public const string Steps = "step";
+
+    private const double LearningRate = 1e-5;
+
     private readonly TrainableModel _model;
     private readonly ForwardTape _tape;
     private readonly SequenceLayout _sequences;
     private readonly int[] _tokens;
+    private readonly AdamWOptimizer? _optimizer;
 
     public GradientsBenchmark(BenchContext context, BenchRow row)
     {
         int batch = checked((int)row.Shape[0]), length = checked((int)row.Shape[1]);
         MambaConfig config = ModelSizes.Config(row.Model!);
-        _model = new TrainableModel(config, context.Weights(row.Model!).Tensors, context.Backend);
+        Recomputation recomputation = row.Variant == RecomputesBlocks ? Recomputation.Block : Recomputation.Mixer;
+        _model = new TrainableModel(config, context.Weights(row.Model!).Tensors, context.Backend, recomputation);
+        _optimizer = row.Variant == Steps ? new AdamWOptimizer(_model) : null;
         _tape = _model.CreateTape();
         _sequences = SequenceLayout.Uniform(batch, length);
         Random random = new(1);
@@ -154,11 +166,13 @@ internal sealed class GradientsBenchmark : Benchmark
         _model.Forward(_tokens, _sequences, _tape);
         _model.Loss(_tape, _tokens, gradScale: 1f / _tokens.Length);
         _model.Backward(_tape);
+        _ = _optimizer?.Step(LearningRate);
         _model.Backend.Synchronize();
     }
 
     public override void Dispose()
     {
+        _optimizer?.Dispose();
         _tape.Dispose();
         _model.Dispose();
     }
