@@ -398,7 +398,7 @@ public sealed partial class CudaBackend
         public string Expression => $"mamba::selective_scan_backward_any<{TypeName(Type)}, {LaneStates}>";
 
         public static AnyScanBackwardVariant For(DataType type, int states) =>
-            new(type, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)DivideUp(states, WarpThreads)));
+            new(type, LaneStatesOf(states));
 
         public override string ToString() => $"any size, {LaneStates} a lane";
     }

@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.InteropServices;
 using MambaCuda.Driver;
 
@@ -12,7 +13,7 @@ public sealed partial class CudaBackend
         "selective_scan_forward.cu", variant => variant.Expression, ScanVariant.All);
 
     private static readonly KernelFamily<AnyScanVariant> SelectiveScanForwardAnyKernels = new(
-        "selective_scan_forward.cu", variant => variant.ForwardExpression, AnyScanVariant.Real.Concat(AnyScanVariant.Complex));
+        "selective_scan_forward.cu", variant => variant.Expression, AnyScanVariant.Real.Concat(AnyScanVariant.Complex));
 
     private static readonly KernelFamily<int> SelectiveScanChunksKernels = new(
         "selective_scan_forward.cu", threads => $"mamba::selective_scan_chunks<{threads}>", [ChunkThreads], describe: _ => "chunk states");
@@ -199,6 +200,9 @@ public sealed partial class CudaBackend
         public int Backward;
     }
 
+    /// <summary>States of a lane in the kernels for every state size, whose instances are for powers of two.</summary>
+    private static int LaneStatesOf(int states) => (int)BitOperations.RoundUpToPowerOf2((uint)DivideUp(states, WarpThreads));
+
     /// <summary>What a launch of the kernel that scans in tiles computes.</summary>
     private enum ScanPart
     {
@@ -237,8 +241,8 @@ public sealed partial class CudaBackend
     }
 
     /// <summary>
-    /// An instance of the kernels for every state size; each lane of a warp has <paramref name="LaneStates"/> of them. With complex A, which
-    /// only forward takes, the launch says which of B and C are constant, and there are few instances.
+    /// An instance of the kernel for every state size; each lane of a warp has <paramref name="LaneStates"/> of them. With complex A the
+    /// launch says which of B and C are constant, and there are few instances.
     /// </summary>
     private readonly record struct AnyScanVariant(DataType Type, int LaneStates, bool ConstantB, bool ConstantC, bool IsComplex = false)
     {
@@ -256,11 +260,11 @@ public sealed partial class CudaBackend
             from states in new[] { 1, MaxStateSize }
             select ForComplex(type, states);
 
-        public string ForwardExpression =>
+        public string Expression =>
             $"mamba::selective_scan_forward_any<{TypeName(Type)}, {NumberName(IsComplex)}, {LaneStates}, {Word(ConstantB)}, {Word(ConstantC)}>";
 
         public static AnyScanVariant For(DataType type, int states, bool constantB, bool constantC) =>
-            new(type, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)DivideUp(states, WarpThreads)), constantB, constantC);
+            new(type, LaneStatesOf(states), constantB, constantC);
 
         public static AnyScanVariant ForComplex(DataType type, int states) =>
             new(type, states <= WarpThreads ? 1 : MostLaneStates, ConstantB: false, ConstantC: false, IsComplex: true);
