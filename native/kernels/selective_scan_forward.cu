@@ -106,6 +106,8 @@ struct ScanShape {
     static constexpr int kRowStatePieces = kStates / kStatePiece;
     static constexpr int kStateRoundSteps = kWorkers / kRowStatePieces;
     static constexpr int kStateRounds = (kSteps + kStateRoundSteps - 1) / kStateRoundSteps;
+    // Whether in each round every worker has a step of the tile.
+    static constexpr bool kStateRoundsWhole = kSteps % kStateRoundSteps == 0;
 
     // Shared memory of one stage in floats. Pitches are padded so that lanes of a warp meet few banks twice.
     static constexpr int kInputPitch = 2 * kSteps + 4;    // (delta', delta' u) of the steps of one channel
@@ -122,6 +124,14 @@ struct ScanShape {
     static_assert(kStates % kLanes == 0 && kChannels % kPiece == 0 && kScanners % 32 == 0 && kSteps % kGroup == 0, "");
     static_assert(kSteps % kCheckpointSteps == 0 && kCheckpointSteps % kGroup == 0, "");
     static_assert(kWorkers % kRowPieces == 0 && kSteps % kRoundSteps == 0 && kWorkers % kRowStatePieces == 0, "");
+    static_assert(kStatePiece % kLaneStates == 0 || kLaneStates % kStatePiece == 0, "");
+
+    // Where B of a state lies in its step; C is kLaneStates behind: each lane's states of B, then of C, so that what a scanner reads lies
+    // together. That of first + i is that of first and of i, where first is the first of a worker's piece.
+    static __device__ __forceinline__ constexpr int matrix_at(int state)
+    {
+        return state / kLaneStates * 2 * kLaneStates + state % kLaneStates;
+    }
 };
 
 // How B and C of a tile lie in shared memory. As floats, each lane's states of B, then of C; but where a lane has one state and they come
@@ -172,6 +182,22 @@ __device__ __forceinline__ void load_floats(const float* from, float (&to)[kCoun
             to[i] = value.x;
             to[i + 1] = value.y;
         }
+    }
+}
+
+// Writes what load_floats reads.
+template <int kCount>
+__device__ __forceinline__ void store_floats(const float* from, float* to)
+{
+    if constexpr (kCount % 4 == 0) {
+#pragma unroll
+        for (int i = 0; i < kCount; i += 4) {
+            *reinterpret_cast<float4*>(to + i) = {from[i], from[i + 1], from[i + 2], from[i + 3]};
+        }
+    } else if constexpr (kCount == 2) {
+        *reinterpret_cast<float2*>(to) = {from[0], from[1]};
+    } else {
+        to[0] = from[0];
     }
 }
 
@@ -266,18 +292,24 @@ struct ScanLoader {
         return {static_cast<const T*>(matrix), row + first_state_step, stride, column, Shape::kStateRoundSteps, Shape::kSteps};
     }
 
-    // Starts the loads of the next tile, whose first `steps` steps exist; their values are needed only a tile later.
+    // Starts the loads of the next tile, whose first `steps` steps exist; their values are needed only a tile later. Whole tiles, here and
+    // below, are those of which every step and channel exists: what would ask for that is left out, a fifth of a worker's instructions.
+    template <bool kWhole>
     __device__ __forceinline__ void load(int steps)
     {
 #pragma unroll
         for (int round = 0; round < Shape::kRounds; ++round) {
-            int there = pieces.step(round) < steps ? pieces.count : 0;
+            int there = kWhole ? kPiece : pieces.step(round) < steps ? pieces.count : 0;
             load_row<kAligned>(u_cursor.round(round), there, u[round]);
             load_row<kAligned>(delta_cursor.round(round), there, delta[round]);
         }
 #pragma unroll
         for (int round = 0; round < Shape::kStateRounds; ++round) {
-            int there = first_state_step + round * Shape::kStateRoundSteps < steps ? kStatePiece : 0;
+            int step = first_state_step + round * Shape::kStateRoundSteps;
+            if (kWhole && !Shape::kStateRoundsWhole && step >= Shape::kSteps) {
+                break;
+            }
+            int there = kWhole || step < steps ? kStatePiece : 0;
             load_row<kAligned>(b_cursor.round(round), there, b[round]);
             if constexpr (kPart != ScanPart::end_state) {
                 load_row<kAligned>(c_cursor.round(round), there, c[round]);
@@ -290,6 +322,7 @@ struct ScanLoader {
     }
 
     // Leaves the loaded tile in a stage, as scanners read it.
+    template <bool kWhole>
     __device__ __forceinline__ void convert(int steps, float* stage) const
     {
         float* inputs = stage + pieces.channel * Shape::kInputPitch + pieces.channel / kPiece * Shape::kInputPad + 2 * pieces.first_step;
@@ -309,7 +342,7 @@ struct ScanLoader {
                     delta_values[i] = softplus_for<T>(delta_values[i]);
                 }
             }
-            if (pieces.step(round) >= steps) {
+            if (!kWhole && pieces.step(round) >= steps) {
                 // Past the end delta' is 0: the decay is then 1 and nothing is added.
 #pragma unroll
                 for (int i = 0; i < kPiece; ++i) {
@@ -322,10 +355,10 @@ struct ScanLoader {
                 *reinterpret_cast<float2*>(inputs + i * Shape::kInputPitch + 2 * round * Shape::kRoundSteps) = value;
             }
         }
-        float* matrices = stage + Shape::kInputFloats + first_state_step * Shape::kMatrixPitch;
+        float* matrices = stage + Shape::kInputFloats + first_state_step * Shape::kMatrixPitch + Shape::matrix_at(first_state);
 #pragma unroll
         for (int round = 0; round < Shape::kStateRounds; ++round) {
-            if (first_state_step + round * Shape::kStateRoundSteps >= Shape::kSteps) {
+            if (!Shape::kStateRoundsWhole && first_state_step + round * Shape::kStateRoundSteps >= Shape::kSteps) {
                 break;
             }
             if constexpr (MatrixLayout<T, Shape, kPart>::kPacked) {
@@ -347,14 +380,12 @@ struct ScanLoader {
                 widen(c[round], c_values);
             }
             float* row = matrices + round * Shape::kStateRoundSteps * Shape::kMatrixPitch;
+            constexpr int kTogether = kStatePiece < Shape::kLaneStates ? kStatePiece : Shape::kLaneStates;
 #pragma unroll
-            for (int i = 0; i < kStatePiece; ++i) {
-                // Each lane's states of B, then of C: what a scanner reads lies together.
-                int n = first_state + i;
-                int at = n / Shape::kLaneStates * 2 * Shape::kLaneStates + n % Shape::kLaneStates;
-                row[at] = b_values[i];
+            for (int i = 0; i < kStatePiece; i += kTogether) {
+                store_floats<kTogether>(b_values + i, row + Shape::matrix_at(i));
                 if constexpr (kPart != ScanPart::end_state) {
-                    row[at + Shape::kLaneStates] = c_values[i];
+                    store_floats<kTogether>(c_values + i, row + Shape::matrix_at(i) + Shape::kLaneStates);
                 }
             }
         }
@@ -390,11 +421,12 @@ struct ScanStorer {
     }
 
     // Starts the loads of the next tile.
+    template <bool kWhole>
     __device__ __forceinline__ void load(int steps)
     {
 #pragma unroll
         for (int round = 0; round < Shape::kRounds; ++round) {
-            int there = pieces.step(round) < steps ? pieces.count : 0;
+            int there = kWhole ? kPiece : pieces.step(round) < steps ? pieces.count : 0;
             if (has_skip) {
                 load_row<kAligned>(u_cursor.round(round), there, u[round]);
             }
@@ -407,6 +439,7 @@ struct ScanStorer {
     }
 
     // Takes the sums of the loaded tile out of a stage, adds D u, gates, and stores y.
+    template <bool kWhole>
     __device__ __forceinline__ void store(int steps, const float* stage)
     {
         const float* sums = stage + Shape::kInputFloats + Shape::kMatrixFloats + pieces.first_step * Shape::kSumPitch + pieces.channel;
@@ -430,7 +463,7 @@ struct ScanStorer {
                     values[i] *= silu_for<T>(z_values[i]);
                 }
             }
-            if (pieces.count > 0 && pieces.step(round) < steps) {
+            if (kWhole || (pieces.count > 0 && pieces.step(round) < steps)) {
                 store_row<kAligned>(y_cursor.round(round), pieces.count, values);
             }
         }
@@ -575,17 +608,18 @@ __global__ void __launch_bounds__(Shape::kThreads) selective_scan_forward(const 
         last_row = first_row + p.chunk_length < last_row ? first_row + p.chunk_length : last_row;
         state_row = chunk * Shape::kStates;
     }
-    long long tiles = first_row < last_row ? (last_row - first_row + Shape::kSteps - 1) / Shape::kSteps : 0;
+    long long rows = first_row < last_row ? last_row - first_row : 0;
+    int full_tiles = static_cast<int>(rows / Shape::kSteps);
+    int steps_behind = static_cast<int>(rows % Shape::kSteps);
+    int tiles = full_tiles + (steps_behind > 0 ? 1 : 0);
+    int whole_tiles = kAligned && channels == Shape::kChannels ? full_tiles : 0;
     int thread = threadIdx.x;
 
     // How many steps of a tile exist.
-    auto steps = [&](long long tile) {
-        long long left_rows = last_row - first_row - tile * Shape::kSteps;
-        return left_rows < Shape::kSteps ? static_cast<int>(left_rows) : Shape::kSteps;
-    };
-    auto stage = [&](long long tile) { return shared + (tile & 1) * Shape::kStageFloats; };
-    auto ready = [](long long tile) { return kReadyBarrier + static_cast<int>(tile & 1); };
-    auto done = [](long long tile) { return kDoneBarrier + static_cast<int>(tile & 1); };
+    auto steps = [&](int tile) { return tile < full_tiles ? Shape::kSteps : tile == full_tiles ? steps_behind : 0; };
+    auto stage = [&](int tile) { return shared + (tile & 1) * Shape::kStageFloats; };
+    auto ready = [](int tile) { return kReadyBarrier + (tile & 1); };
+    auto done = [](int tile) { return kDoneBarrier + (tile & 1); };
 
     // Read from one lane, so that the compiler knows that whole warps take one branch.
     if (__shfl_sync(0xffffffffu, thread / 32, 0) < Shape::kScanners / 32) {
@@ -593,7 +627,7 @@ __global__ void __launch_bounds__(Shape::kThreads) selective_scan_forward(const 
         long long checkpoint = kPart == ScanPart::checkpointed
             ? p.sequences.checkpoint(sequence) + (first_row - p.sequences.start(sequence)) / kCheckpointSteps
             : 0;
-        for (long long tile = 0; tile < tiles; ++tile) {
+        for (int tile = 0; tile < tiles; ++tile) {
             barrier_sync(ready(tile), Shape::kThreads);
             scanner.tile(stage(tile), p, steps(tile), checkpoint, first_channel, scanner.channel < channels);
             checkpoint += Shape::kSteps / kCheckpointSteps;
@@ -610,21 +644,38 @@ __global__ void __launch_bounds__(Shape::kThreads) selective_scan_forward(const 
 
     ScanLoader<T, Shape, kPart, kAligned> loader(p, thread - Shape::kScanners, first_row, first_channel, channels, group);
     ScanStorer<T, Shape, kAligned> storer(p, thread - Shape::kScanners, first_row, first_channel, channels);
-    loader.load(steps(0));
-    for (long long tile = 0; tile < tiles + 2; ++tile) {
+    auto load = [&](int tile) {
+        if (tile < whole_tiles) {
+            loader.template load<true>(Shape::kSteps);
+        } else {
+            loader.template load<false>(steps(tile));
+        }
+    };
+    load(0);
+    for (int tile = 0; tile < tiles + 2; ++tile) {
         if (tile >= 2) {
             barrier_sync(done(tile), Shape::kThreads);
-            if constexpr (kPart != ScanPart::end_state) {
-                storer.store(steps(tile - 2), stage(tile));
+            if (kPart != ScanPart::end_state && tile - 2 < whole_tiles) {
+                storer.template store<true>(Shape::kSteps, stage(tile));
+            } else if (kPart != ScanPart::end_state) {
+                storer.template store<false>(steps(tile - 2), stage(tile));
             }
         }
         if (tile < tiles) {
-            loader.convert(steps(tile), stage(tile));
+            if (tile < whole_tiles) {
+                loader.template convert<true>(Shape::kSteps, stage(tile));
+            } else {
+                loader.template convert<false>(steps(tile), stage(tile));
+            }
             barrier_arrive(ready(tile), Shape::kThreads);
-            loader.load(steps(tile + 1));
+            load(tile + 1);
         }
         if (kPart != ScanPart::end_state && tile >= 1) {
-            storer.load(steps(tile - 1));
+            if (tile - 1 < whole_tiles) {
+                storer.template load<true>(Shape::kSteps);
+            } else {
+                storer.template load<false>(steps(tile - 1));
+            }
         }
     }
 }
