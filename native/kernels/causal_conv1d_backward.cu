@@ -78,7 +78,7 @@ struct ConvolutionGradients {
         }
 #pragma unroll
         for (int i = 0; i < kVec; ++i) {
-            g[i] = kSilu ? grad_y[i] * silu_slope_for<T>(g[i]) : grad_y[i];
+            g[i] = kSilu ? grad_y[i] * silu_slope_gate<T>(g[i]) : grad_y[i];
             if (counts) {
                 grad_bias[i] += g[i];
 #pragma unroll

@@ -419,8 +419,8 @@ struct ScanBackwardPieces {
                 load(memory.z + at, z);
 #pragma unroll
                 for (int i = 0; i < kPiece; ++i) {
-                    gate[i] = silu_for<T>(z[i]);
-                    gate_grad[i] = grad[i] * silu_slope_for<T>(z[i]);
+                    gate[i] = silu_gate<T>(z[i]);
+                    gate_grad[i] = grad[i] * silu_slope_gate<T>(z[i]);
                     grad[i] *= gate[i];
                 }
             }

@@ -460,7 +460,7 @@ struct ScanStorer {
                 widen(z[round], z_values);
 #pragma unroll
                 for (int i = 0; i < kPiece; ++i) {
-                    values[i] *= silu_for<T>(z_values[i]);
+                    values[i] *= silu_gate<T>(z_values[i]);
                 }
             }
             if (kWhole || (pieces.count > 0 && pieces.step(round) < steps)) {

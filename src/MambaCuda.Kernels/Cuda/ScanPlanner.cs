@@ -12,10 +12,14 @@ internal readonly struct ScanPlanner
     private const int ShortestChunk = 512;
 
     /// <summary>Channels of the whole launch a multiprocessor from which one piece is faster.</summary>
-    private const int MostChunkedChannels = 10;
+    private const int MostChunkedChannels = 12;
 
-    /// <summary>Blocks of a multiprocessor that chunks are to make.</summary>
-    private const int ChunkedBlocks = 4;
+    /// <summary>
+    /// Blocks of a multiprocessor that chunks are to make: whole rounds of the two that it runs of the results' pass and the three of the
+    /// end states', and of these two where chunks are long.
+    /// </summary>
+    private const int ChunkedBlocks = 6;
+    private const int LongChunk = 8192;
 
     /// <summary>
     /// State size; channels of the whole launch a multiprocessor up to which the shape is taken; the shape. The last of a state size is for
@@ -71,7 +75,7 @@ internal readonly struct ScanPlanner
         double channels = (double)groupChannels * groups * sequences.Count / Multiprocessors;
         if (!BatchInvariant && channels <= MostChunkedChannels && sequences.MaxLength >= ShortestChunked)
         {
-            return InChunks(many, channels, sequences, groupChannels);
+            return InChunks(many, sequences, groupChannels, groups);
         }
 
         ScanShape chosen = many;
@@ -88,10 +92,12 @@ internal readonly struct ScanPlanner
     }
 
     // Chunks make as many blocks as many channels would, so the shape for many is the right one.
-    private ScanPlan InChunks(ScanShape shape, double channels, SequenceLayout sequences, int groupChannels)
+    private ScanPlan InChunks(ScanShape shape, SequenceLayout sequences, int groupChannels, int groups)
     {
-        long most = sequences.MaxLength / ShortestChunk;
-        long chunks = Math.Clamp((long)Math.Ceiling(ChunkedBlocks * shape.Channels / channels), 2, Math.Min(most, ushort.MaxValue));
+        long blocks = (groupChannels + shape.Channels - 1L) / shape.Channels * groups * sequences.Count;
+        long fitting = ChunkedBlocks * Multiprocessors / blocks;
+        fitting = sequences.MaxLength / LongChunk >= 2 * fitting ? 2 * fitting : fitting;
+        long chunks = Math.Clamp(fitting, 2, Math.Min(sequences.MaxLength / ShortestChunk, ushort.MaxValue));
         long length = (sequences.MaxLength + chunks - 1) / chunks;
         length = (length + shape.Steps - 1) / shape.Steps * shape.Steps;
         return new ScanPlan(shape, IsAligned(shape, groupChannels), (int)((sequences.MaxLength + length - 1) / length), length);
