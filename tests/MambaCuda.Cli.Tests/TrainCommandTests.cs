@@ -299,7 +299,7 @@ public sealed class TrainCommandTests : IDisposable
         string text = _folder.Write("a.txt", Words(200)), other = _folder.Write("b.txt", Words(60)), run = _folder.File("run");
         string noEnd = _folder.Write("tokenizer.json", "{ \"type\": \"byte\" }");
         string tokens = _folder.File("b.tokens"), foreign = _folder.File("foreign.tokens");
-        MambaConfig config = new() { VocabularySize = 256, HiddenSize = 16, LayerCount = 1, TimeStepRank = 3, EosTokenIds = [0], BosTokenId = 0 };
+        MambaConfig config = new() { VocabularySize = 256, HiddenSize = 16, LayerCount = 1, TimeStepRank = 3, EosTokenIds = [0] };
         string file = _folder.Write("config.json", config.ToJson());
         Assert.Equal(ExitCode.Done, (await Run("tokenize", other, "-o", tokens)).Code);
         Assert.Equal(ExitCode.Done, (await Run("tokenize", other, "-o", foreign, "--tokenizer", noEnd, "--no-eos")).Code);

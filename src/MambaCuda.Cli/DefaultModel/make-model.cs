@@ -20,7 +20,8 @@ if (args.Length == 0 || args[0].StartsWith('-'))
 
 string here = Path.GetDirectoryName(SourcePath())!, project = Path.GetFullPath(Path.Combine(here, ".."));
 string output = Path.GetFullPath(args[0]), corpus = Path.Combine(output, "corpus"), run = Path.Combine(output, "run");
-string model = Path.Combine(output, "model"), tokens = Path.Combine(corpus, "train.tokens"), heldOut = Path.Combine(corpus, "heldout.tokens");
+string tokens = Path.Combine(corpus, "train.tokens"), heldOut = Path.Combine(corpus, "heldout.tokens");
+string model = Path.Combine(output, "model");
 
 Dotnet("run", Path.Combine(here, "make-corpus.cs"), "--", corpus);
 Dotnet("build", project, "-c", "Release", "-v", "quiet", "--nologo");
