@@ -275,6 +275,8 @@ public sealed class TrainCommandTests : IDisposable
     [InlineData("--output' is required", "train", "a")]
     [InlineData("--from says what the model is: leave --hidden out", "train", "a", "-o", "never", "--from", "b", "--hidden", "8")]
     [InlineData("--from says what the model is: leave --size out", "train", "a", "-o", "never", "--from", "b", "--size", "130m")]
+    [InlineData("--from says what the model is: leave --config out", "train", "a", "-o", "never", "--from", "b", "--config", "c")]
+    [InlineData("--config says what the model is: leave --size out", "train", "a", "-o", "never", "--config", "c", "--size", "130m")]
     [InlineData("--size says what the model is: leave --layers out", "train", "a", "-o", "never", "--layers", "8", "--size", "130m")]
     [InlineData("the learning rate falls after its warm-up of 5 steps", "train", "a", "-o", "never", "--warmup", "5", "--steps", "5")]
     [InlineData("needs one: name it by --from", "train", "a", "-o", "never", "--lora-rank", "4")]
@@ -288,6 +290,47 @@ public sealed class TrainCommandTests : IDisposable
         Assert.Equal((ExitCode.Usage, ""), (code, output));
         Assert.Contains(named, error, StringComparison.OrdinalIgnoreCase);
         Assert.False(Directory.Exists("never"));
+    }
+
+    /// <summary>A configuration gives sizes that no option has; a file of its own is measured, and all of the data is trained on.</summary>
+    [Fact]
+    public async Task A_new_model_is_of_a_configuration_and_measured_on_a_file_of_its_own()
+    {
+        string text = _folder.Write("a.txt", Words(200)), other = _folder.Write("b.txt", Words(60)), run = _folder.File("run");
+        string noEnd = _folder.Write("tokenizer.json", "{ \"type\": \"byte\" }");
+        string tokens = _folder.File("b.tokens"), foreign = _folder.File("foreign.tokens");
+        MambaConfig config = new() { VocabularySize = 256, HiddenSize = 16, LayerCount = 1, TimeStepRank = 3, EosTokenIds = [0] };
+        string file = _folder.Write("config.json", config.ToJson());
+        Assert.Equal(ExitCode.Done, (await Run("tokenize", other, "-o", tokens)).Code);
+        Assert.Equal(ExitCode.Done, (await Run("tokenize", other, "-o", foreign, "--tokenizer", noEnd, "--no-eos")).Code);
+        string[] arguments =
+        [
+            "train", text, "--config", file, "--batch", "2", "--length", "16", "--steps", "2", "--validate-every", "1", "--device", "cpu",
+        ];
+        (int code, string output, string error) = await Run([.. arguments, "-o", run, "--held-out", tokens]);
+        Assert.True(code == ExitCode.Done, error);
+        Assert.Equal(config, MambaConfig.Load(Path.Combine(output.TrimEnd(), "config.json")));
+        double?[] losses = [.. MetricsLog.Read(Path.Combine(run, TrainingRun.MetricsFile)).Select(step => step.ValidationLoss)];
+        Assert.All(losses, loss => Assert.InRange(loss!.Value, 1, 10));
+
+        // The same on the run's own recipe, which says neither a share nor sizes.
+        string recipe = Path.Combine(run, "recipe.json"), second = _folder.File("second");
+        string said = await File.ReadAllTextAsync(recipe, TestContext.Current.CancellationToken);
+        Assert.All(["hold-out", "hidden", "layers"], name => Assert.DoesNotContain($"\"{name}\"", said, StringComparison.Ordinal));
+        (code, _, error) = await Run("train", "--recipe", recipe, "-o", second);
+        Assert.True(code == ExitCode.Done, error);
+        Assert.Equal(losses, MetricsLog.Read(Path.Combine(second, TrainingRun.MetricsFile)).Select(step => step.ValidationLoss));
+
+        // Of a share of the text another loss is measured; both at once, or ids of another tokenizer, are refused.
+        string third = _folder.File("third");
+        Assert.Equal(ExitCode.Done, (await Run([.. arguments, "-o", third, "--hold-out", "0.3"])).Code);
+        Assert.NotEqual(losses, MetricsLog.Read(Path.Combine(third, TrainingRun.MetricsFile)).Select(step => step.ValidationLoss));
+        (code, _, error) = await Run([.. arguments, "-o", third, "--held-out", tokens, "--hold-out", "0.3"]);
+        Assert.Equal(ExitCode.Usage, code);
+        Assert.Contains("leave --hold-out out", error, StringComparison.Ordinal);
+        (code, _, error) = await Run([.. arguments, "-o", third, "--held-out", foreign]);
+        Assert.Equal(ExitCode.Usage, code);
+        Assert.Contains("made by another tokenizer", error, StringComparison.Ordinal);
     }
 
     /// <summary>An adapter is trained, stopped, gone on with by the recipe, used as it is and merged.</summary>

@@ -24,6 +24,7 @@ internal static class TrainCommand
             Examples:
               mamba-cuda train book.txt articles.jsonl --output ./small-model --hidden 128 --layers 4 --length 256
               mamba-cuda train book.tokens --output ./book-model --hidden 128 --layers 4 --steps 500
+              mamba-cuda train book.tokens --output ./book-model --config ./config.json --held-out other.tokens --validate-every 100
               mamba-cuda train book.tokens --output ./tuned --from ./mamba-130m-hf --learning-rate 1e-4
               mamba-cuda train book.txt --output ./lora --from ./mamba-130m-hf --lora-rank 16 --lora-alpha 32 --learning-rate 2e-4
               mamba-cuda train --recipe ./book-model/recipe.json --output ./slower --learning-rate 5e-4
@@ -53,7 +54,8 @@ internal static class TrainCommand
         using TrainingData data = TrainingData.Open(
             inputs, parsed.GetValue(options.Tokenizer), from, parsed.GetValue(options.Field), folder, error,
             cancellation);
-        (BatchSource batches, BatchSource? heldOut) = Batches(options, parsed, training, data.File);
+        using TokenFile? heldOutFile = HeldOutFile(options, parsed, data.File);
+        (BatchSource batches, BatchSource? heldOut) = Batches(options, parsed, training, data.File, heldOutFile);
         using Backend backend = options.Device.Open(parsed, error);
         MambaConfig config = start?.Config ?? NewModel(options, parsed, data.File);
         using RandomWeights? weights = start is null ? new(config, DataType.Float32, parsed.GetValue(options.Seed)) : null;
@@ -79,7 +81,11 @@ internal static class TrainCommand
     private static void CheckModel(Options options, ParseResult parsed)
     {
         (Option Decides, Option[] Decided)[] rules =
-            [(options.From, [options.Size, options.Hidden, options.Layers]), (options.Size, [options.Hidden, options.Layers])];
+        [
+            (options.From, [options.Config, options.Size, options.Hidden, options.Layers]),
+            (options.Config, [options.Size, options.Hidden, options.Layers]),
+            (options.Size, [options.Hidden, options.Layers]),
+        ];
         foreach ((Option decides, Option[] decided) in rules)
         {
             if (TrainingRecipe.IsGiven(parsed, decides)
@@ -93,7 +99,8 @@ internal static class TrainCommand
     /// <summary>What the recipe of the run says other than the command line: whole paths, and nothing that was not asked.</summary>
     private static Dictionary<string, object?> InForce(Options options, ParseResult parsed, TrainerOptions training, bool isOfTexts)
     {
-        string? from = parsed.GetValue(options.From), size = parsed.GetValue(options.Size);
+        string? from = parsed.GetValue(options.From), config = parsed.GetValue(options.Config), size = parsed.GetValue(options.Size);
+        string? heldOut = parsed.GetValue(options.HeldOut);
         string? tokenizer = parsed.GetValue(options.Tokenizer) ?? (isOfTexts && from is null ? ModelLoader.Bytes : null);
         Dictionary<string, object?> values = new(TrainingOptions.Derived(training))
         {
@@ -102,26 +109,38 @@ internal static class TrainCommand
             ["tokenizer"] = tokenizer is null or ModelLoader.Bytes ? tokenizer : Path.GetFullPath(tokenizer),
             ["field"] = isOfTexts ? parsed.GetValue(options.Field) ?? new CorpusOptions().Field : null,
             ["from"] = from is null ? null : Path.GetFullPath(from),
+            ["config"] = config is null ? null : Path.GetFullPath(config),
+            ["held-out"] = heldOut is null ? null : Path.GetFullPath(heldOut),
         };
         foreach ((string name, object? value) in options.Lora.Derived(parsed))
         {
             values[name] = value;
         }
 
-        if (from is not null || size is not null)
+        if (from is not null || config is not null || size is not null)
         {
             values["hidden"] = values["layers"] = null;
+        }
+
+        if (heldOut is not null)
+        {
+            values["hold-out"] = null;
         }
 
         return values;
     }
 
     private static (BatchSource Batches, BatchSource? HeldOut) Batches(
-        Options options, ParseResult parsed, TrainerOptions training, TokenFile file)
+        Options options, ParseResult parsed, TrainerOptions training, TokenFile file, TokenFile? heldOutFile)
     {
         int batch = parsed.GetValue(options.Batch), length = parsed.GetValue(options.Length);
         ulong seed = (uint)parsed.GetValue(options.Seed);
         double share = parsed.GetValue(options.HoldOut);
+        if (heldOutFile is not null)
+        {
+            return (Of(file.All, seed), training.ValidateEvery == 0 ? null : Of(heldOutFile.All, order: null));
+        }
+
         if (share == 0)
         {
             return training.ValidateEvery == 0
@@ -160,6 +179,28 @@ internal static class TrainCommand
         }
     }
 
+    private static TokenFile? HeldOutFile(Options options, ParseResult parsed, TokenFile data)
+    {
+        if (parsed.GetValue(options.HeldOut) is not { } path)
+        {
+            return null;
+        }
+
+        if (TrainingRecipe.IsGiven(parsed, options.HoldOut))
+        {
+            throw new UsageException("--held-out names what is measured: leave --hold-out out, here and in the recipe.");
+        }
+
+        TokenFile file = TokenFile.Open(path);
+        if (!file.Fingerprint.SequenceEqual(data.Fingerprint))
+        {
+            file.Dispose();
+            throw new UsageException($"{path} was made by another tokenizer than what is trained on; make it again by the same one.");
+        }
+
+        return file;
+    }
+
     private static (TokenSlice Training, TokenSlice HeldOut) HeldOut(TokenSlice all, double share)
     {
         try
@@ -175,6 +216,11 @@ internal static class TrainCommand
     /// <summary>Vocabularies are padded to a multiple of 8, as the published models' are: matrix units want it.</summary>
     private static MambaConfig NewModel(Options options, ParseResult parsed, TokenFile file)
     {
+        if (parsed.GetValue(options.Config) is { } path)
+        {
+            return MambaConfig.Load(path);
+        }
+
         int vocabulary = (file.VocabularySize + 7) / 8 * 8;
         MambaConfig config = parsed.GetValue(options.Size) is { } size
             ? ModelSizes.Config(size) with { VocabularySize = vocabulary }
@@ -221,8 +267,14 @@ internal static class TrainCommand
 
         public Option<string?> From { get; } = new("--from")
         {
-            Description = "Train this checkpoint further. Left out: a new model of --size, or of --hidden and --layers.",
+            Description = "Train this checkpoint further. Left out: a new model of --config, of --size, or of --hidden and --layers.",
             HelpName = "DIR",
+        };
+
+        public Option<string?> Config { get; } = new("--config")
+        {
+            Description = "The config.json that a new model is made by: all its sizes, and the tokens that end a text.",
+            HelpName = "FILE",
         };
 
         public Option<string?> Size { get; } = new("--size") { Description = "A size of the paper for a new model.", HelpName = "NAME" };
@@ -246,6 +298,12 @@ internal static class TrainCommand
             "--hold-out", "The share of the tokens, the last ones, that is not trained on but measured by --validate-every; 0 for none.",
             0.01, "SHARE");
 
+        public Option<string?> HeldOut { get; } = new("--held-out")
+        {
+            Description = "A token file that --validate-every measures in place of a share, as tokenize --held-out makes it.",
+            HelpName = "FILE",
+        };
+
         public Option<int> Seed { get; } = WithDefault("--seed", "Decides a new model's weights, or an adapter's, and the order of the data.", 1);
 
         public Option<bool> RecomputeBlocks { get; } = new("--recompute-blocks")
@@ -265,7 +323,8 @@ internal static class TrainCommand
             command.Arguments.Add(Data);
             foreach (Option option in new Option[]
             {
-                Folder, Recipe, Tokenizer, Field, From, Size, Hidden, Layers, Batch, Length, Pack, HoldOut, Seed, RecomputeBlocks,
+                Folder, Recipe, Tokenizer, Field, From, Config, Size, Hidden, Layers, Batch, Length, Pack, HoldOut, HeldOut, Seed,
+                RecomputeBlocks,
             })
             {
                 command.Options.Add(option);

@@ -121,7 +121,10 @@ public sealed class Trainer : IDisposable
         BatchSource source = _validation ?? throw new InvalidOperationException("The trainer was given no held-out batches.");
         double loss = 0;
         long targets = 0;
-        for (int i = 0; i < Options.ValidationBatches; i++)
+
+        // Held-out data that is seen once in fewer steps is measured once, not in part twice.
+        long batches = Math.Min(Options.ValidationBatches, source.StepsPerEpoch ?? long.MaxValue);
+        for (long i = 0; i < batches; i++)
         {
             TokenBatch batch = source.Batch(i);
             targets += batch.TargetCount;

@@ -36,7 +36,7 @@ public sealed record TrainerOptions
     /// <summary>After how many steps the held-out batches are tried again; 0 for never.</summary>
     public long ValidateEvery { get; init; }
 
-    /// <summary>How many held-out batches.</summary>
+    /// <summary>How many held-out batches; at most all there are.</summary>
     public int ValidationBatches { get; init; } = 8;
 
     /// <summary>After how many steps a checkpoint is saved; 0 for the last step alone.</summary>

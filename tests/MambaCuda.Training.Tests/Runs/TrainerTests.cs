@@ -194,6 +194,26 @@ public sealed class TrainerTests
         Assert.Equal(loss.Value, run.Trainer.Validate());
     }
 
+    [Fact]
+    public void Held_out_data_of_fewer_batches_is_measured_once()
+    {
+        using TemporaryFolder folder = new();
+        using TokenFile file = TokenFile.Open(TinyTokens.Write(folder, vocabularySize: 16, 76));
+
+        // Five sequences: three batches, of which eight would be two and two thirds of a round; or one batch.
+        Assert.Equal(Measured(batchSize: 5), Measured(batchSize: 2), tolerance: 1e-6);
+
+        double Measured(int batchSize)
+        {
+            using CpuBackend backend = new(threads: 1);
+            using RandomWeights weights = new(SmallModel.Config, DataType.Float32, seed: 1);
+            using TrainableModel model = new(SmallModel.Config, weights.Tensors, backend);
+            ContiguousBatches heldOut = new(file.All, batchSize, length: 15, seed: null);
+            using Trainer trainer = new(model, heldOut, Options, heldOut);
+            return trainer.Validate();
+        }
+    }
+
     private sealed class Fixture : IDisposable
     {
         private readonly RandomWeights _weights;
