@@ -234,7 +234,7 @@ public sealed class TrainableModel : IDisposable
         {
             LayerTape kept = tape.Layer(layer);
             LayerWeights weights = _layers[layer], gradients = Gradients.Layers[layer];
-            Normalize(default, kept.Residual, weights.Norm, _work.Normalized);
+            Normalize(kept.Residual, weights.Norm, _work.Normalized);
             MambaBlockBackward.Run(
                 Config, weights, gradients, Block(tape, layer), isStored: Recomputation == Recomputation.Mixer, _work,
                 gradStates?.Convolution(layer) ?? default, gradStates?.Scan(layer) ?? default, Backend);
@@ -338,24 +338,21 @@ public sealed class TrainableModel : IDisposable
         };
     }
 
-    /// <summary>The residual stream before a layer: each layer keeps its own, since backward reads all of them.</summary>
-    private void EnterResidual(ForwardTape tape, int layer, MatrixView residual)
-    {
-        if (layer == 0)
-        {
-            Backend.EmbeddingForward(
-                new EmbeddingForwardArgs { TokenIds = tape.TokenIds, Weight = _weights.Embedding, Output = residual });
-        }
-        else
-        {
-            Backend.Copy(tape.Layer(layer - 1).Residual, residual);
-        }
-    }
-
-    private void Normalize(MatrixView blockOutput, MatrixView residual, MatrixView weight, MatrixView normalized) =>
+    /// <summary>Adds what the last block gave to the stream; each layer keeps its own, since backward reads all of them.</summary>
+    private void AddNormalize(MatrixView before, MatrixView residual, MatrixView weight, MatrixView normalized) =>
         Backend.AddRmsNormForward(new AddRmsNormForwardArgs
         {
-            X = blockOutput,
+            X = _work.BlockOutput,
+            Residual = before,
+            ResidualOut = residual,
+            Weight = weight,
+            Epsilon = Config.NormEpsilon,
+            Y = normalized,
+        });
+
+    private void Normalize(MatrixView residual, MatrixView weight, MatrixView normalized) =>
+        Backend.AddRmsNormForward(new AddRmsNormForwardArgs
+        {
             Residual = residual,
             Weight = weight,
             Epsilon = Config.NormEpsilon,
@@ -390,8 +387,17 @@ public sealed class TrainableModel : IDisposable
         for (int layer = 0; layer < Config.LayerCount; layer++)
         {
             LayerTape kept = tape.Layer(layer);
-            EnterResidual(tape, layer, kept.Residual);
-            Normalize(layer == 0 ? default : _work.BlockOutput, kept.Residual, _layers[layer].Norm, _work.Normalized);
+            if (layer == 0)
+            {
+                Backend.EmbeddingForward(
+                    new EmbeddingForwardArgs { TokenIds = tape.TokenIds, Weight = _weights.Embedding, Output = kept.Residual });
+                Normalize(kept.Residual, _layers[layer].Norm, _work.Normalized);
+            }
+            else
+            {
+                AddNormalize(tape.Layer(layer - 1).Residual, kept.Residual, _layers[layer].Norm, _work.Normalized);
+            }
+
             BlockOperands block = Block(tape, layer) with
             {
                 // Nothing but the projections' results is kept of a block, so the scan may write over what it reads.
@@ -403,8 +409,7 @@ public sealed class TrainableModel : IDisposable
             MambaBlock.Forward(Config, _layers[layer], block, Backend);
         }
 
-        EnterResidual(tape, Config.LayerCount, tape.FinalResidual);
-        Normalize(_work.BlockOutput, tape.FinalResidual, _weights.FinalNorm, tape.Hidden);
+        AddNormalize(tape.Layer(Config.LayerCount - 1).Residual, tape.FinalResidual, _weights.FinalNorm, tape.Hidden);
     }
 
     private void RunLoss(ForwardTape tape, float gradScale, float zLossWeight, bool withGradient)
