@@ -69,6 +69,12 @@ public class SelectiveScanBackwardTests
         Same(new ScanBackwardPlacement { Gap = GuardedMatrix.AlignedGap }, "aligned");
         Same(new ScanBackwardPlacement { GradUOverGradY = true }, "gradient of u over that of y");
         Same(new ScanBackwardPlacement { StateInPlace = true }, "gradient of the state in place");
+        foreach (int gap in new[] { GuardedMatrix.UsualGap, 0, GuardedMatrix.AlignedGap })
+        {
+            Same(new ScanBackwardPlacement { Gap = gap, GradDeltaOverDelta = true }, $"gradient of delta over it, gap {gap}");
+        }
+
+        Same(new ScanBackwardPlacement { GradUOverGradY = true, GradDeltaOverDelta = true }, "both over what was read");
     }
 
     [Theory, MemberData(nameof(RepeatedCases))]

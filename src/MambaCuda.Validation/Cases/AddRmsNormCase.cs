@@ -19,8 +19,8 @@ public sealed record AddRmsNormCase(int Rows, int Channels)
     public float Scale { get; init; } = 1;
 
     /// <summary>What it is, for people and as the key of <see cref="Named"/>.</summary>
-    public string Name => FormattableString.Invariant(
-        $"r{Rows} c{Channels}{(WithX ? " x" : "")}{(Apart ? " apart" : "")}") + (Scale == 1 ? "" : FormattableString.Invariant($" times {Scale}"));
+    public string Name => FormattableString.Invariant($"r{Rows} c{Channels}{(WithX ? " x" : "")}{(Apart ? " apart" : "")}")
+        + (Scale == 1 ? "" : FormattableString.Invariant($" times {Scale}"));
 
     /// <summary>All pairs of sizes and options, and rows longer than a block's registers hold.</summary>
     public static IReadOnlyList<AddRmsNormCase> All { get; } =

@@ -36,7 +36,7 @@ public sealed class TrainableModel : IDisposable
         _weights = parameters;
         _layers = [.. parameters.Layers];
         Gradients = MakeGradients();
-        _work = new TrainingWorkspace(config, backend, adapter: null);
+        _work = new TrainingWorkspace(config, backend, recomputation, adapter: null);
     }
 
     /// <summary>
@@ -78,7 +78,7 @@ public sealed class TrainableModel : IDisposable
         }
 
         Gradients = MakeGradients();
-        _work = new TrainingWorkspace(config, backend, adapter);
+        _work = new TrainingWorkspace(config, backend, recomputation, adapter);
     }
 
     /// <summary>The model's sizes.</summary>
