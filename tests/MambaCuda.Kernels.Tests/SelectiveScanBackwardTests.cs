@@ -77,6 +77,22 @@ public class SelectiveScanBackwardTests
         Same(new ScanBackwardPlacement { GradUOverGradY = true, GradDeltaOverDelta = true }, "both over what was read");
     }
 
+    [Theory, InlineData("cuda-float32"), InlineData("cuda-bfloat16"), InlineData("cuda-float16")]
+    public void In_chunks_too_gradients_may_lie_over_what_was_read(string backendName)
+    {
+        using CudaBackend backend = (CudaBackend)TestBackends.Open(backendName);
+        SelectiveScanCase row = SelectiveScanCase.Long.Single(row => row.StateSize == 16);
+        SelectiveScanInputs inputs = Rounded(backend, row.Inputs());
+        SelectiveScanUpstream upstream = Rounded(backend, row.Upstream());
+        List<KernelLaunch> launches = [];
+        backend.OnLaunch = launches.Add;
+        ScanBackwardPlacement apart = new() { Gap = GuardedMatrix.AlignedGap };
+        SelectiveScanBackwardResult<float> expected = Run(backend, inputs, upstream, apart);
+        Assert.Contains(launches, launch => launch.ToString().StartsWith("chunk gradients", StringComparison.Ordinal));
+        ScanBackwardPlacement over = apart with { GradDeltaOverDelta = true, GradUOverGradY = true };
+        AssertSame(expected, Run(backend, inputs, upstream, over), "over what was read");
+    }
+
     [Theory, MemberData(nameof(RepeatedCases))]
     public void A_gradient_left_out_leaves_the_others_as_they_are(string backendName, string name)
     {

@@ -232,14 +232,13 @@ public sealed class TrainableModel : IDisposable
         NormBackward(tape.FinalResidual, _weights.FinalNorm, tape.GradHidden, _work.GradBlockOutput, Gradients.FinalNorm);
         for (int layer = Config.LayerCount - 1; layer >= 0; layer--)
         {
-            LayerTape kept = tape.Layer(layer);
             LayerWeights weights = _layers[layer], gradients = Gradients.Layers[layer];
-            Normalize(kept.Residual, weights.Norm, _work.Normalized);
+            Normalize(Residual(tape, layer), weights.Norm, _work.Normalized);
             MambaBlockBackward.Run(
                 Config, weights, gradients, Block(tape, layer), isStored: Recomputation == Recomputation.Mixer, _work,
                 gradStates?.Convolution(layer) ?? default, gradStates?.Scan(layer) ?? default, Backend);
             NormBackward(
-                kept.Residual, weights.Norm, _work.GradNormalized, layer == 0 ? default : _work.GradBlockOutput, gradients.Norm);
+                Residual(tape, layer), weights.Norm, _work.GradNormalized, layer == 0 ? default : _work.GradBlockOutput, gradients.Norm);
         }
 
         if (!Gradients.Embedding.IsNone)
@@ -338,6 +337,19 @@ public sealed class TrainableModel : IDisposable
         };
     }
 
+    /// <summary>The residual stream before a layer, made from the embedding where it is the first.</summary>
+    private MatrixView Residual(ForwardTape tape, int layer)
+    {
+        if (layer > 0)
+        {
+            return tape.Layer(layer).Residual;
+        }
+
+        Backend.EmbeddingForward(
+            new EmbeddingForwardArgs { TokenIds = tape.TokenIds, Weight = _weights.Embedding, Output = _work.FirstResidual });
+        return _work.FirstResidual;
+    }
+
     /// <summary>Adds what the last block gave to the stream; each layer keeps its own, since backward reads all of them.</summary>
     private void AddNormalize(MatrixView before, MatrixView residual, MatrixView weight, MatrixView normalized) =>
         Backend.AddRmsNormForward(new AddRmsNormForwardArgs
@@ -384,18 +396,15 @@ public sealed class TrainableModel : IDisposable
 
     private void RunForward(ForwardTape tape, LayerStates? states)
     {
+        MatrixView residual = Residual(tape, 0);
+        Normalize(residual, _layers[0].Norm, _work.Normalized);
         for (int layer = 0; layer < Config.LayerCount; layer++)
         {
             LayerTape kept = tape.Layer(layer);
-            if (layer == 0)
+            if (layer > 0)
             {
-                Backend.EmbeddingForward(
-                    new EmbeddingForwardArgs { TokenIds = tape.TokenIds, Weight = _weights.Embedding, Output = kept.Residual });
-                Normalize(kept.Residual, _layers[layer].Norm, _work.Normalized);
-            }
-            else
-            {
-                AddNormalize(tape.Layer(layer - 1).Residual, kept.Residual, _layers[layer].Norm, _work.Normalized);
+                AddNormalize(residual, kept.Residual, _layers[layer].Norm, _work.Normalized);
+                residual = kept.Residual;
             }
 
             BlockOperands block = Block(tape, layer) with
@@ -409,7 +418,7 @@ public sealed class TrainableModel : IDisposable
             MambaBlock.Forward(Config, _layers[layer], block, Backend);
         }
 
-        AddNormalize(tape.Layer(Config.LayerCount - 1).Residual, tape.FinalResidual, _weights.FinalNorm, tape.Hidden);
+        AddNormalize(residual, tape.FinalResidual, _weights.FinalNorm, tape.Hidden);
     }
 
     private void RunLoss(ForwardTape tape, float gradScale, float zLossWeight, bool withGradient)

@@ -57,8 +57,16 @@ internal sealed class TrainingWorkspace(
     /// </summary>
     public MatrixView GradBlockOutput => BlockOutput;
 
-    /// <summary>Gradient of what a block reads, (tokens, hidden size).</summary>
+    /// <summary>
+    /// Gradient of what a block reads, (tokens, hidden size). In the memory of Gated, which nobody reads after the out-projection's gradient.
+    /// </summary>
     public MatrixView GradNormalized { get; private set; }
+
+    /// <summary>
+    /// The residual stream before the first layer, (tokens, hidden size), Float32: the embeddings, which no tape keeps. In the memory of
+    /// GradInProjected, so that it stays as it is for a forward pass, and for a backward pass outside of <see cref="MambaBlockBackward"/>.
+    /// </summary>
+    public MatrixView FirstResidual { get; private set; }
 
     /// <summary>(tokens, 2 * intermediate size).</summary>
     public MatrixView GradInProjected { get; private set; }
@@ -136,10 +144,15 @@ internal sealed class TrainingWorkspace(
 
         Inner = cutter.Next(activation, tokens, inner);
         Delta = cutter.Next(activation, tokens, inner);
+        BufferCutter overGated = cutter;
         Gated = cutter.Next(activation, tokens, inner);
+        GradNormalized = overGated.Next(activation, tokens, hidden);
+        cutter.Join(overGated);
         GradResidual = cutter.Next(DataType.Float32, tokens, hidden);
-        GradNormalized = cutter.Next(activation, tokens, hidden);
+        BufferCutter overGradInProjected = cutter;
         GradInProjected = cutter.Next(activation, tokens, 2 * inner);
+        FirstResidual = overGradInProjected.Next(DataType.Float32, tokens, hidden);
+        cutter.Join(overGradInProjected);
         GradInner = cutter.Next(activation, tokens, inner);
         GradScanInputs = cutter.Next(activation, tokens, scanInputs);
         GradA = cutter.Next(DataType.Float32, config.StateSize, inner);
