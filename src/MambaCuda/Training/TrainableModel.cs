@@ -21,17 +21,21 @@ public sealed class TrainableModel : IDisposable
     /// </param>
     /// <param name="backend">What to compute on; must outlive the model.</param>
     /// <param name="recomputation">What passes store.</param>
+    /// <param name="masterWeights">
+    /// Whether weights that activations are multiplied with are held in float32 too where activations have 16 bits, which is what an
+    /// optimizer steps. Without, the same gradients take 4 bytes a parameter less, and <see cref="TrainedParameters.HasMasters"/> is false.
+    /// </param>
     /// <exception cref="NotSupportedException">The backend cannot train.</exception>
     /// <exception cref="ArgumentException">A tensor is missing or mis-shaped; the message names it.</exception>
     public TrainableModel(
         MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, Backend backend,
-        Recomputation recomputation = Recomputation.Mixer)
+        Recomputation recomputation = Recomputation.Mixer, bool masterWeights = true)
     {
         CheckBackend(config, tensors, backend);
         Config = config;
         Backend = backend;
         Recomputation = recomputation;
-        ModelParameters parameters = new(config, tensors, backend);
+        ModelParameters parameters = new(config, tensors, backend, masterWeights);
         Parameters = parameters;
         _weights = parameters;
         _layers = [.. parameters.Layers];
