@@ -1,8 +1,8 @@
-// add_rms_norm_forward.cu: adds to the residual stream in place, and gives its norm.
+// add_rms_norm_forward.cu: adds to the residual stream, and gives its norm.
 //
-//   residual += x;   y = residual / sqrt(mean of residual^2 + epsilon) * weight, row by row
+//   residual_out = residual + x;   y = residual_out / sqrt(mean of residual_out^2 + epsilon) * weight, row by row
 //
-//   x, y (tokens, channels), x may be none   residual (tokens, channels), fp32   weight (channels)
+//   x, y (tokens, channels), x may be none   residual, residual_out (tokens, channels), fp32, may be the same   weight (channels)
 //
 // One block a row, one thread 8 neighbouring channels, the row in registers between the sum of squares and the norm: x and the residual are
 // read once. A row of more channels than the block holds (8192) is walked in passes, the later ones reading back what the first wrote.
@@ -16,11 +16,13 @@ namespace mamba {
 
 struct AddRmsNormForwardParams {
     const void* x;
-    float* residual;
+    const float* residual;
     const float* weight;
+    float* residual_out;  // or residual itself, which is not written where nothing is added
     void* y;
     long long x_stride;
     long long residual_stride;
+    long long residual_out_stride;
     long long y_stride;
     int channels;
     float epsilon;
@@ -33,7 +35,8 @@ __global__ void __launch_bounds__(1024) add_rms_norm_forward(const __grid_consta
 {
     __shared__ float partial_sums[32];
     long long row = blockIdx.x;
-    float* residual = p.residual + row * p.residual_stride;
+    const float* residual = p.residual + row * p.residual_stride;
+    float* residual_out = p.residual_out + row * p.residual_out_stride;
     T* y = static_cast<T*>(p.y) + row * p.y_stride;
     int width = static_cast<int>(blockDim.x) * kNormVec;
     int first = static_cast<int>(threadIdx.x) * kNormVec;
@@ -51,7 +54,9 @@ __global__ void __launch_bounds__(1024) add_rms_norm_forward(const __grid_consta
             for (int i = 0; i < kNormVec; ++i) {
                 values[i] += x[i];
             }
-            store_row<kAligned>(residual + channel, count, values);
+        }
+        if (p.x != nullptr || p.residual_out != p.residual) {
+            store_row<kAligned>(residual_out + channel, count, values);
         }
 #pragma unroll
         for (int i = 0; i < kNormVec; ++i) {
@@ -68,7 +73,7 @@ __global__ void __launch_bounds__(1024) add_rms_norm_forward(const __grid_consta
     for (int channel = first; channel < p.channels; channel += width) {
         int count = p.channels - channel;
         if (!kInOnePass) {
-            load_row<kAligned>(residual + channel, count, values);
+            load_row<kAligned>(residual_out + channel, count, values);
         }
         float weight[kNormVec];
         load_row<kAligned>(p.weight + channel, count, weight);

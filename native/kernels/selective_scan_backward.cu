@@ -18,6 +18,9 @@
 //             over channels first over those of a warp: see lane_sums, and ScanBackwardLane::leave_products
 //   finish    the pieces again: what belongs to a token is put together and stored; the warps' shares of gB and gC are added up
 //
+// A block alone reads u, delta, z and gy of its channels and tokens, a tile of them into shared memory before it writes that tile's
+// gradients; so that of delta may lie over delta, and that of u over gy. chunk_gradients, which runs before, reads both and writes neither.
+//
 // Nothing is added atomically: blocks leave their shares of gB and gC, and those over tokens, in memory, and partial_sums adds them in
 // order, so results repeat bit for bit.
 //

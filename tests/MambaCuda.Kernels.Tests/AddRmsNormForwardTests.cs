@@ -9,11 +9,17 @@ public class AddRmsNormForwardTests
     public void Is_as_close_to_float64_as_a_plain_evaluation(string backendName, string name)
     {
         using Backend backend = TestBackends.Open(backendName);
-        AddRmsNormInputs inputs = AddRmsNormCase.Named(name).Inputs(backend.ActivationType);
-        AddRmsNormResult actual = AddRmsNormRunner.Run(backend, inputs);
+        AddRmsNormCase row = AddRmsNormCase.Named(name);
+        AddRmsNormInputs inputs = row.Inputs(backend.ActivationType);
+        AddRmsNormResult actual = AddRmsNormRunner.Run(backend, inputs, apart: row.Apart);
         Within.AssertAll(AddRmsNormForwardValidation.Compare(inputs, actual, backend.ActivationType));
-        AssertSame(actual, AddRmsNormRunner.Run(backend, inputs, gap: 0), "without gaps");
-        AssertSame(actual, AddRmsNormRunner.Run(backend, inputs, GuardedMatrix.AlignedGap), "aligned");
+        foreach (bool apart in new[] { false, true })
+        {
+            string how = apart ? "apart" : "in place";
+            AssertSame(actual, AddRmsNormRunner.Run(backend, inputs, apart: apart), how);
+            AssertSame(actual, AddRmsNormRunner.Run(backend, inputs, gap: 0, apart), $"without gaps, {how}");
+            AssertSame(actual, AddRmsNormRunner.Run(backend, inputs, GuardedMatrix.AlignedGap, apart), $"aligned, {how}");
+        }
     }
 
     public static TheoryData<string> Backends => TestBackends.Rows;
@@ -73,6 +79,8 @@ public class AddRmsNormForwardTests
             "x rows" => right with { X = arena.Float32(5, 4) },
             "x type" => right with { X = arena.New(DataType.Float16, 6, 4) },
             "residual type" => right with { Residual = arena.New(DataType.BFloat16, 6, 4) },
+            "residual out rows" => right with { ResidualOut = arena.Float32(7, 4) },
+            "residual out type" => right with { ResidualOut = arena.New(DataType.BFloat16, 6, 4) },
             "weight rows" => right with { Weight = arena.Float32(2, 4) },
             "weight type" => right with { Weight = arena.New(DataType.BFloat16, 1, 4) },
             "y columns" => right with { Y = arena.Float32(6, 3) },
@@ -90,6 +98,8 @@ public class AddRmsNormForwardTests
         { "x rows", "x is (5 x 4) Float32, but must be (6 x 4)." },
         { "x type", "x is (6 x 4) Float16, but must be Float32." },
         { "residual type", "residual is (6 x 4) BFloat16, but must be Float32." },
+        { "residual out rows", "residual out is (7 x 4) Float32, but must be (6 x 4)." },
+        { "residual out type", "residual out is (6 x 4) BFloat16, but must be Float32." },
         { "weight rows", "weight is (2 x 4) Float32, but must be (1 x 4)." },
         { "weight type", "weight is (1 x 4) BFloat16, but must be Float32." },
         { "y columns", "y is (6 x 3) Float32, but must be (6 x 4)." },

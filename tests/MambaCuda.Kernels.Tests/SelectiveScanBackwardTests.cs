@@ -69,6 +69,28 @@ public class SelectiveScanBackwardTests
         Same(new ScanBackwardPlacement { Gap = GuardedMatrix.AlignedGap }, "aligned");
         Same(new ScanBackwardPlacement { GradUOverGradY = true }, "gradient of u over that of y");
         Same(new ScanBackwardPlacement { StateInPlace = true }, "gradient of the state in place");
+        foreach (int gap in new[] { GuardedMatrix.UsualGap, 0, GuardedMatrix.AlignedGap })
+        {
+            Same(new ScanBackwardPlacement { Gap = gap, GradDeltaOverDelta = true }, $"gradient of delta over it, gap {gap}");
+        }
+
+        Same(new ScanBackwardPlacement { GradUOverGradY = true, GradDeltaOverDelta = true }, "both over what was read");
+    }
+
+    [Theory, InlineData("cuda-float32"), InlineData("cuda-bfloat16"), InlineData("cuda-float16")]
+    public void In_chunks_too_gradients_may_lie_over_what_was_read(string backendName)
+    {
+        using CudaBackend backend = (CudaBackend)TestBackends.Open(backendName);
+        SelectiveScanCase row = SelectiveScanCase.Long.Single(row => row.StateSize == 16);
+        SelectiveScanInputs inputs = Rounded(backend, row.Inputs());
+        SelectiveScanUpstream upstream = Rounded(backend, row.Upstream());
+        List<KernelLaunch> launches = [];
+        backend.OnLaunch = launches.Add;
+        ScanBackwardPlacement apart = new() { Gap = GuardedMatrix.AlignedGap };
+        SelectiveScanBackwardResult<float> expected = Run(backend, inputs, upstream, apart);
+        Assert.Contains(launches, launch => launch.ToString().StartsWith("chunk gradients", StringComparison.Ordinal));
+        ScanBackwardPlacement over = apart with { GradDeltaOverDelta = true, GradUOverGradY = true };
+        AssertSame(expected, Run(backend, inputs, upstream, over), "over what was read");
     }
 
     [Theory, MemberData(nameof(RepeatedCases))]

@@ -120,7 +120,10 @@ internal sealed class NormBackwardBenchmark : OperandBenchmark
     public override void Run(int copy) => Backend.AddRmsNormBackward(_args[copy]);
 }
 
-/// <summary>A whole model's forward pass, loss and all gradients of a batch of random tokens; weights and gradients of the activation type.</summary>
+/// <summary>
+/// A whole model's forward pass, loss and all gradients of a batch of random tokens. Projections are held in the activation type alone, since
+/// nothing steps them, but for <see cref="Steps"/>, which has float32 masters; gradients are float32.
+/// </summary>
 internal sealed class GradientsBenchmark : Benchmark
 {
     /// <summary>The variant that stores the residual stream alone.</summary>
@@ -142,8 +145,9 @@ internal sealed class GradientsBenchmark : Benchmark
         int batch = checked((int)row.Shape[0]), length = checked((int)row.Shape[1]);
         MambaConfig config = ModelSizes.Config(row.Model!);
         Recomputation recomputation = row.Variant == RecomputesBlocks ? Recomputation.Block : Recomputation.Mixer;
-        _model = new TrainableModel(config, context.Weights(row.Model!).Tensors, context.Backend, recomputation);
-        _optimizer = row.Variant == Steps ? new AdamWOptimizer(_model) : null;
+        bool steps = row.Variant == Steps;
+        _model = new TrainableModel(config, context.Weights(row.Model!).Tensors, context.Backend, recomputation, masterWeights: steps);
+        _optimizer = steps ? new AdamWOptimizer(_model) : null;
         _tape = _model.CreateTape();
         _sequences = SequenceLayout.Uniform(batch, length);
         Random random = new(1);

@@ -45,17 +45,20 @@ internal readonly unsafe struct FloatRows(float* start, long stride)
     }
 
     /// <summary>sums += terms.</summary>
-    public static void Add(float* terms, float* sums, int count)
+    public static void Add(float* terms, float* sums, int count) => Add(sums, terms, sums, count);
+
+    /// <summary>sums = first + second; sums may be either.</summary>
+    public static void Add(float* first, float* second, float* sums, int count)
     {
         int i = 0;
         for (; i <= count - Vector<float>.Count; i += Vector<float>.Count)
         {
-            (Vector.Load(sums + i) + Vector.Load(terms + i)).Store(sums + i);
+            (Vector.Load(first + i) + Vector.Load(second + i)).Store(sums + i);
         }
 
         for (; i < count; i++)
         {
-            sums[i] += terms[i];
+            sums[i] = first[i] + second[i];
         }
     }
 

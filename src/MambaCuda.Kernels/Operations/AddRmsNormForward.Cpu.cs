@@ -23,17 +23,23 @@ public sealed unsafe partial class CpuBackend
             {
                 float* x = _args.X.IsNone ? null : (float*)CpuBackend.Row(_args.X, row);
                 float* residual = (float*)CpuBackend.Row(_args.Residual, row), y = (float*)CpuBackend.Row(_args.Y, row);
-                NormRow(x, residual, Floats(_args.Weight), _args.Epsilon, y, _args.Residual.Columns);
+                float* sum = (float*)CpuBackend.Row(_args.ResidualOut, row);
+                int channels = _args.Residual.Columns;
+                if (x != null)
+                {
+                    FloatRows.Add(residual, x, sum, channels);
+                }
+                else if (sum != residual)
+                {
+                    new ReadOnlySpan<float>(residual, channels).CopyTo(new Span<float>(sum, channels));
+                }
+
+                NormRow(sum, Floats(_args.Weight), _args.Epsilon, y, channels);
             }
         }
 
-        private static void NormRow(float* x, float* residual, float* weight, float epsilon, float* y, int channels)
+        private static void NormRow(float* residual, float* weight, float epsilon, float* y, int channels)
         {
-            if (x != null)
-            {
-                FloatRows.Add(x, residual, channels);
-            }
-
             float scale = InverseRms(residual, channels, epsilon);
             int whole = channels - (channels % Vector<float>.Count);
             for (int c = 0; c < whole; c += Vector<float>.Count)

@@ -25,16 +25,18 @@ public sealed partial class CudaBackend
         int threads = NormThreads(channels);
         AddRmsNormVariant variant = new(
             ActivationType,
-            channels % NormVector == 0 && AreAligned(VectorVariant.Bytes, args.X, args.Residual, args.Weight, args.Y),
+            channels % NormVector == 0 && AreAligned(VectorVariant.Bytes, args.X, args.Residual, args.ResidualOut, args.Weight, args.Y),
             channels <= MostNormThreads * NormVector);
         Launch(AddRmsNormForwardKernels.Get(_library, variant), checked((int)args.Residual.Rows), threads, new AddRmsNormForwardParams
         {
             X = Address(args.X),
             Residual = Address(args.Residual),
             Weight = Address(args.Weight),
+            ResidualOut = Address(args.ResidualOut),
             Y = Address(args.Y),
             XStride = args.X.RowStride,
             ResidualStride = args.Residual.RowStride,
+            ResidualOutStride = args.ResidualOut.RowStride,
             YStride = args.Y.RowStride,
             Channels = channels,
             Epsilon = args.Epsilon,
@@ -63,9 +65,11 @@ public sealed partial class CudaBackend
         public nint X;
         public nint Residual;
         public nint Weight;
+        public nint ResidualOut;
         public nint Y;
         public long XStride;
         public long ResidualStride;
+        public long ResidualOutStride;
         public long YStride;
         public int Channels;
         public float Epsilon;

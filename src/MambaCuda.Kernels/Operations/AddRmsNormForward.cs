@@ -8,8 +8,14 @@ public readonly struct AddRmsNormForwardArgs
     /// </summary>
     public MatrixView X { get; init; }
 
-    /// <summary>The residual stream, (tokens, channels), Float32; X is added to it in place.</summary>
+    /// <summary>The residual stream, (tokens, channels), Float32; X is added to it in place unless there is a ResidualOut.</summary>
     public MatrixView Residual { get; init; }
+
+    /// <summary>
+    /// Where to put the sum of Residual and X, (tokens, channels), Float32, so that Residual stays as it is; may be the same view as
+    /// Residual, which is what none means. Without X it gets a copy of Residual.
+    /// </summary>
+    public MatrixView ResidualOut { get; init; }
 
     /// <summary>The norm's weight, (1, channels), Float32.</summary>
     public MatrixView Weight { get; init; }
@@ -23,7 +29,7 @@ public readonly struct AddRmsNormForwardArgs
 
 public abstract partial class Backend
 {
-    /// <summary>residual += x; y = residual / sqrt(mean(residual^2) + epsilon) * weight, row by row.</summary>
+    /// <summary>residualOut = residual + x; y = residualOut / sqrt(mean(residualOut^2) + epsilon) * weight, row by row.</summary>
     /// <exception cref="ShapeException">A shape or type disagrees with another; the message names both.</exception>
     public void AddRmsNormForward(in AddRmsNormForwardArgs args)
     {
@@ -34,15 +40,17 @@ public abstract partial class Backend
         long tokens = args.Residual.Rows;
         int channels = args.Residual.Columns;
         Check.Shape(Operation, "x", args.X, tokens, channels);
+        Check.Shape(Operation, "residual out", args.ResidualOut, tokens, channels);
         Check.Shape(Operation, "weight", args.Weight, 1, channels);
         Check.Shape(Operation, "y", args.Y, tokens, channels);
         Check.Type(Operation, "x", args.X, ActivationType);
         Check.Type(Operation, "residual", args.Residual, DataType.Float32);
+        Check.Type(Operation, "residual out", args.ResidualOut, DataType.Float32);
         Check.Type(Operation, "weight", args.Weight, DataType.Float32);
         Check.Type(Operation, "y", args.Y, ActivationType);
-        AddRmsNormForwardCore(args);
+        AddRmsNormForwardCore(args.ResidualOut.IsNone ? args with { ResidualOut = args.Residual } : args);
     }
 
-    /// <summary>The operation, with shapes that are known to fit.</summary>
+    /// <summary>The operation, with shapes that are known to fit; ResidualOut is given.</summary>
     protected abstract void AddRmsNormForwardCore(in AddRmsNormForwardArgs args);
 }

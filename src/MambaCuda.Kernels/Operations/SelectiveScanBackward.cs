@@ -18,10 +18,13 @@ public readonly struct SelectiveScanBackwardArgs
     /// <summary>Gradient of the state after each sequence, shaped as that, Float32; or none for zeros.</summary>
     public MatrixView GradFinalState { get; init; }
 
-    /// <summary>Gradient of u, (tokens, channels), activation type; may be the same memory as GradY.</summary>
+    /// <summary>Gradient of u, (tokens, channels), activation type; may be the same view as GradY, for the same reason.</summary>
     public MatrixView GradU { get; init; }
 
-    /// <summary>Gradient of delta before bias and softplus, (tokens, channels), activation type.</summary>
+    /// <summary>
+    /// Gradient of delta before bias and softplus, (tokens, channels), activation type; may be the same view as Delta, which is then lost:
+    /// whoever writes a part of it has read that part of Delta before, and nobody else reads that.
+    /// </summary>
     public MatrixView GradDelta { get; init; }
 
     /// <summary>Added to: gradient of A, (state size, channels), Float32.</summary>

@@ -12,20 +12,30 @@ public sealed record AddRmsNormCase(int Rows, int Channels)
     /// <summary>Whether something is added to the residual stream.</summary>
     public bool WithX { get; init; } = true;
 
+    /// <summary>Whether the sum gets memory of its own.</summary>
+    public bool Apart { get; init; }
+
     /// <summary>How large values are.</summary>
     public float Scale { get; init; } = 1;
 
     /// <summary>What it is, for people and as the key of <see cref="Named"/>.</summary>
-    public string Name => FormattableString.Invariant(
-        $"r{Rows} c{Channels}{(WithX ? " x" : "")}") + (Scale == 1 ? "" : FormattableString.Invariant($" times {Scale}"));
+    public string Name => FormattableString.Invariant($"r{Rows} c{Channels}{(WithX ? " x" : "")}{(Apart ? " apart" : "")}")
+        + (Scale == 1 ? "" : FormattableString.Invariant($" times {Scale}"));
 
     /// <summary>All pairs of sizes and options, and rows longer than a block's registers hold.</summary>
     public static IReadOnlyList<AddRmsNormCase> All { get; } =
     [
-        .. from row in AllPairs.Rows(RowCounts.Length, ChannelCounts.Length, 2, Scales.Length)
-           select new AddRmsNormCase(RowCounts[row[0]], ChannelCounts[row[1]]) { WithX = row[2] == 1, Scale = Scales[row[3]] },
+        .. from row in AllPairs.Rows(RowCounts.Length, ChannelCounts.Length, 2, Scales.Length, 2)
+           select new AddRmsNormCase(RowCounts[row[0]], ChannelCounts[row[1]])
+           {
+               WithX = row[2] == 1,
+               Scale = Scales[row[3]],
+               Apart = row[4] == 1,
+           },
         new(3, 8200),
+        new(3, 8200) { Apart = true },
         new(2, 16391),
+        new(2, 16391) { Apart = true },
     ];
 
     /// <summary>The names of all cases.</summary>

@@ -46,6 +46,9 @@ public readonly record struct ScanBackwardPlacement()
     /// <summary>The gradient of u takes the place of that of y.</summary>
     public bool GradUOverGradY { get; init; }
 
+    /// <summary>The gradient of delta takes the place of delta.</summary>
+    public bool GradDeltaOverDelta { get; init; }
+
     /// <summary>The gradient of the initial state takes the place of that of the final one.</summary>
     public bool StateInPlace { get; init; }
 
@@ -72,7 +75,7 @@ public static class SelectiveScanBackwardRunner
         int tokens = inputs.Tokens, channels = inputs.Channels, stateSize = inputs.StateSize, gap = placement.Gap;
         int stateRows = inputs.SlotCount * stateSize;
         DataType activation = backend.ActivationType;
-        using SelectiveScanOperands operands = new(backend, inputs, gap);
+        using SelectiveScanOperands operands = new(backend, inputs, gap, deltaIsWritten: placement.GradDeltaOverDelta);
         using GuardedMatrix? initialState = inputs.InitialState is null
             ? null : GuardedMatrix.Input(backend, DataType.Float32, stateRows, channels, inputs.InitialState, gap);
         using GuardedMatrix checkpoints = Checkpoints(backend, inputs, operands, initialState, gap);
@@ -92,7 +95,8 @@ public static class SelectiveScanBackwardRunner
             : GuardedMatrix.Output(
                 backend, DataType.Float32, rows, channels, [.. Enumerable.Repeat(placement.Before, rows * channels)], gap);
         using GuardedMatrix? ownGradU = placement.GradUOverGradY ? null : Written(ScanGradients.U, activation, tokens, channels);
-        using GuardedMatrix? gradDelta = Written(ScanGradients.Delta, activation, tokens, channels);
+        using GuardedMatrix? ownGradDelta = placement.GradDeltaOverDelta
+            ? null : Written(ScanGradients.Delta, activation, tokens, channels);
         using GuardedMatrix? gradA = Added(ScanGradients.A, stateSize);
         using GuardedMatrix? gradB = inputs.ConstantB
             ? Added(ScanGradients.B, stateSize) : Written(ScanGradients.B, activation, tokens, inputs.Groups * stateSize);
@@ -104,6 +108,7 @@ public static class SelectiveScanBackwardRunner
         using GuardedMatrix? ownGradInitial = placement.StateInPlace
             ? null : Written(ScanGradients.InitialState, DataType.Float32, stateRows, channels);
         GuardedMatrix? gradU = placement.GradUOverGradY ? gradY : ownGradU;
+        GuardedMatrix? gradDelta = placement.GradDeltaOverDelta ? operands.Delta : ownGradDelta;
         GuardedMatrix? gradInitial = placement.StateInPlace ? gradFinal : ownGradInitial;
 
         backend.SelectiveScanBackward(new SelectiveScanBackwardArgs
@@ -127,7 +132,7 @@ public static class SelectiveScanBackwardRunner
             GradInitialState = gradInitial?.View ?? default,
         });
 
-        operands.AssertUnchanged();
+        operands.AssertUnchanged(written: placement.GradDeltaOverDelta ? operands.Delta : null);
         initialState?.AssertUnchanged("initial state");
         checkpoints.AssertUnchanged("checkpoints");
         if (!placement.GradUOverGradY)

@@ -7,8 +7,9 @@ internal sealed class SelectiveScanOperands : IDisposable
 {
     private readonly SelectiveScanInputs _inputs;
 
-    /// <summary>Puts them there; those that <paramref name="output"/> says are written too are guarded as such.</summary>
-    public SelectiveScanOperands(Backend backend, SelectiveScanInputs inputs, int gap, ScanOutput output = ScanOutput.OwnMemory)
+    /// <summary>Puts them there; those that are written too are guarded as such.</summary>
+    public SelectiveScanOperands(
+        Backend backend, SelectiveScanInputs inputs, int gap, ScanOutput output = ScanOutput.OwnMemory, bool deltaIsWritten = false)
     {
         _inputs = inputs;
         int tokens = inputs.Tokens, channels = inputs.Channels;
@@ -25,7 +26,7 @@ internal sealed class SelectiveScanOperands : IDisposable
             ? null : GuardedMatrix.Input(backend, DataType.Float32, 1, channels, values, gap);
 
         U = Activation(inputs.U, output == ScanOutput.OverU);
-        Delta = Activation(inputs.Delta, written: false);
+        Delta = Activation(inputs.Delta, deltaIsWritten);
         Z = inputs.Z is null ? null : Activation(inputs.Z, output == ScanOutput.OverZ);
         A = GuardedMatrix.Input(backend, DataType.Float32, inputs.StateSize, channels, inputs.A, gap);
         AImaginary = inputs.AImaginary is null

@@ -12,7 +12,7 @@ public static class AddRmsNormForwardValidation
         select new ValidationRow(nameof(Backend.AddRmsNormForward), placement.Of(row.Name), device =>
         {
             AddRmsNormInputs inputs = row.Inputs(device.ActivationType);
-            return Compare(inputs, AddRmsNormRunner.Run(device, inputs, placement.Gap), device.ActivationType);
+            return Compare(inputs, AddRmsNormRunner.Run(device, inputs, placement.Gap, row.Apart), device.ActivationType);
         })
         { Work = row.Rows * row.Channels };
 

@@ -10,6 +10,9 @@ internal struct BufferCutter(DeviceBuffer? buffer)
     /// <summary>The bytes of all views so far.</summary>
     public long ByteLength { get; private set; }
 
+    /// <summary>Goes on behind what another cutter has cut of the same buffer too: what both have cut shares memory.</summary>
+    public void Join(BufferCutter other) => ByteLength = Math.Max(ByteLength, other.ByteLength);
+
     public MatrixView Next(DataType type, long rows, int columns)
     {
         MatrixView view = buffer?.Matrix(type, rows, columns, ByteLength) ?? default;

@@ -131,7 +131,7 @@ public sealed class ForwardTape : IDisposable
         Losses = cutter.Next(DataType.Float32, tokens, 1);
         for (int layer = 0; layer < _layers.Length; layer++)
         {
-            MatrixView residual = cutter.Next(DataType.Float32, tokens, _config.HiddenSize);
+            MatrixView residual = layer == 0 ? default : cutter.Next(DataType.Float32, tokens, _config.HiddenSize);
             _layers[layer] = _recomputation == Recomputation.Block
                 ? new LayerTape(residual, default, default, default)
                 : new LayerTape(
@@ -152,7 +152,9 @@ public sealed class ForwardTape : IDisposable
 }
 
 /// <summary>What one layer leaves; views are none for what is recomputed.</summary>
-/// <param name="Residual">The residual stream as the layer's norm read it, (tokens, hidden size), Float32.</param>
+/// <param name="Residual">
+/// The residual stream as the layer's norm read it, (tokens, hidden size), Float32; none for the first layer, whose is the embeddings.
+/// </param>
 /// <param name="InProjected">(tokens, 2 * intermediate size).</param>
 /// <param name="ScanInputs">(tokens, time step rank + 2 * state size).</param>
 /// <param name="Checkpoints">(checkpoints * state size, intermediate size), Float32.</param>

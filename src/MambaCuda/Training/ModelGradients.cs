@@ -57,7 +57,7 @@ public sealed class ModelGradients : IDisposable
     {
         ArgumentNullException.ThrowIfNull(tensor);
         ArgumentNullException.ThrowIfNull(memory);
-        return ParameterLayout.Download(_backend, _buffer, _slots[tensor.Name], tensor, memory);
+        return ParameterLayout.Download(_backend, _buffer, DataType.Float32, _slots[tensor.Name], tensor, memory);
     }
 
     /// <summary>Sets all of them to zero.</summary>

@@ -9,8 +9,21 @@ public sealed class ModelParameters : TrainedParameters, IModelWeights
     private readonly DeviceBuffer _a;
 
     /// <summary>Takes the values of tensors, which are not needed afterwards.</summary>
-    internal ModelParameters(MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, Backend backend)
-        : base(new ParameterLayout(config), backend)
+    /// <param name="config">The sizes.</param>
+    /// <param name="tensors">All tensors that <see cref="MambaConfig.Tensors"/> names.</param>
+    /// <param name="backend">What holds them.</param>
+    /// <param name="masterWeights">Whether projections are held in float32 beside the 16 bits that they are computed with.</param>
+    internal ModelParameters(
+        MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, Backend backend, bool masterWeights)
+        : this(config, tensors, backend, new ParameterLayout(config), masterWeights || backend.ActivationType == DataType.Float32)
+    {
+    }
+
+    private ModelParameters(
+        MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, Backend backend, ParameterLayout layout, bool all)
+        : base(
+            layout, all ? layout : new ParameterLayout(config.Tensors().Where(tensor => !ParameterLayout.IsProjection(tensor))),
+            all ? layout : new ParameterLayout(config.Tensors().Where(ParameterLayout.IsProjection)), backend)
     {
         _config = config;
         try
@@ -26,6 +39,9 @@ public sealed class ModelParameters : TrainedParameters, IModelWeights
             throw;
         }
     }
+
+    /// <inheritdoc/>
+    public override long ByteLength => base.ByteLength + _a.ByteLength;
 
     internal IReadOnlyList<LayerWeights> Layers { get; }
 

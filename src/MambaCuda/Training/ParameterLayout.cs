@@ -67,6 +67,10 @@ public sealed class ParameterLayout
             && name != TensorNames.FinalNorm;
     }
 
+    /// <summary>Whether a parameter is a matrix that activations are multiplied with, the embedding among them.</summary>
+    internal static bool IsProjection(ExpectedTensor tensor) =>
+        tensor.Shape.Length == 2 && tensor.Name.EndsWith(".weight", StringComparison.Ordinal);
+
     /// <summary>A part of an array of this order, as rows without gaps.</summary>
     /// <param name="buffer">The array.</param>
     /// <param name="type">The type of its elements.</param>
@@ -88,10 +92,12 @@ public sealed class ParameterLayout
 
     /// <summary>Brings a part of an array of this order to the host, as checkpoints store the parameter there.</summary>
     internal static unsafe StoredTensor Download(
-        Backend backend, DeviceBuffer buffer, ParameterSlot slot, ExpectedTensor tensor, NativeHostMemory memory)
+        Backend backend, DeviceBuffer buffer, DataType type, ParameterSlot slot, ExpectedTensor tensor, NativeHostMemory memory)
     {
         float[] values = new float[slot.ElementCount];
-        backend.Download<float>(Matrix(buffer, DataType.Float32, slot), values);
+        byte[] stored = new byte[slot.ElementCount * type.Size()];
+        backend.Download<byte>(Matrix(buffer, type, slot), stored);
+        DataTypes.Widen(stored, type, values);
         values = slot.Turned ? Turn(values, (int)slot.Rows, slot.Columns) : values;
         values.CopyTo(new Span<float>(memory.Pointer, values.Length));
         return new StoredTensor(tensor.Name, DataType.Float32, tensor.Shape, memory);

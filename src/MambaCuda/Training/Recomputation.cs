@@ -5,6 +5,7 @@ namespace MambaCuda;
 /// <list type="table">
 /// <listheader><term>activation</term><description><see cref="Mixer"/> | <see cref="Block"/></description></listheader>
 /// <item><term>residual stream before the block, hidden * 4 bytes a token</term><description>stored | stored</description></item>
+/// <item><term>that before the first block: the embeddings</term><description>recomputed | recomputed</description></item>
 /// <item><term>in-projection's output</term><description>stored | recomputed</description></item>
 /// <item><term>low-rank delta, B and C</term><description>stored | recomputed</description></item>
 /// <item><term>checkpoints of the scan</term><description>stored | recomputed</description></item>

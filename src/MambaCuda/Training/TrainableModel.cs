@@ -21,22 +21,26 @@ public sealed class TrainableModel : IDisposable
     /// </param>
     /// <param name="backend">What to compute on; must outlive the model.</param>
     /// <param name="recomputation">What passes store.</param>
+    /// <param name="masterWeights">
+    /// Whether weights that activations are multiplied with are held in float32 too where activations have 16 bits, which is what an
+    /// optimizer steps. Without, the same gradients take 4 bytes a parameter less, and <see cref="TrainedParameters.HasMasters"/> is false.
+    /// </param>
     /// <exception cref="NotSupportedException">The backend cannot train.</exception>
     /// <exception cref="ArgumentException">A tensor is missing or mis-shaped; the message names it.</exception>
     public TrainableModel(
         MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, Backend backend,
-        Recomputation recomputation = Recomputation.Mixer)
+        Recomputation recomputation = Recomputation.Mixer, bool masterWeights = true)
     {
         CheckBackend(config, tensors, backend);
         Config = config;
         Backend = backend;
         Recomputation = recomputation;
-        ModelParameters parameters = new(config, tensors, backend);
+        ModelParameters parameters = new(config, tensors, backend, masterWeights);
         Parameters = parameters;
         _weights = parameters;
         _layers = [.. parameters.Layers];
         Gradients = MakeGradients();
-        _work = new TrainingWorkspace(config, backend, adapter: null);
+        _work = new TrainingWorkspace(config, backend, recomputation, adapter: null);
     }
 
     /// <summary>
@@ -78,7 +82,7 @@ public sealed class TrainableModel : IDisposable
         }
 
         Gradients = MakeGradients();
-        _work = new TrainingWorkspace(config, backend, adapter);
+        _work = new TrainingWorkspace(config, backend, recomputation, adapter);
     }
 
     /// <summary>The model's sizes.</summary>
@@ -232,14 +236,13 @@ public sealed class TrainableModel : IDisposable
         NormBackward(tape.FinalResidual, _weights.FinalNorm, tape.GradHidden, _work.GradBlockOutput, Gradients.FinalNorm);
         for (int layer = Config.LayerCount - 1; layer >= 0; layer--)
         {
-            LayerTape kept = tape.Layer(layer);
             LayerWeights weights = _layers[layer], gradients = Gradients.Layers[layer];
-            Normalize(default, kept.Residual, weights.Norm, _work.Normalized);
+            Normalize(Residual(tape, layer), weights.Norm, _work.Normalized);
             MambaBlockBackward.Run(
                 Config, weights, gradients, Block(tape, layer), isStored: Recomputation == Recomputation.Mixer, _work,
                 gradStates?.Convolution(layer) ?? default, gradStates?.Scan(layer) ?? default, Backend);
             NormBackward(
-                kept.Residual, weights.Norm, _work.GradNormalized, layer == 0 ? default : _work.GradBlockOutput, gradients.Norm);
+                Residual(tape, layer), weights.Norm, _work.GradNormalized, layer == 0 ? default : _work.GradBlockOutput, gradients.Norm);
         }
 
         if (!Gradients.Embedding.IsNone)
@@ -338,24 +341,34 @@ public sealed class TrainableModel : IDisposable
         };
     }
 
-    /// <summary>The residual stream before a layer: each layer keeps its own, since backward reads all of them.</summary>
-    private void EnterResidual(ForwardTape tape, int layer, MatrixView residual)
+    /// <summary>The residual stream before a layer, made from the embedding where it is the first.</summary>
+    private MatrixView Residual(ForwardTape tape, int layer)
     {
-        if (layer == 0)
+        if (layer > 0)
         {
-            Backend.EmbeddingForward(
-                new EmbeddingForwardArgs { TokenIds = tape.TokenIds, Weight = _weights.Embedding, Output = residual });
+            return tape.Layer(layer).Residual;
         }
-        else
-        {
-            Backend.Copy(tape.Layer(layer - 1).Residual, residual);
-        }
+
+        Backend.EmbeddingForward(
+            new EmbeddingForwardArgs { TokenIds = tape.TokenIds, Weight = _weights.Embedding, Output = _work.FirstResidual });
+        return _work.FirstResidual;
     }
 
-    private void Normalize(MatrixView blockOutput, MatrixView residual, MatrixView weight, MatrixView normalized) =>
+    /// <summary>Adds what the last block gave to the stream; each layer keeps its own, since backward reads all of them.</summary>
+    private void AddNormalize(MatrixView before, MatrixView residual, MatrixView weight, MatrixView normalized) =>
         Backend.AddRmsNormForward(new AddRmsNormForwardArgs
         {
-            X = blockOutput,
+            X = _work.BlockOutput,
+            Residual = before,
+            ResidualOut = residual,
+            Weight = weight,
+            Epsilon = Config.NormEpsilon,
+            Y = normalized,
+        });
+
+    private void Normalize(MatrixView residual, MatrixView weight, MatrixView normalized) =>
+        Backend.AddRmsNormForward(new AddRmsNormForwardArgs
+        {
             Residual = residual,
             Weight = weight,
             Epsilon = Config.NormEpsilon,
@@ -387,11 +400,17 @@ public sealed class TrainableModel : IDisposable
 
     private void RunForward(ForwardTape tape, LayerStates? states)
     {
+        MatrixView residual = Residual(tape, 0);
+        Normalize(residual, _layers[0].Norm, _work.Normalized);
         for (int layer = 0; layer < Config.LayerCount; layer++)
         {
             LayerTape kept = tape.Layer(layer);
-            EnterResidual(tape, layer, kept.Residual);
-            Normalize(layer == 0 ? default : _work.BlockOutput, kept.Residual, _layers[layer].Norm, _work.Normalized);
+            if (layer > 0)
+            {
+                AddNormalize(residual, kept.Residual, _layers[layer].Norm, _work.Normalized);
+                residual = kept.Residual;
+            }
+
             BlockOperands block = Block(tape, layer) with
             {
                 // Nothing but the projections' results is kept of a block, so the scan may write over what it reads.
@@ -403,8 +422,7 @@ public sealed class TrainableModel : IDisposable
             MambaBlock.Forward(Config, _layers[layer], block, Backend);
         }
 
-        EnterResidual(tape, Config.LayerCount, tape.FinalResidual);
-        Normalize(_work.BlockOutput, tape.FinalResidual, _weights.FinalNorm, tape.Hidden);
+        AddNormalize(residual, tape.FinalResidual, _weights.FinalNorm, tape.Hidden);
     }
 
     private void RunLoss(ForwardTape tape, float gradScale, float zLossWeight, bool withGradient)

@@ -7,8 +7,10 @@ namespace MambaCuda;
 /// </summary>
 /// <param name="config">The sizes.</param>
 /// <param name="backend">What computes.</param>
+/// <param name="recomputation">What tapes keep, and the workspace need not have.</param>
 /// <param name="adapter">The updates of projections, or null for none.</param>
-internal sealed class TrainingWorkspace(MambaConfig config, Backend backend, LoraSettings? adapter) : IDisposable
+internal sealed class TrainingWorkspace(
+    MambaConfig config, Backend backend, Recomputation recomputation, LoraSettings? adapter) : IDisposable
 {
     /// <summary>
     /// Of the logits, and their gradients, that are made at once: few enough tokens to hold, however long the sequences are, and enough for
@@ -28,13 +30,13 @@ internal sealed class TrainingWorkspace(MambaConfig config, Backend backend, Lor
     /// <summary>(tokens, hidden size).</summary>
     public MatrixView BlockOutput { get; private set; }
 
-    /// <summary>(tokens, 2 * intermediate size), for a layer that has not kept its own.</summary>
+    /// <summary>(tokens, 2 * intermediate size); none where layers keep their own, as the next two.</summary>
     public MatrixView InProjected { get; private set; }
 
-    /// <summary>(tokens, time step rank + 2 * state size), likewise.</summary>
+    /// <summary>(tokens, time step rank + 2 * state size).</summary>
     public MatrixView ScanInputs { get; private set; }
 
-    /// <summary>(checkpoints * state size, intermediate size), Float32, likewise.</summary>
+    /// <summary>(checkpoints * state size, intermediate size), Float32.</summary>
     public MatrixView Checkpoints { get; private set; }
 
     /// <summary>After the convolution, (tokens, intermediate size).</summary>
@@ -49,11 +51,22 @@ internal sealed class TrainingWorkspace(MambaConfig config, Backend backend, Lor
     /// <summary>Gradient of the residual stream, (tokens, hidden size), Float32.</summary>
     public MatrixView GradResidual { get; private set; }
 
-    /// <summary>Gradient of what a block adds to the stream, (tokens, hidden size).</summary>
-    public MatrixView GradBlockOutput { get; private set; }
+    /// <summary>
+    /// Gradient of what a block adds to the stream, (tokens, hidden size). In the memory of BlockOutput: the forward pass has added its last
+    /// one to the stream before the backward pass begins, which never makes one.
+    /// </summary>
+    public MatrixView GradBlockOutput => BlockOutput;
 
-    /// <summary>Gradient of what a block reads, (tokens, hidden size).</summary>
+    /// <summary>
+    /// Gradient of what a block reads, (tokens, hidden size). In the memory of Gated, which nobody reads after the out-projection's gradient.
+    /// </summary>
     public MatrixView GradNormalized { get; private set; }
+
+    /// <summary>
+    /// The residual stream before the first layer, (tokens, hidden size), Float32: the embeddings, which no tape keeps. In the memory of
+    /// GradInProjected, so that it stays as it is for a forward pass, and for a backward pass outside of <see cref="MambaBlockBackward"/>.
+    /// </summary>
+    public MatrixView FirstResidual { get; private set; }
 
     /// <summary>(tokens, 2 * intermediate size).</summary>
     public MatrixView GradInProjected { get; private set; }
@@ -61,8 +74,8 @@ internal sealed class TrainingWorkspace(MambaConfig config, Backend backend, Lor
     /// <summary>Gradient of Gated, then of Inner, (tokens, intermediate size).</summary>
     public MatrixView GradInner { get; private set; }
 
-    /// <summary>(tokens, intermediate size).</summary>
-    public MatrixView GradDelta { get; private set; }
+    /// <summary>(tokens, intermediate size), in the memory of Delta, which nobody reads after the scan has gone back over it.</summary>
+    public MatrixView GradDelta => Delta;
 
     /// <summary>(tokens, time step rank + 2 * state size).</summary>
     public MatrixView GradScanInputs { get; private set; }
@@ -121,19 +134,26 @@ internal sealed class TrainingWorkspace(MambaConfig config, Backend backend, Lor
         int scanInputs = config.TimeStepRank + (2 * config.StateSize);
         Normalized = cutter.Next(activation, tokens, hidden);
         BlockOutput = cutter.Next(activation, tokens, hidden);
-        InProjected = cutter.Next(activation, tokens, 2 * inner);
-        ScanInputs = cutter.Next(activation, tokens, scanInputs);
-        Checkpoints = cutter.Next(
-            DataType.Float32, sequences.CheckpointCount(backend.ScanCheckpointSteps) * config.StateSize, inner);
+        if (recomputation == Recomputation.Block)
+        {
+            InProjected = cutter.Next(activation, tokens, 2 * inner);
+            ScanInputs = cutter.Next(activation, tokens, scanInputs);
+            Checkpoints = cutter.Next(
+                DataType.Float32, sequences.CheckpointCount(backend.ScanCheckpointSteps) * config.StateSize, inner);
+        }
+
         Inner = cutter.Next(activation, tokens, inner);
         Delta = cutter.Next(activation, tokens, inner);
+        BufferCutter overGated = cutter;
         Gated = cutter.Next(activation, tokens, inner);
+        GradNormalized = overGated.Next(activation, tokens, hidden);
+        cutter.Join(overGated);
         GradResidual = cutter.Next(DataType.Float32, tokens, hidden);
-        GradBlockOutput = cutter.Next(activation, tokens, hidden);
-        GradNormalized = cutter.Next(activation, tokens, hidden);
+        BufferCutter overGradInProjected = cutter;
         GradInProjected = cutter.Next(activation, tokens, 2 * inner);
+        FirstResidual = overGradInProjected.Next(DataType.Float32, tokens, hidden);
+        cutter.Join(overGradInProjected);
         GradInner = cutter.Next(activation, tokens, inner);
-        GradDelta = cutter.Next(activation, tokens, inner);
         GradScanInputs = cutter.Next(activation, tokens, scanInputs);
         GradA = cutter.Next(DataType.Float32, config.StateSize, inner);
         int ofLogit = sizeof(float) + (activation == DataType.Float32 ? 0 : activation.Size());

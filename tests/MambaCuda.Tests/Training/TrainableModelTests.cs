@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using MambaCuda.Kernels;
 using MambaCuda.Testing;
+using MambaCuda.Validation;
 
 namespace MambaCuda.Tests;
 
@@ -219,6 +220,81 @@ public sealed class TrainableModelTests
             using NativeHostMemory memory = new(tensor.ElementCount * sizeof(float));
             StoredTensor given = weights.Tensors[tensor.Name], back = model.Parameters.Download(tensor, memory);
             Assert.True(given.Memory.Span(given.ByteOffset, (int)given.ByteLength).SequenceEqual(back.Memory.Span(0, (int)back.ByteLength)));
+        }
+    }
+
+    [Theory]
+    [InlineData("cuda-bfloat16"), InlineData("cuda-float16"), InlineData("cuda-float32"), InlineData("cpu")]
+    public void Without_masters_gradients_are_the_same_to_the_last_bit(string backendName)
+    {
+        using Backend backend = OpenTraining(backendName);
+        using RandomWeights weights = new(TinyModel.Config, DataType.Float32, seed: 10);
+        bool isFloat32 = backend.ActivationType == DataType.Float32;
+        float[] Gradients(bool masterWeights)
+        {
+            using TrainableModel model = new(TinyModel.Config, weights.Tensors, backend, masterWeights: masterWeights);
+            using ForwardTape tape = model.CreateTape();
+            Step(model, tape, TinyModel.RandomIds(70, 1), TinyModel.RandomIds(70, 2), SequenceLayout.Packed([33, 1, 36]));
+            return AllGradients(model);
+        }
+
+        float[] expected = Gradients(masterWeights: true);
+        Assert.Equal(expected, Gradients(masterWeights: false));
+        Assert.Contains(expected, value => value != 0);
+
+        using TrainableModel with = new(TinyModel.Config, weights.Tensors, backend);
+        using TrainableModel without = new(TinyModel.Config, weights.Tensors, backend, masterWeights: false);
+        Assert.True(with.Parameters.HasMasters);
+        Assert.Equal(isFloat32, without.Parameters.HasMasters);
+
+        // Four bytes less for each element of a projection, two for each other, which needs no rounded copy; elements as they are laid out.
+        long saved = 0;
+        foreach (ExpectedTensor tensor in with.Config.Tensors())
+        {
+            bool isProjection = tensor.Shape.Length == 2 && !tensor.Name.EndsWith("A_log", StringComparison.Ordinal);
+            saved += (tensor.ElementCount + 63) / 64 * 64 * (isFloat32 ? 0 : isProjection ? 4 : 2);
+            Assert.Equal(Value(with, tensor, rounded: isProjection), Value(without, tensor, rounded: false));
+            Assert.Equal(isProjection && !isFloat32, Record.Exception(() => without.Parameters.Of(tensor.Name)) is InvalidOperationException);
+        }
+
+        Assert.Equal(saved, with.Parameters.ByteLength - without.Parameters.ByteLength);
+        if (!isFloat32)
+        {
+            string told = Assert.Throws<InvalidOperationException>(() => without.Parameters.Values).Message;
+            Assert.Contains("Make it with master weights", told, StringComparison.Ordinal);
+            Assert.Throws<InvalidOperationException>(() => without.Parameters.Part(0, 64));
+            Assert.Throws<InvalidOperationException>(() => without.Parameters.RoundedPart(0, 64));
+        }
+
+        float[] Value(TrainableModel model, ExpectedTensor tensor, bool rounded)
+        {
+            using NativeHostMemory memory = new(tensor.ElementCount * sizeof(float));
+            model.Parameters.Download(tensor, memory);
+            float[] values = MemoryMarshal.Cast<byte, float>(memory.Span(0, (int)memory.ByteLength)).ToArray();
+            return rounded ? StoredValues.Round(values, backend.ActivationType) : values;
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(ModelBackends.Rows), MemberType = typeof(ModelBackends))]
+    public void A_tape_can_be_run_back_again(string backendName)
+    {
+        using Backend backend = OpenTraining(backendName);
+        using RandomWeights weights = new(TinyModel.Config, DataType.Float32, seed: 11);
+        foreach (Recomputation recomputation in Enum.GetValues<Recomputation>())
+        {
+            using TrainableModel model = new(TinyModel.Config, weights.Tensors, backend, recomputation);
+            using ForwardTape tape = model.CreateTape(), other = model.CreateTape();
+            int[] targets = TinyModel.RandomIds(70, 2);
+            Step(model, tape, TinyModel.RandomIds(70, 1), targets, SequenceLayout.Packed([33, 1, 36]));
+            float[] expected = AllGradients(model);
+
+            // Another pass in between has had the workspace.
+            Step(model, other, TinyModel.RandomIds(90, 3), TinyModel.RandomIds(90, 4), SequenceLayout.Uniform(1, 90));
+            model.Gradients.Clear();
+            model.Loss(tape, targets, 1f / targets.Length);
+            model.Backward(tape);
+            Assert.Equal(expected, AllGradients(model));
         }
     }
 

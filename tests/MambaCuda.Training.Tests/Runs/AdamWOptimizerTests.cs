@@ -5,7 +5,7 @@ using MambaCuda.Tests;
 
 namespace MambaCuda.Training.Tests;
 
-/// <summary>The golden runs of twelve steps that PyTorch made in float64.</summary>
+/// <summary>The golden runs of twelve steps that PyTorch made in float64, and what it cannot step.</summary>
 public sealed class AdamWOptimizerTests
 {
     public static TheoryData<string, string> GoldenModels
@@ -66,6 +66,18 @@ public sealed class AdamWOptimizerTests
         }
 
         Assert.Equal(golden.Names.Count(name => name.StartsWith("train.final.", StringComparison.Ordinal)), compared);
+    }
+
+    [Fact]
+    public void A_model_without_masters_is_refused()
+    {
+        using Backend backend = ModelBackends.Open("cuda-bfloat16");
+        using RandomWeights weights = new(SmallModel.Config, DataType.Float32, seed: 1);
+        using TrainableModel model = new(SmallModel.Config, weights.Tensors, backend, masterWeights: false);
+        ArgumentException exception = Assert.Throws<ArgumentException>(() => new AdamWOptimizer(model));
+        Assert.StartsWith(
+            "The model holds its projections in BFloat16 alone, for gradients: there are no float32 weights to step.", exception.Message,
+            StringComparison.Ordinal);
     }
 
     /// <summary>Two hundred steps on a card; a few on the host device, which takes a second for each.</summary>
