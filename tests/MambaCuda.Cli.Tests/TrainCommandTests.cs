@@ -184,7 +184,7 @@ public sealed class TrainCommandTests : IDisposable
               "pack": true,
               "hold-out": 0,
               "seed": 7,
-              "recompute-blocks": false,
+              "recompute": "mixer",
               "steps": 12,
               "learning-rate": 0.003,
               "schedule": "cosine",

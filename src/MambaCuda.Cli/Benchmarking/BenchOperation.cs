@@ -45,7 +45,7 @@ internal sealed record BenchOperation(string Name, string ShapeHelp, string Defa
         new("gradients", "BATCHxLENGTH", "8x2048", (context, row) => new GradientsBenchmark(context, row))
         {
             TakesModel = true,
-            Variants = [GradientsBenchmark.RecomputesBlocks, GradientsBenchmark.Steps],
+            Variants = [GradientsBenchmark.RecomputesScan, GradientsBenchmark.RecomputesBlocks, GradientsBenchmark.Steps],
         },
         new("copy", "MEGABYTES", "1024", (context, row) => new CopyBenchmark(context, row)),
         new("read", "MEGABYTES", "1024", (context, row) => new ReadBenchmark(context, row)),

@@ -46,6 +46,7 @@ internal static class BenchSuites
             Row("conv1d-backward", 8, 2048, 2048),
             Row("add-rms-norm-backward", 16_384, 2560),
             Row("gradients", 8, 2048) with { Model = "130m" },
+            Row("gradients", 8, 2048) with { Model = "130m", Variant = GradientsBenchmark.RecomputesScan },
             Row("gradients", 8, 2048) with { Model = "130m", Variant = GradientsBenchmark.Steps },
             Row("gradients", 8, 2048) with { Model = "1.4b" },
         ],

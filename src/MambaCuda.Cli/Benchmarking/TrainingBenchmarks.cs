@@ -129,6 +129,9 @@ internal sealed class GradientsBenchmark : Benchmark
     /// <summary>The variant that stores the residual stream alone.</summary>
     public const string RecomputesBlocks = "recompute-blocks";
 
+    /// <summary>The variant that stores everything but the scan.</summary>
+    public const string RecomputesScan = "recompute-scan";
+
     /// <summary>The variant that also clips the gradients and takes AdamW's step.</summary>
     public const string Steps = "step";
 
@@ -144,7 +147,12 @@ internal sealed class GradientsBenchmark : Benchmark
     {
         int batch = checked((int)row.Shape[0]), length = checked((int)row.Shape[1]);
         MambaConfig config = ModelSizes.Config(row.Model!);
-        Recomputation recomputation = row.Variant == RecomputesBlocks ? Recomputation.Block : Recomputation.Mixer;
+        Recomputation recomputation = row.Variant switch
+        {
+            RecomputesBlocks => Recomputation.Block,
+            RecomputesScan => Recomputation.Scan,
+            _ => Recomputation.Mixer,
+        };
         bool steps = row.Variant == Steps;
         _model = new TrainableModel(config, context.Weights(row.Model!).Tensors, context.Backend, recomputation, masterWeights: steps);
         _optimizer = steps ? new AdamWOptimizer(_model) : null;

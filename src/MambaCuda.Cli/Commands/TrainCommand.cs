@@ -59,7 +59,7 @@ internal static class TrainCommand
         using Backend backend = options.Device.Open(parsed, error);
         MambaConfig config = start?.Config ?? NewModel(options, parsed, data.File);
         using RandomWeights? weights = start is null ? new(config, DataType.Float32, parsed.GetValue(options.Seed)) : null;
-        Recomputation recomputation = parsed.GetValue(options.RecomputeBlocks) ? Recomputation.Block : Recomputation.Mixer;
+        Recomputation recomputation = Enum.Parse<Recomputation>(parsed.GetValue(options.Recompute)!, ignoreCase: true);
         IReadOnlyDictionary<string, StoredTensor> tensors = start?.Tensors ?? weights!.Tensors;
         using TrainableModel model = adapter is null
             ? new(config, tensors, backend, recomputation)
@@ -306,10 +306,11 @@ internal static class TrainCommand
 
         public Option<int> Seed { get; } = WithDefault("--seed", "Decides a new model's weights, or an adapter's, and the order of the data.", 1);
 
-        public Option<bool> RecomputeBlocks { get; } = new("--recompute-blocks")
-        {
-            Description = "Keep only each layer's residual stream for the backward pass: the least memory, a third more arithmetic.",
-        };
+        public Option<string> Recompute { get; } = WithDefault(
+            "--recompute",
+            "What the backward pass makes again instead of having it kept: scan (the fastest), mixer (norm, convolution and delta too: half of the "
+                + "memory, 3 % slower) or block (all but each layer's residual stream: the least memory, a third more arithmetic).",
+            "mixer", "WHAT");
 
         public LoraOptions Lora { get; } = new();
 
@@ -319,12 +320,13 @@ internal static class TrainCommand
 
         public void AddTo(Command command)
         {
+            Recompute.AcceptOnlyFromAmong([.. Enum.GetNames<Recomputation>().Select(name => name.ToLowerInvariant())]);
             Size.AcceptOnlyFromAmong([.. ModelSizes.Names]);
             command.Arguments.Add(Data);
             foreach (Option option in new Option[]
             {
                 Folder, Recipe, Tokenizer, Field, From, Config, Size, Hidden, Layers, Batch, Length, Pack, HoldOut, HeldOut, Seed,
-                RecomputeBlocks,
+                Recompute,
             })
             {
                 command.Options.Add(option);

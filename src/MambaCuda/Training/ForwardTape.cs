@@ -132,13 +132,26 @@ public sealed class ForwardTape : IDisposable
         for (int layer = 0; layer < _layers.Length; layer++)
         {
             MatrixView residual = layer == 0 ? default : cutter.Next(DataType.Float32, tokens, _config.HiddenSize);
-            _layers[layer] = _recomputation == Recomputation.Block
-                ? new LayerTape(residual, default, default, default)
-                : new LayerTape(
-                    residual,
-                    cutter.Next(activation, tokens, 2 * _config.IntermediateSize),
-                    cutter.Next(activation, tokens, _config.TimeStepRank + (2 * _config.StateSize)),
-                    cutter.Next(DataType.Float32, CheckpointRows(sequences), _config.IntermediateSize));
+            _layers[layer] = new LayerTape { Residual = residual };
+            if (_recomputation != Recomputation.Block)
+            {
+                _layers[layer] = _layers[layer] with
+                {
+                    InProjected = cutter.Next(activation, tokens, 2 * _config.IntermediateSize),
+                    ScanInputs = cutter.Next(activation, tokens, _config.TimeStepRank + (2 * _config.StateSize)),
+                    Checkpoints = cutter.Next(DataType.Float32, CheckpointRows(sequences), _config.IntermediateSize),
+                };
+            }
+
+            if (_recomputation == Recomputation.Scan)
+            {
+                _layers[layer] = _layers[layer] with
+                {
+                    Normalized = cutter.Next(activation, tokens, _config.HiddenSize),
+                    Inner = cutter.Next(activation, tokens, _config.IntermediateSize),
+                    Delta = cutter.Next(activation, tokens, _config.IntermediateSize),
+                };
+            }
         }
 
         FinalResidual = cutter.Next(DataType.Float32, tokens, _config.HiddenSize);
@@ -158,4 +171,9 @@ public sealed class ForwardTape : IDisposable
 /// <param name="InProjected">(tokens, 2 * intermediate size).</param>
 /// <param name="ScanInputs">(tokens, time step rank + 2 * state size).</param>
 /// <param name="Checkpoints">(checkpoints * state size, intermediate size), Float32.</param>
-internal readonly record struct LayerTape(MatrixView Residual, MatrixView InProjected, MatrixView ScanInputs, MatrixView Checkpoints);
+/// <param name="Normalized">(tokens, hidden size).</param>
+/// <param name="Inner">After the convolution, (tokens, intermediate size).</param>
+/// <param name="Delta">(tokens, intermediate size).</param>
+internal readonly record struct LayerTape(
+    MatrixView Residual, MatrixView InProjected, MatrixView ScanInputs, MatrixView Checkpoints, MatrixView Normalized, MatrixView Inner,
+    MatrixView Delta);

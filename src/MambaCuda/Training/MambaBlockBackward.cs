@@ -15,16 +15,19 @@ internal static class MambaBlockBackward
     /// <param name="weights">The layer's weights.</param>
     /// <param name="gradients">Their gradients.</param>
     /// <param name="block">The activations, <see cref="BlockOperands.Normalized"/> filled in.</param>
-    /// <param name="isStored">Whether in-projection, scan inputs and checkpoints are there; else they are made.</param>
+    /// <param name="recomputation">Which of the activations are there; the others are made.</param>
     /// <param name="work">Holds the gradients of activations; GradBlockOutput goes in, GradNormalized comes out.</param>
     /// <param name="gradConvolution">Gradient of the convolution's states, in place; or none.</param>
     /// <param name="gradScan">Gradient of the scan's states, in place; or none.</param>
     /// <param name="backend">What computes.</param>
     public static void Run(
-        MambaConfig config, LayerWeights weights, LayerWeights gradients, in BlockOperands block, bool isStored, TrainingWorkspace work,
-        MatrixView gradConvolution, MatrixView gradScan, Backend backend)
+        MambaConfig config, LayerWeights weights, LayerWeights gradients, in BlockOperands block, Recomputation recomputation,
+        TrainingWorkspace work, MatrixView gradConvolution, MatrixView gradScan, Backend backend)
     {
-        Recompute(config, weights, block, isStored, backend);
+        if (recomputation != Recomputation.Scan)
+        {
+            Recompute(config, weights, block, isStored: recomputation == Recomputation.Mixer, backend);
+        }
 
         // Through the out-projection: its weight's gradient waits until the scan has made its result again.
         backend.LinearBackward(new LinearBackwardArgs

@@ -237,10 +237,14 @@ public sealed class TrainableModel : IDisposable
         for (int layer = Config.LayerCount - 1; layer >= 0; layer--)
         {
             LayerWeights weights = _layers[layer], gradients = Gradients.Layers[layer];
-            Normalize(Residual(tape, layer), weights.Norm, _work.Normalized);
+            if (Recomputation != Recomputation.Scan)
+            {
+                Normalize(Residual(tape, layer), weights.Norm, _work.Normalized);
+            }
+
             MambaBlockBackward.Run(
-                Config, weights, gradients, Block(tape, layer), isStored: Recomputation == Recomputation.Mixer, _work,
-                gradStates?.Convolution(layer) ?? default, gradStates?.Scan(layer) ?? default, Backend);
+                Config, weights, gradients, Block(tape, layer), Recomputation, _work, gradStates?.Convolution(layer) ?? default,
+                gradStates?.Scan(layer) ?? default, Backend);
             NormBackward(
                 Residual(tape, layer), weights.Norm, _work.GradNormalized, layer == 0 ? default : _work.GradBlockOutput, gradients.Norm);
         }
@@ -327,19 +331,21 @@ public sealed class TrainableModel : IDisposable
         return new BlockOperands
         {
             Sequences = tape.Sequences!,
-            Normalized = _work.Normalized,
-            InProjected = Recomputation == Recomputation.Mixer ? kept.InProjected : _work.InProjected,
-            Inner = _work.Inner,
-            ScanInputs = Recomputation == Recomputation.Mixer ? kept.ScanInputs : _work.ScanInputs,
-            Delta = _work.Delta,
+            Normalized = Kept(kept.Normalized, _work.Normalized),
+            InProjected = Kept(kept.InProjected, _work.InProjected),
+            Inner = Kept(kept.Inner, _work.Inner),
+            ScanInputs = Kept(kept.ScanInputs, _work.ScanInputs),
+            Delta = Kept(kept.Delta, _work.Delta),
             Gated = _work.Gated,
             BlockOutput = _work.BlockOutput,
             ConvolutionBefore = tape.Before?.Convolution(layer) ?? default,
             ScanBefore = tape.Before?.Scan(layer) ?? default,
-            Checkpoints = Recomputation == Recomputation.Mixer ? kept.Checkpoints : _work.Checkpoints,
+            Checkpoints = Kept(kept.Checkpoints, _work.Checkpoints),
             Adapters = _work.Adapters,
         };
     }
+
+    private static MatrixView Kept(MatrixView kept, MatrixView otherwise) => kept.IsNone ? otherwise : kept;
 
     /// <summary>The residual stream before a layer, made from the embedding where it is the first.</summary>
     private MatrixView Residual(ForwardTape tape, int layer)
@@ -401,24 +407,27 @@ public sealed class TrainableModel : IDisposable
     private void RunForward(ForwardTape tape, LayerStates? states)
     {
         MatrixView residual = Residual(tape, 0);
-        Normalize(residual, _layers[0].Norm, _work.Normalized);
         for (int layer = 0; layer < Config.LayerCount; layer++)
         {
             LayerTape kept = tape.Layer(layer);
-            if (layer > 0)
-            {
-                AddNormalize(residual, kept.Residual, _layers[layer].Norm, _work.Normalized);
-                residual = kept.Residual;
-            }
-
             BlockOperands block = Block(tape, layer) with
             {
-                // Nothing but the projections' results is kept of a block, so the scan may write over what it reads.
-                Gated = _work.Inner,
+                // Where the convolution's result is not kept, the scan may write over what it reads.
+                Gated = kept.Inner.IsNone ? _work.Inner : _work.Gated,
                 Checkpoints = kept.Checkpoints,
                 ConvolutionAfter = states?.Convolution(layer) ?? default,
                 ScanAfter = states?.Scan(layer) ?? default,
             };
+            if (layer == 0)
+            {
+                Normalize(residual, _layers[layer].Norm, block.Normalized);
+            }
+            else
+            {
+                AddNormalize(residual, kept.Residual, _layers[layer].Norm, block.Normalized);
+                residual = kept.Residual;
+            }
+
             MambaBlock.Forward(Config, _layers[layer], block, Backend);
         }
 
