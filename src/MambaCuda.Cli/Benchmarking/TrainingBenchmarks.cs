@@ -121,8 +121,8 @@ internal sealed class NormBackwardBenchmark : OperandBenchmark
 }
 
 /// <summary>
-/// A whole model's forward pass, loss and all gradients of a batch of random tokens. Projections are held in the activation type alone, since
-/// nothing steps them, but for <see cref="Steps"/>, which has float32 masters; gradients are float32.
+/// A whole model's forward pass, loss and all gradients of a batch of random tokens. Projections are held in the activation type alone,
+/// since nothing steps them, but for <see cref="Steps"/>, which has float32 masters; gradients are float32.
 /// </summary>
 internal sealed class GradientsBenchmark : Benchmark
 {

@@ -22,8 +22,8 @@ internal static class BenchCommand
             Operations and their shapes:
             {operations}
 
-            gradients holds a model's projections in the activation type alone and their gradients in float32; --variant step has float32 weights
-            and moments too, and takes AdamW's step.
+            gradients holds a model's projections in the activation type alone and their gradients in float32; --variant step has float32
+            weights and moments too, and takes AdamW's step.
 
             Suites: {string.Join(", ", BenchSuites.All.Keys)}
 

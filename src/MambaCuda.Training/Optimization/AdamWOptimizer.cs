@@ -13,16 +13,15 @@ public sealed class AdamWOptimizer : IDisposable
     private readonly DeviceBuffer _norm;
 
     /// <summary>Both moments start at zero.</summary>
-    /// <exception cref="ArgumentException">The model has no float32 weights to step, see <see cref="TrainedParameters.HasMasters"/>.</exception>
+    /// <exception cref="ArgumentException">
+    /// The model has no float32 weights to step, see <see cref="TrainedParameters.HasMasters"/>.
+    /// </exception>
     public AdamWOptimizer(TrainableModel model, AdamWSettings? settings = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         if (!model.Parameters.HasMasters)
         {
-            throw new ArgumentException(
-                $"The model holds its projections in {model.Parameters.WeightType} alone, for gradients: there are no float32 weights to step. "
-                + "Make it with master weights.",
-                nameof(model));
+            throw new ArgumentException("The model has no float32 weights to step: make it with master weights.", nameof(model));
         }
 
         Settings = settings ?? new AdamWSettings();

@@ -6,8 +6,8 @@ namespace MambaCuda;
 /// <summary>
 /// The parameters that an optimizer steps: float32, in one buffer (see <see cref="ParameterLayout"/>), the masters; beside it, where
 /// activations have 16 bits, a rounded copy of the same order that projections are computed with. All of a model
-/// (<see cref="ModelParameters"/>), or an adapter's alone (<see cref="AdapterParameters"/>). Where only gradients are wanted, projections can
-/// do without masters (<see cref="HasMasters"/>): they are there in 16 bits alone, and everything else in float32 alone.
+/// (<see cref="ModelParameters"/>), or an adapter's alone (<see cref="AdapterParameters"/>). Where only gradients are wanted, projections
+/// can do without masters (<see cref="HasMasters"/>): they are there in 16 bits alone, and everything else in float32 alone.
 /// </summary>
 public abstract class TrainedParameters : IDisposable
 {
@@ -49,7 +49,8 @@ public abstract class TrainedParameters : IDisposable
     public ParameterLayout Layout { get; }
 
     /// <summary>
-    /// Whether all parameters are there in float32, which is what an optimizer steps; else projections are in <see cref="WeightType"/> alone.
+    /// Whether all parameters are there in float32, which is what an optimizer steps; else projections are in <see cref="WeightType"/>
+    /// alone.
     /// </summary>
     public bool HasMasters { get; }
 

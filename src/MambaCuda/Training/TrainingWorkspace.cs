@@ -52,13 +52,14 @@ internal sealed class TrainingWorkspace(
     public MatrixView GradResidual { get; private set; }
 
     /// <summary>
-    /// Gradient of what a block adds to the stream, (tokens, hidden size). In the memory of BlockOutput: the forward pass has added its last
-    /// one to the stream before the backward pass begins, which never makes one.
+    /// Gradient of what a block adds to the stream, (tokens, hidden size). In the memory of BlockOutput: the forward pass has added its
+    /// last one to the stream before the backward pass begins, which never makes one.
     /// </summary>
     public MatrixView GradBlockOutput => BlockOutput;
 
     /// <summary>
-    /// Gradient of what a block reads, (tokens, hidden size). In the memory of Gated, which nobody reads after the out-projection's gradient.
+    /// Gradient of what a block reads, (tokens, hidden size). In the memory of Gated, which nobody reads after the out-projection's
+    /// gradient.
     /// </summary>
     public MatrixView GradNormalized { get; private set; }
 
