@@ -29,7 +29,6 @@
 #include "mamba/named_barrier.cuh"
 #include "mamba/reductions.cuh"
 #include "mamba/sequences.cuh"
-#include "mamba/shared_address.cuh"
 #include "mamba/state_numbers.cuh"
 #include "mamba/types.cuh"
 #include "mamba/vectors.cuh"
@@ -82,6 +81,85 @@ enum class ScanPart : int {
     checkpointed = 2,  // as whole, and the states before every kCheckpointSteps-th step of each sequence
 };
 
+// How the work is cut; every number is a template argument of the kernel, chosen by the tuning table in SelectiveScanForward.Cuda.cs.
+template <int kStates_, int kLanes_, int kChannels_, int kSteps_, int kWorkerWarps_, int kPiece_>
+struct ScanShape {
+    static constexpr int kStates = kStates_;
+    static constexpr int kLanes = kLanes_;
+    static constexpr int kChannels = kChannels_;
+    static constexpr int kSteps = kSteps_;
+    static constexpr int kLaneStates = kStates / kLanes;
+    static constexpr int kScanners = kChannels * kLanes;
+    static constexpr int kWorkers = kWorkerWarps_ * 32;
+    static constexpr int kThreads = kScanners + kWorkers;
+    // Steps that a scanner takes between two butterflies; more than kLanes where there are few lanes, for independent work.
+    static constexpr int kGroup = kLanes < 4 ? 4 : kLanes;
+
+    // What a worker takes at once: channels of one step; and states of B or C of one step. Consecutive workers take the pieces of a row,
+    // then the next row, so that what a warp loads or stores lies together; a worker's pieces are of the same channels, and kRoundSteps
+    // steps apart.
+    static constexpr int kPiece = kPiece_;
+    static constexpr int kRowPieces = kChannels / kPiece;
+    static constexpr int kRoundSteps = kWorkers / kRowPieces;
+    static constexpr int kRounds = kSteps / kRoundSteps;
+    static constexpr int kStatePiece = kStates < kPiece ? kStates : kPiece;
+    static constexpr int kRowStatePieces = kStates / kStatePiece;
+    static constexpr int kStateRoundSteps = kWorkers / kRowStatePieces;
+    static constexpr int kStateRounds = (kSteps + kStateRoundSteps - 1) / kStateRoundSteps;
+    // Whether in each round every worker has a step of the tile.
+    static constexpr bool kStateRoundsWhole = kSteps % kStateRoundSteps == 0;
+
+    // Shared memory of one stage in floats. Pitches are padded so that lanes of a warp meet few banks twice.
+    static constexpr int kInputPitch = 2 * kSteps + 4;    // (delta', delta' u) of the steps of one channel
+    static constexpr int kInputPad = 8;                   // more between two pieces, whose pitches would be whole rounds of banks
+    static constexpr int kMatrixPitch = 2 * kStates + 4;  // B and C of one step
+    static constexpr int kPackedPitch = 4 * kStates + 4;  // the same of four steps, packed: see MatrixLayout
+    static constexpr int kSumPitch = kChannels + 4;       // sums of the channels of one step
+    static constexpr int kInputFloats = kChannels * kInputPitch + kRowPieces * kInputPad;
+    static constexpr int kMatrixFloats = kSteps * kMatrixPitch;
+    static constexpr int kSumFloats = kSteps * kSumPitch;
+    static constexpr int kStageFloats = kInputFloats + kMatrixFloats + kSumFloats;
+    static constexpr int kSharedBytes = 2 * kStageFloats * 4;
+
+    static_assert(kStates % kLanes == 0 && kChannels % kPiece == 0 && kScanners % 32 == 0 && kSteps % kGroup == 0, "");
+    static_assert(kSteps % kCheckpointSteps == 0 && kCheckpointSteps % kGroup == 0, "");
+    static_assert(kWorkers % kRowPieces == 0 && kSteps % kRoundSteps == 0 && kWorkers % kRowStatePieces == 0, "");
+    static_assert(kStatePiece % kLaneStates == 0 || kLaneStates % kStatePiece == 0, "");
+
+    // Where B of a state lies in its step; C is kLaneStates behind: each lane's states of B, then of C, so that what a scanner reads lies
+    // together. That of first + i is that of first and of i, where first is the first of a worker's piece.
+    static __device__ __forceinline__ constexpr int matrix_at(int state)
+    {
+        return state / kLaneStates * 2 * kLaneStates + state % kLaneStates;
+    }
+};
+
+// How B and C of a tile lie in shared memory. As floats, each lane's states of B, then of C; but where a lane has one state and they come
+// as bf16, as they come, B in the lower half of a word and C in the upper, four steps side by side: shared memory gives 128 bytes a cycle
+// to all lanes together, which bounds scans with many lanes, and taking the two apart costs two operations of a pipe that is idle.
+template <typename T, typename Shape, ScanPart kPart>
+struct MatrixLayout {
+    static constexpr bool kPacked = false;
+};
+
+template <typename Shape, ScanPart kPart>
+struct MatrixLayout<bf16, Shape, kPart> {
+    static constexpr bool kPacked = Shape::kLaneStates == 1 && kPart != ScanPart::end_state;
+};
+
+// The place of a state's word in the packed form.
+template <typename Shape>
+__device__ __forceinline__ int packed_at(int step, int state)
+{
+    return step / 4 * Shape::kPackedPitch + 4 * state + step % 4;
+}
+
+// Two barriers for each of the two stages; all threads of the block take part in each. At the first a scanner waits until the workers
+// have filled the stage's inputs (and emptied its sums before); at the second the workers wait until the scanners are done with the
+// stage.
+constexpr int kReadyBarrier = 1;
+constexpr int kDoneBarrier = 3;
+
 // Reads floats from shared memory in accesses of 16 bytes, or of 8 or 4 where there are but two or one.
 template <int kCount>
 __device__ __forceinline__ void load_floats(const float* from, float (&to)[kCount])
@@ -122,147 +200,6 @@ __device__ __forceinline__ void store_floats(const float* from, float* to)
         to[0] = from[0];
     }
 }
-
-// Adds over the 16 lanes of a channel for 16 steps: each lane leaves its own in shared memory and takes one step of all lanes. 36 operations
-// where the transposing butterfly of lane_sums needs 60, a third of what a lane of one state has to do; but more of shared memory, so that
-// it pays only there. Two buffers, so that one synchronisation of the warp for 16 steps is enough.
-struct LaneExchange {
-    static constexpr int kLanes = 16;
-    static constexpr int kPitch = kLanes + 4;                  // from lane to lane: 16 bytes of 8 lanes go to banks of their own
-    static constexpr int kFloats = kLanes * kPitch + kLanes;   // of a channel, so that the next one's steps lie in the other 16 banks
-
-    float* own;          // where this lane leaves its steps; the second buffer is `second` behind
-    const float* taken;  // where lane 0 leaves the step that this lane takes
-    int second;
-
-    // `channels` of the block, `channel` and `lane` this thread's.
-    __device__ __forceinline__ LaneExchange(float* shared, int channels, int channel, int lane)
-        : own(shared + channel * kFloats + lane * kPitch), taken(shared + channel * kFloats + lane), second(channels * kFloats)
-    {
-    }
-
-    // On the device by instructions of which the compiler does not know that they touch memory, since it would else keep every load of the
-    // steps that follow behind them; they stay in order among themselves.
-    __device__ __forceinline__ void leave(int buffer, const float (&y)[kLanes]) const
-    {
-#pragma unroll
-        for (int i = 0; i < kLanes; i += 4) {
-            float* to = own + buffer * second + i;
-#if defined(__CUDA_ARCH__)
-            asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(to)), "f"(y[i]), "f"(y[i + 1]), "f"(y[i + 2]),
-                         "f"(y[i + 3]));
-#else
-            store_floats<4>(y + i, to);
-#endif
-        }
-    }
-
-    __device__ __forceinline__ float sum(int buffer) const
-    {
-        float values[kLanes];
-#if defined(__CUDA_ARCH__)
-        asm volatile("bar.warp.sync 0xffffffff;");
-        unsigned int from = shared_address(taken + buffer * second);
-#pragma unroll
-        for (int i = 0; i < kLanes; ++i) {
-            asm volatile("ld.shared.f32 %0, [%1];" : "=f"(values[i]) : "r"(from + i * kPitch * 4));
-        }
-#else
-        __syncwarp();
-        for (int i = 0; i < kLanes; ++i) {
-            values[i] = taken[buffer * second + i * kPitch];
-        }
-#endif
-        float quarters[4];
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            quarters[i] = (values[i] + values[i + 8]) + (values[i + 4] + values[i + 12]);
-        }
-        return (quarters[0] + quarters[2]) + (quarters[1] + quarters[3]);
-    }
-};
-
-// How the work is cut; every number is a template argument of the kernel, chosen by the tuning table in SelectiveScanForward.Cuda.cs.
-template <int kStates_, int kLanes_, int kChannels_, int kSteps_, int kWorkerWarps_, int kPiece_>
-struct ScanShape {
-    static constexpr int kStates = kStates_;
-    static constexpr int kLanes = kLanes_;
-    static constexpr int kChannels = kChannels_;
-    static constexpr int kSteps = kSteps_;
-    static constexpr int kLaneStates = kStates / kLanes;
-    static constexpr int kScanners = kChannels * kLanes;
-    static constexpr int kWorkers = kWorkerWarps_ * 32;
-    static constexpr int kThreads = kScanners + kWorkers;
-    // Steps that a scanner takes between two butterflies; more than kLanes where there are few lanes, for independent work.
-    static constexpr int kGroup = kLanes < 4 ? 4 : kLanes;
-
-    // What a worker takes at once: channels of one step; and states of B or C of one step. Consecutive workers take the pieces of a row,
-    // then the next row, so that what a warp loads or stores lies together; a worker's pieces are of the same channels, and kRoundSteps
-    // steps apart.
-    static constexpr int kPiece = kPiece_;
-    static constexpr int kRowPieces = kChannels / kPiece;
-    static constexpr int kRoundSteps = kWorkers / kRowPieces;
-    static constexpr int kRounds = kSteps / kRoundSteps;
-    static constexpr int kStatePiece = kStates < kPiece ? kStates : kPiece;
-    static constexpr int kRowStatePieces = kStates / kStatePiece;
-    static constexpr int kStateRoundSteps = kWorkers / kRowStatePieces;
-    static constexpr int kStateRounds = (kSteps + kStateRoundSteps - 1) / kStateRoundSteps;
-    // Whether in each round every worker has a step of the tile.
-    static constexpr bool kStateRoundsWhole = kSteps % kStateRoundSteps == 0;
-
-    // Shared memory of one stage in floats. Pitches are padded so that lanes of a warp meet few banks twice.
-    static constexpr int kInputPitch = 2 * kSteps + 4;    // (delta', delta' u) of the steps of one channel
-    static constexpr int kInputPad = 8;                   // more between two pieces, whose pitches would be whole rounds of banks
-    static constexpr int kMatrixPitch = 2 * kStates + 4;  // B and C of one step
-    static constexpr int kPackedPitch = 4 * kStates + 4;  // the same of four steps, packed: see MatrixLayout
-    static constexpr int kSumPitch = kChannels + 4;       // sums of the channels of one step
-    static constexpr int kInputFloats = kChannels * kInputPitch + kRowPieces * kInputPad;
-    static constexpr int kMatrixFloats = kSteps * kMatrixPitch;
-    static constexpr int kSumFloats = kSteps * kSumPitch;
-    static constexpr int kStageFloats = kInputFloats + kMatrixFloats + kSumFloats;
-
-    // Whether lanes exchange their steps through shared memory, behind the two stages, rather than by a butterfly: see LaneExchange.
-    static constexpr bool kExchanges = kLanes == 16 && kLaneStates == 1;
-    static constexpr int kSharedFloats = 2 * kStageFloats + (kExchanges ? kScanners / 16 * 2 * LaneExchange::kFloats : 0);
-
-    static_assert(kStates % kLanes == 0 && kChannels % kPiece == 0 && kScanners % 32 == 0 && kSteps % kGroup == 0, "");
-    static_assert(kSteps % kCheckpointSteps == 0 && kCheckpointSteps % kGroup == 0, "");
-    static_assert(kWorkers % kRowPieces == 0 && kSteps % kRoundSteps == 0 && kWorkers % kRowStatePieces == 0, "");
-    static_assert(kStatePiece % kLaneStates == 0 || kLaneStates % kStatePiece == 0, "");
-
-    // Where B of a state lies in its step; C is kLaneStates behind: each lane's states of B, then of C, so that what a scanner reads lies
-    // together. That of first + i is that of first and of i, where first is the first of a worker's piece.
-    static __device__ __forceinline__ constexpr int matrix_at(int state)
-    {
-        return state / kLaneStates * 2 * kLaneStates + state % kLaneStates;
-    }
-};
-
-// How B and C of a tile lie in shared memory. As floats, each lane's states of B, then of C; but where a lane has one state and they come
-// as bf16, as they come, B in the lower half of a word and C in the upper, four steps side by side: shared memory gives 128 bytes a cycle
-// to all lanes together, which bounds scans with many lanes, and taking the two apart costs two operations of a pipe that is idle.
-template <typename T, typename Shape, ScanPart kPart>
-struct MatrixLayout {
-    static constexpr bool kPacked = false;
-};
-
-template <typename Shape, ScanPart kPart>
-struct MatrixLayout<bf16, Shape, kPart> {
-    static constexpr bool kPacked = Shape::kLaneStates == 1 && kPart != ScanPart::end_state;
-};
-
-// The place of a state's word in the packed form.
-template <typename Shape>
-__device__ __forceinline__ int packed_at(int step, int state)
-{
-    return step / 4 * Shape::kPackedPitch + 4 * state + step % 4;
-}
-
-// Two barriers for each of the two stages; all threads of the block take part in each. At the first a scanner waits until the workers
-// have filled the stage's inputs (and emptied its sums before); at the second the workers wait until the scanners are done with the
-// stage.
-constexpr int kReadyBarrier = 1;
-constexpr int kDoneBarrier = 3;
 
 // One thread's pieces of a matrix, tile after tile: a pointer that moves, so that a tile costs an addition and no multiplication.
 template <typename T>
@@ -572,13 +509,12 @@ struct Scanner {
 
     // `steps` of the tile exist; the state before the first is that of checkpoint number `checkpoint`.
     __device__ __forceinline__ void tile(
-        float* stage, float* exchanged, const SelectiveScanForwardParams& p, int steps, long long checkpoint, int block_channel, bool exists)
+        float* stage, const SelectiveScanForwardParams& p, int steps, long long checkpoint, int block_channel, bool exists)
     {
         const float* inputs = stage + channel * Shape::kInputPitch + channel / Shape::kPiece * Shape::kInputPad;
         const float* matrices = stage + Shape::kInputFloats + lane * (kPacked ? 4 : 2 * kLaneStates);
         // Stored only after the last load of the tile: the compiler may then load early, which it may not across a store that could alias.
         float sums[Shape::kSteps / Shape::kLanes];
-        LaneExchange exchange(exchanged, Shape::kChannels, channel, lane);
 #pragma unroll
         for (int start = 0; start < Shape::kSteps; start += kGroup) {
             if constexpr (kPart == ScanPart::checkpointed) {
@@ -599,11 +535,7 @@ struct Scanner {
                     y[j + k + 1] = step(two.z, two.w, bc[k + 1]);
                 }
             }
-            if constexpr (kPart != ScanPart::end_state && Shape::kExchanges) {
-                int group = start / kGroup;
-                exchange.leave(group % 2, y);
-                sums[group] = exchange.sum(group % 2);
-            } else if constexpr (kPart != ScanPart::end_state) {
+            if constexpr (kPart != ScanPart::end_state) {
 #pragma unroll
                 for (int j = 0; j < kGroup; j += Shape::kLanes) {
                     sums[(start + j) / Shape::kLanes] = lane_sums<Shape::kLanes, Shape::kLanes, 1>(y + j, lane);
@@ -697,7 +629,7 @@ __global__ void __launch_bounds__(Shape::kThreads) selective_scan_forward(const 
             : 0;
         for (int tile = 0; tile < tiles; ++tile) {
             barrier_sync(ready(tile), Shape::kThreads);
-            scanner.tile(stage(tile), shared + 2 * Shape::kStageFloats, p, steps(tile), checkpoint, first_channel, scanner.channel < channels);
+            scanner.tile(stage(tile), p, steps(tile), checkpoint, first_channel, scanner.channel < channels);
             checkpoint += Shape::kSteps / kCheckpointSteps;
             barrier_arrive(done(tile), Shape::kThreads);
         }

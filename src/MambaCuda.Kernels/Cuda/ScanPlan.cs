@@ -18,10 +18,7 @@ internal readonly record struct ScanShape(int States, int Lanes, int Channels, i
     /// <summary>Threads of a block.</summary>
     public int Threads => (Channels * Lanes) + (32 * WorkerWarps);
 
-    /// <summary>
-    /// Shared memory of a block in bytes: two stages of inputs, B and C, and sums, with the paddings of the kernel, and what its lanes exchange
-    /// where they do.
-    /// </summary>
+    /// <summary>Shared memory of a block in bytes: two stages of inputs, B and C, and sums, with the paddings of the kernel.</summary>
     public int SharedBytes
     {
         get
@@ -29,8 +26,7 @@ internal readonly record struct ScanShape(int States, int Lanes, int Channels, i
             int inputs = (Channels * ((2 * Steps) + 4)) + (Channels / Piece * 8);
             int matrices = Steps * ((2 * States) + 4);
             int sums = Steps * (Channels + 4);
-            int exchanged = Lanes == 16 && States == 16 ? Channels * 16 * 21 : 0;
-            return 2 * (inputs + matrices + sums + exchanged) * sizeof(float);
+            return 2 * (inputs + matrices + sums) * sizeof(float);
         }
     }
 }
