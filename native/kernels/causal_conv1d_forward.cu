@@ -32,8 +32,10 @@ struct CausalConv1dForwardParams {
     long long y_stride;
     SequenceTable sequences;
     int channels;
-    int chunk;  // steps of a block
 };
+
+// Steps of a block. A chunk reads the kWidth - 1 steps before it again, but shorter ones fill the card better.
+constexpr unsigned int kChunk = 32;
 
 template <typename T, int kWidth, bool kSilu, int kVec, int kAhead>
 struct ConvolutionWalk {
@@ -77,14 +79,14 @@ __global__ void __launch_bounds__(64, 12) causal_conv1d_forward(const __grid_con
     constexpr int kHistory = kWidth - 1;
     int channel = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x) * kVec;
     wait_for_earlier_grids();
-    SequenceChunk chunk(p.sequences, blockIdx.x, static_cast<unsigned int>(p.chunk));
+    SequenceChunk chunk(p.sequences, blockIdx.x, kChunk);
     long long start = p.sequences.start(chunk.sequence);
     long long length = p.sequences.end(chunk.sequence) - start;
     if (chunk.first >= length || channel >= p.channels) {
         return;
     }
     const T* x = static_cast<const T*>(p.x) + start * p.x_stride + channel;
-    int steps = static_cast<int>(length - chunk.first < p.chunk ? length - chunk.first : p.chunk);
+    int steps = static_cast<int>(length - chunk.first < kChunk ? length - chunk.first : kChunk);
 
     ConvolutionWalk<T, kWidth, kSilu, kVec, kAhead> walk;
     walk.from = x + chunk.first * p.x_stride;

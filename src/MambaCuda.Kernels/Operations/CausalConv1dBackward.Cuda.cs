@@ -11,8 +11,8 @@ public sealed partial class CudaBackend
     // The threads that a card of 132 multiprocessors runs at once. A chunk cuts the sums over tokens, so it is the same for every card.
     private const int ConvolutionBackwardThreads = 132 * 512;
 
-    // Long chunks leave fewer sums too. Chosen from shapes alone, and not from how operands lie, since they cut the sums.
-    private static readonly int[] BackwardChunks = [16, 32, 64, 128, 256, 512, 1024];
+    // What a chunk costs beside its own steps, in steps: those in the next chunk, and the wait for the first.
+    private const int StepsOfChunkBegin = 6;
 
     private static readonly KernelFamily<(ConvolutionVariant Shape, bool Silu)> CausalConv1dBackwardKernels = new(
         "causal_conv1d_backward.cu",
@@ -41,8 +41,7 @@ public sealed partial class CudaBackend
             return;
         }
 
-        int rowThreads = DivideUp(channels, ConvolutionBytes / ActivationType.Size());
-        int chunk = ConvolutionChunk(forward.Sequences.TotalLength, rowThreads, ConvolutionBackwardThreads, BackwardChunks);
+        int chunk = ConvolutionBackwardChunk(forward.Sequences.TotalLength, channels);
 
         // Each sequence may end within a chunk; see SequenceChunk in mamba/sequences.cuh.
         int chunks = checked((int)((forward.Sequences.TotalLength / chunk) + forward.Sequences.Count));
@@ -96,6 +95,26 @@ public sealed partial class CudaBackend
             Dim3 grid = new(forward.Sequences.Count, DivideUp(channels, ConvolutionThreads));
             Launch(CausalConv1dStateBackwardKernels.Get(_library, (variant, forward.Silu)), grid, ConvolutionThreads, parameters);
         }
+    }
+
+    /// <summary>
+    /// Steps of a block. Long chunks leave fewer sums and read less twice; short ones fill the card, and leave less of it idle while the
+    /// last blocks run. From shapes alone, and not from how operands lie, since it cuts the sums.
+    /// </summary>
+    private int ConvolutionBackwardChunk(long tokens, int channels)
+    {
+        const int Shortest = 16, Longest = 1024;
+        int threads = DivideUp(channels, ConvolutionBytes / ActivationType.Size());
+        int best = Shortest;
+        double most = 0;
+        for (int chunk = Shortest; chunk <= Longest; chunk *= 2)
+        {
+            double waves = (double)DivideUp(tokens, chunk) * threads / ConvolutionBackwardThreads;
+            double share = waves / Math.Ceiling(waves) * chunk / (chunk + StepsOfChunkBegin);
+            (best, most) = share > most ? (chunk, share) : (best, most);
+        }
+
+        return best;
     }
 
     [StructLayout(LayoutKind.Sequential)]

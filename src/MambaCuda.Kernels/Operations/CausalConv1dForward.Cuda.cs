@@ -9,14 +9,8 @@ public sealed partial class CudaBackend
     private const int ConvolutionBytes = 8;
     private const int ConvolutionStepsAhead = 8;
 
-    // The threads that a multiprocessor runs at once.
-    private const int ConvolutionResidentThreads = 12 * ConvolutionThreads;
-
-    // What a chunk costs beside its own steps, in steps: those that it shares with a neighbour, and the wait for the first.
-    private const int StepsOfChunkBegin = 6;
-
-    // Steps of a block: whole tiles.
-    private static readonly int[] ForwardChunks = [.. Enumerable.Range(1, 32).Select(tiles => tiles * ConvolutionStepsAhead)];
+    // Steps of a block, kChunk in causal_conv1d_forward.cu.
+    private const int ConvolutionChunk = 32;
 
     private static readonly KernelFamily<(ConvolutionVariant Shape, bool Silu)> CausalConv1dForwardKernels = new(
         "causal_conv1d_forward.cu",
@@ -35,14 +29,9 @@ public sealed partial class CudaBackend
 
         ConvolutionVariant variant = ConvolutionVariantFor(args);
         int channelBlocks = DivideUp(args.X.Columns, ConvolutionThreads * variant.Vector.Elements);
-        int chunk = ConvolutionChunk(
-            args.Sequences.TotalLength,
-            DivideUp(args.X.Columns, variant.Vector.Elements),
-            Context.Device.MultiprocessorCount * ConvolutionResidentThreads,
-            ForwardChunks);
 
-        // Each sequence may end within a chunk; see SequenceChunk in mamba/sequences.cuh.
-        long chunks = (args.Sequences.TotalLength / chunk) + args.Sequences.Count;
+        // Each sequence may end within a chunk; see SequenceChunk in the kernel.
+        long chunks = (args.Sequences.TotalLength / ConvolutionChunk) + args.Sequences.Count;
         Dim3 grid = new(checked((int)chunks), channelBlocks);
         Launch(CausalConv1dForwardKernels.Get(_library, (variant, args.Silu)), grid, ConvolutionThreads, new CausalConv1dForwardParams
         {
@@ -59,29 +48,7 @@ public sealed partial class CudaBackend
             YStride = args.Y.RowStride,
             Sequences = _sequenceTables.For(args.Sequences),
             Channels = args.X.Columns,
-            Chunk = chunk,
         });
-    }
-
-    /// <summary>
-    /// Steps of a block. Long chunks read less twice; short ones fill the card, and leave less of it idle while the last blocks run.
-    /// </summary>
-    /// <param name="tokens">All steps.</param>
-    /// <param name="threads">That a step takes.</param>
-    /// <param name="resident">The threads that the card runs at once.</param>
-    /// <param name="chunks">What to choose from.</param>
-    private static int ConvolutionChunk(long tokens, int threads, int resident, int[] chunks)
-    {
-        int best = chunks[0];
-        double most = 0;
-        foreach (int chunk in chunks)
-        {
-            double waves = (double)DivideUp(tokens, chunk) * threads / resident;
-            double share = waves / Math.Ceiling(waves) * chunk / (chunk + StepsOfChunkBegin);
-            (best, most) = share > most ? (chunk, share) : (best, most);
-        }
-
-        return best;
     }
 
     private ConvolutionVariant ConvolutionVariantFor(in CausalConv1dForwardArgs args)
@@ -114,6 +81,5 @@ public sealed partial class CudaBackend
         public long YStride;
         public SequenceTable Sequences;
         public int Channels;
-        public int Chunk;
     }
 }
