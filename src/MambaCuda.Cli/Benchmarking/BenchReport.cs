@@ -69,6 +69,9 @@ internal sealed record BenchResult
 
     public string? Variant { get; init; }
 
+    /// <summary>Launches that a run was the share of one of.</summary>
+    public int Launches { get; init; } = 1;
+
     /// <summary>What measures this row alone.</summary>
     public required string Command { get; init; }
 

@@ -19,6 +19,12 @@ internal sealed record BenchRow(string Operation, IReadOnlyList<long> Shape)
     /// <summary>The state size of scans.</summary>
     public int StateSize { get; init; } = 16;
 
+    /// <summary>
+    /// Launches between two events, each on operands of its own; the time is that of one. More than one for operations of few microseconds,
+    /// of which a launch and its events would else be a good part, as they are not where a model runs one operation after the other.
+    /// </summary>
+    public int Launches { get; init; } = 1;
+
     /// <summary>The shape as in "8x2048x2048".</summary>
     public string ShapeText => string.Join('x', Shape.Select(size => size.ToString(CultureInfo.InvariantCulture)));
 
@@ -31,6 +37,7 @@ internal sealed record BenchRow(string Operation, IReadOnlyList<long> Shape)
         Type is null ? "" : $"--dtype {Type}",
         Variant is null ? "" : $"--variant {Variant}",
         StateSize == 16 ? "" : string.Create(CultureInfo.InvariantCulture, $"--state-size {StateSize}"),
+        Launches == 1 ? "" : string.Create(CultureInfo.InvariantCulture, $"--launches {Launches}"),
     }.Where(word => word.Length > 0));
 
     /// <summary>Reads "8x2048x2048".</summary>

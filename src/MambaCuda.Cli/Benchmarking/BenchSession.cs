@@ -27,6 +27,7 @@ internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
             Model = row.Model,
             Type = row.Type!,
             Variant = row.Variant,
+            Launches = row.Launches,
             Command = $"mamba-cuda bench {row.Arguments}",
         };
         try
@@ -36,7 +37,12 @@ internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
             CudaContext? memory = row.Model is null ? null : (context.Backend as CudaBackend)?.Context;
             memory?.ResetPeakAllocatedBytes();
             using Benchmark benchmark = operation.Create(context, row);
-            BenchResult result = Result(empty, benchmark, timer.Measure(benchmark, runs));
+            if (row.Launches > 1 && (benchmark.TimedByHost || !useCuda))
+            {
+                throw new UsageException($"--launches {row.Launches}: {row.Operation} is timed by the host's clock here, and not by events.");
+            }
+
+            BenchResult result = Result(empty, benchmark, timer.Measure(benchmark, runs, row.Launches));
             return result with { PeakMemoryBytes = memory?.PeakAllocatedBytes };
         }
         catch (Exception exception) when (exception is not OperationCanceledException)

@@ -3,6 +3,9 @@ namespace MambaCuda.Cli;
 /// <summary>Rows that are measured together and make one table of bench/results.</summary>
 internal static class BenchSuites
 {
+    // Launches in a row of operations that take no longer than a few launches.
+    private const int Chain = 16;
+
     /// <summary>The suites by name.</summary>
     public static IReadOnlyDictionary<string, IReadOnlyList<BenchRow>> All { get; } = new Dictionary<string, IReadOnlyList<BenchRow>>
     {
@@ -21,12 +24,16 @@ internal static class BenchSuites
         ["ops"] =
         [
             Row("conv1d", 8, 2048, 2048),
+            Row("conv1d", 8, 2048, 2048) with { Launches = Chain },
             Row("conv1d", 1, 2048, 16_384),
+            Row("conv1d", 1, 2048, 16_384) with { Launches = Chain },
             Row("conv1d", 16, 5120, 2048),
             Row("add-rms-norm", 16_384, 2560),
             Row("linear", 1, 2560, 10_240),
+            Row("linear", 1, 2560, 10_240) with { Launches = Chain },
             Row("linear", 1, 2560, 50_280),
             Row("linear", 1, 10_240, 2560),
+            Row("linear", 1, 10_240, 2560) with { Launches = Chain },
             Row("linear", 16_384, 2560, 10_240) with { Variant = "cublaslt" },
             Row("linear", 16_384, 2560, 10_240) with { Variant = "own" },
             Row("embedding", 16_384, 2560),

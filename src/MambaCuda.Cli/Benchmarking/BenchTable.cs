@@ -63,6 +63,7 @@ internal static class BenchTable
     private static string Title(BenchResult result) => string.Join(' ', new[]
     {
         result.Operation, result.Model, result.Shape.Replace("x", " x ", StringComparison.Ordinal), result.Variant,
+        result.Launches > 1 ? Text($"of {result.Launches} launches") : "",
     }.Where(word => !string.IsNullOrEmpty(word)));
 
     private static string Short(BenchResult result) => result.Command.Replace("mamba-cuda ", "", StringComparison.Ordinal);

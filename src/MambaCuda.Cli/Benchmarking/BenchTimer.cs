@@ -37,12 +37,13 @@ internal sealed class BenchTimer : IDisposable
     /// <summary>What each run took in milliseconds, shortest first.</summary>
     /// <param name="benchmark">What to run.</param>
     /// <param name="runs">How many runs; 0 to fill half a second.</param>
-    public double[] Measure(Benchmark benchmark, int runs)
+    /// <param name="launches">How often a run launches it, where events time it; a run is then one launch's share.</param>
+    public double[] Measure(Benchmark benchmark, int runs, int launches = 1)
     {
         using DeviceBuffer? work = _stream is null || benchmark.TimedByHost
             ? null : _backend.Allocate(((long)BenchContext.ProbeMegabytes(_backend) << 20) / 4);
         double[] Times(int first, int count) =>
-            work is null ? ByHost(benchmark, first, count) : ByEvents(benchmark, work, first, count);
+            work is null ? ByHost(benchmark, first, count) : ByEvents(benchmark, work, first, count, launches);
         runs = runs > 0 ? runs : benchmark.Runs;
         int done = 0;
         double longest = 0;
@@ -64,7 +65,7 @@ internal sealed class BenchTimer : IDisposable
         List<double> times = [];
         while (times.Count < runs)
         {
-            int count = Math.Min(BatchRuns, runs - times.Count);
+            int count = Math.Min(Math.Max(BatchRuns / launches, 1), runs - times.Count);
             times.AddRange(Times(done, count));
             done += count;
         }
@@ -96,7 +97,7 @@ internal sealed class BenchTimer : IDisposable
         return times;
     }
 
-    private double[] ByEvents(Benchmark benchmark, DeviceBuffer work, int first, int count)
+    private double[] ByEvents(Benchmark benchmark, DeviceBuffer work, int first, int count, int launches)
     {
         // While the device is busy with this, the host puts all runs into the stream; so none waits for its launch.
         MatrixView filler = work.Matrix(DataType.UInt8, 1, (int)work.ByteLength);
@@ -108,11 +109,15 @@ internal sealed class BenchTimer : IDisposable
         for (int i = 0; i < count; i++)
         {
             _stream!.Record(_starts[i]);
-            benchmark.Run((first + i) % benchmark.Copies);
+            for (int launch = 0; launch < launches; launch++)
+            {
+                benchmark.Run((((first + i) * launches) + launch) % benchmark.Copies);
+            }
+
             _stream.Record(_ends[i]);
         }
 
         _backend.Synchronize();
-        return [.. Enumerable.Range(0, count).Select(i => _ends[i].ElapsedSince(_starts[i]).TotalMilliseconds)];
+        return [.. Enumerable.Range(0, count).Select(i => _ends[i].ElapsedSince(_starts[i]).TotalMilliseconds / launches)];
     }
 }

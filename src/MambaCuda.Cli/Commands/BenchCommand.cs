@@ -135,11 +135,18 @@ internal static class BenchCommand
             throw new UsageException($"--state-size is {stateSize}, but must be 1 to {Backend.MaxStateSize}.");
         }
 
+        int launches = parsed.GetValue(options.Launches);
+        if (launches is < 1 or > 1000)
+        {
+            throw new UsageException($"--launches is {launches}, but must be 1 to 1000.");
+        }
+
         return new BenchRow(name, BenchRow.ParseShape(parsed.GetValue(options.Shape) ?? operation.DefaultShape, operation))
         {
             Variant = variant ?? operation.DefaultVariant,
             Model = operation.TakesModel ? model ?? "130m" : null,
             StateSize = stateSize,
+            Launches = launches,
         };
     }
 
@@ -158,6 +165,13 @@ internal static class BenchCommand
         public Option<int> StateSize { get; } = new("--state-size") { Description = "The state size of scans.", DefaultValueFactory = _ => 16, HelpName = "N" };
 
         public Option<int> Runs { get; } = new("--runs") { Description = "How many runs; 0 for as many as take half a second, at least 15.", HelpName = "N" };
+
+        public Option<int> Launches { get; } = new("--launches")
+        {
+            Description = "Time this many launches in a row, and tell the share of one: for operations of few microseconds.",
+            DefaultValueFactory = _ => 1,
+            HelpName = "N",
+        };
 
         public Option<string> Device { get; } = new("--device") { Description = "auto, cuda or cpu.", DefaultValueFactory = _ => "auto" };
 
@@ -186,7 +200,7 @@ internal static class BenchCommand
             Model.AcceptOnlyFromAmong(ModelSizes.Names);
             Suite.AcceptOnlyFromAmong([.. BenchSuites.All.Keys]);
             command.Arguments.Add(Operation);
-            foreach (Option option in new Option[] { Shape, Type, Model, Variant, StateSize, Runs, Device, Json, Suite, Out, Commit, Render })
+            foreach (Option option in new Option[] { Shape, Type, Model, Variant, StateSize, Runs, Launches, Device, Json, Suite, Out, Commit, Render })
             {
                 command.Options.Add(option);
             }
