@@ -79,6 +79,8 @@ __global__ void __launch_bounds__(64, 12) causal_conv1d_forward(const __grid_con
     constexpr int kHistory = kWidth - 1;
     int channel = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x) * kVec;
     wait_for_earlier_grids();
+    // At once: the next kernel's blocks then take the places of the first of these that end.
+    let_next_grid_start();
     SequenceChunk chunk(p.sequences, blockIdx.x, kChunk);
     long long start = p.sequences.start(chunk.sequence);
     long long length = p.sequences.end(chunk.sequence) - start;

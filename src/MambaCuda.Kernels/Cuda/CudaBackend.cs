@@ -15,6 +15,9 @@ public sealed unsafe partial class CudaBackend : Backend
     private readonly SequenceTables _sequenceTables;
     private readonly ScratchMemory _scratch;
     private readonly FaultReport _faults;
+
+    // Cards can start a kernel early from compute capability 9.0 on, and graphs that are captured keep it so from CUDA 12.3 on.
+    private readonly bool _canOverlap;
     private bool _disposed;
 
     /// <summary>Opens a device.</summary>
@@ -51,6 +54,7 @@ public sealed unsafe partial class CudaBackend : Backend
             throw;
         }
 
+        _canOverlap = Context.Device.ComputeCapability >= new ComputeCapability(9, 0) && !(CudaDriver.Version < new CudaVersion(12, 3));
         _library = new KernelLibrary(Context, compiler, _options.Cubins ?? CubinFolder.OfApplication);
         _sequenceTables = new SequenceTables(this);
         _scratch = new ScratchMemory(this);
@@ -227,11 +231,16 @@ public sealed unsafe partial class CudaBackend : Backend
         }
     }
 
-    /// <summary>Puts a kernel that takes one struct into the stream; the pieces are for <see cref="OnLaunch"/> alone.</summary>
-    private void Launch<T>(CudaKernel kernel, Dim3 grid, Dim3 block, in T parameters, int dynamicSharedBytes = 0, int pieces = 1)
+    /// <summary>
+    /// Puts a kernel that takes one struct into the stream; the pieces are for <see cref="OnLaunch"/> alone. One that overlaps waits in its
+    /// code for those before it, see mamba/grid_dependency.cuh.
+    /// </summary>
+    private void Launch<T>(
+        CudaKernel kernel, Dim3 grid, Dim3 block, in T parameters, int dynamicSharedBytes = 0, int pieces = 1, bool overlaps = false)
         where T : unmanaged
     {
-        kernel.Launch(Stream, new LaunchConfiguration(grid, block, dynamicSharedBytes), parameters);
+        LaunchConfiguration configuration = new(grid, block, dynamicSharedBytes) { ProgrammaticStreamSerialization = overlaps && _canOverlap };
+        kernel.Launch(Stream, configuration, parameters);
         if (OnLaunch is { } tell)
         {
             (string expression, string variant) = _library.NameOf(kernel);

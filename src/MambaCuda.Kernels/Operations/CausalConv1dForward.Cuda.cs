@@ -48,7 +48,7 @@ public sealed partial class CudaBackend
             YStride = args.Y.RowStride,
             Sequences = _sequenceTables.For(args.Sequences),
             Channels = args.X.Columns,
-        });
+        }, overlaps: true);
     }
 
     private ConvolutionVariant ConvolutionVariantFor(in CausalConv1dForwardArgs args)
