@@ -13,7 +13,6 @@
 //                       neighbours for two products.
 // Both do as many rows at a time as their template says; blocks for the next rows of the same outputs follow at once and find the weights
 // in the L2.
-#include "mamba/grid_dependency.cuh"
 #include "mamba/mma.cuh"
 #include "mamba/types.cuh"
 #include "mamba/vectors.cuh"
@@ -94,16 +93,6 @@ __global__ void __launch_bounds__(256) linear_vector(const __grid_constant__ Lin
 {
     __shared__ float sums_of[kVectorMaxWarps][kRows][kOutputs];
     LinearVectorWork<kRows, kOutputs> work(p);
-    // The first weights are on their way while the kernel before this one ends.
-#pragma unroll
-    for (int i = 0; i < kOutputs; ++i) {
-        int input = static_cast<int>(threadIdx.x) * kVectorInputs;
-        const TWeight* row = static_cast<const TWeight*>(p.weight) + min(work.output + i, p.outputs - 1) * p.weight_stride;
-        prefetch_to_l2(row + min(input, p.inputs - 1));
-        prefetch_to_l2(row + min(input + work.warps * 32 * kVectorInputs, p.inputs - 1));
-    }
-    wait_for_earlier_grids();
-    let_next_grid_start();
     float sums[kRows][kOutputs] = {};
     for (int input = static_cast<int>(threadIdx.x) * kVectorInputs; input < p.inputs; input += work.warps * 32 * kVectorInputs) {
         // Beyond the last output and the last row these are the last one's, whose sums are not stored.
@@ -174,8 +163,6 @@ __global__ void __launch_bounds__(512) linear_vector_mma(const __grid_constant__
 
     __shared__ float sums_of[kVectorMaxWarps][kRows][kOutputs];
     LinearVectorWork<kRows, kOutputs> work(p);
-    wait_for_earlier_grids();
-    let_next_grid_start();
     // Beyond the last output and the last row these are the last one's, whose sums are not stored: a lane without work would hold up the
     // others.
     int place = work.lane / 4;

@@ -82,17 +82,6 @@ __device__ __forceinline__ void load(const T* from, Stored<T, N>& to)
     }
 }
 
-// Brings the 32 bytes around an address to the second-level cache, which all of the device's writes go through: whatever is read there
-// later is what it is by then. Any address of the process may be given.
-__device__ __forceinline__ void prefetch_to_l2(const void* from)
-{
-#if defined(__CUDA_ARCH__)
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(from));
-#else
-    static_cast<void>(from);
-#endif
-}
-
 template <typename T, int N>
 __device__ __forceinline__ void store(T* to, const Stored<T, N>& from)
 {
