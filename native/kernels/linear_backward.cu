@@ -8,7 +8,8 @@
 // along the terms of the sum: the weight, or grad_y and x, are transposed into scratch first, which takes rows + columns where the product
 // takes rows x columns.
 //
-//   transpose    squares of 64 x 64 elements through shared memory. Reading and writing each element once is the limit
+//   transpose    squares of 64 x 64 elements through shared memory. Reading and writing each element once is the limit. Rows are filled up
+//                with zeros to the stride, since the product takes 16 bytes of a row at once and must read nothing that no one has written
 //   column_sums  one block for kVec columns a lane and `chunk_rows` rows, its warps taking turns at rows; each chunk leaves a sum, and
 //                partial_sums.cu adds those to grad_bias
 //
@@ -24,7 +25,7 @@ struct TransposeParams {
     void* destination;
     long long rows;  // of the source
     long long source_stride;
-    long long destination_stride;
+    long long destination_stride;  // rows, rounded up by less than a square
     int columns;
 };
 
@@ -66,8 +67,8 @@ __global__ void __launch_bounds__(256) transpose(const __grid_constant__ Transpo
 #pragma unroll
     for (int step = 0; step < kSide; step += kRowsAtOnce) {
         int i = step + down;
-        if (first_column + i < p.columns && first_row + across < p.rows) {
-            destination[i * p.destination_stride] = square[across][i];
+        if (first_column + i < p.columns && first_row + across < p.destination_stride) {
+            destination[i * p.destination_stride] = first_row + across < p.rows ? square[across][i] : Unit{0};
         }
     }
 }
