@@ -30,6 +30,7 @@ public sealed class BenchCommandTests : IDisposable
         { "linear --variant fast", "cublaslt, own" },
         { "scan --model 130m", "no operation of a whole model" },
         { "scan --state-size 257", "1 to 256" },
+        { "scan --launches 0", "1 to 1000" },
         { "scan --dtype bf16", "fp32" },
         { "prefill --model 131m", "130m" },
     };
@@ -63,12 +64,14 @@ public sealed class BenchCommandTests : IDisposable
         Assert.Single(error.TrimEnd().Split('\n'));
     }
 
-    [Fact]
-    public async Task What_cannot_be_measured_is_told_and_fails()
+    [Theory]
+    [InlineData("read", "measures a card")]
+    [InlineData("scan --shape 1x8x5 --launches 2", "timed by the host's clock")]
+    public async Task What_cannot_be_measured_is_told_and_fails(string arguments, string why)
     {
-        (int code, string output, _) = await Run("read --device cpu");
+        (int code, string output, _) = await Run($"{arguments} --device cpu");
         Assert.Equal(ExitCode.Failed, code);
-        Assert.Contains("measures a card", output, StringComparison.Ordinal);
+        Assert.Contains(why, output, StringComparison.Ordinal);
     }
 
     [Fact]

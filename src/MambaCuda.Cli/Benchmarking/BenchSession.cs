@@ -39,7 +39,8 @@ internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
             using Benchmark benchmark = operation.Create(context, row);
             if (row.Launches > 1 && (benchmark.TimedByHost || !useCuda))
             {
-                throw new UsageException($"--launches {row.Launches}: {row.Operation} is timed by the host's clock here, and not by events.");
+                throw new NotSupportedException(
+                    $"--launches {row.Launches}: {row.Operation} is timed by the host's clock here, and not by events.");
             }
 
             BenchResult result = Result(empty, benchmark, timer.Measure(benchmark, runs, row.Launches));

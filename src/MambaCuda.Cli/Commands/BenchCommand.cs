@@ -200,7 +200,10 @@ internal static class BenchCommand
             Model.AcceptOnlyFromAmong(ModelSizes.Names);
             Suite.AcceptOnlyFromAmong([.. BenchSuites.All.Keys]);
             command.Arguments.Add(Operation);
-            foreach (Option option in new Option[] { Shape, Type, Model, Variant, StateSize, Runs, Launches, Device, Json, Suite, Out, Commit, Render })
+            foreach (Option option in new Option[]
+            {
+                Shape, Type, Model, Variant, StateSize, Runs, Launches, Device, Json, Suite, Out, Commit, Render,
+            })
             {
                 command.Options.Add(option);
             }

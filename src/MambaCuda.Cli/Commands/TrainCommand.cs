@@ -308,8 +308,8 @@ internal static class TrainCommand
 
         public Option<string> Recompute { get; } = WithDefault(
             "--recompute",
-            "What the backward pass makes again instead of having it kept: scan (the fastest), mixer (norm, convolution and delta too: a quarter "
-                + "less memory, 4 % slower) or block (all but each layer's residual stream: the least memory, a third more arithmetic).",
+            "What the backward pass makes again instead of having it kept: scan (the fastest), mixer (norm, convolution and delta too: a "
+                + "quarter less memory, 4 % slower) or block (all but each layer's residual stream: the least memory, a third more arithmetic).",
             "mixer", "WHAT");
 
         public LoraOptions Lora { get; } = new();

@@ -239,8 +239,10 @@ public sealed unsafe partial class CudaBackend : Backend
         CudaKernel kernel, Dim3 grid, Dim3 block, in T parameters, int dynamicSharedBytes = 0, int pieces = 1, bool overlaps = false)
         where T : unmanaged
     {
-        LaunchConfiguration configuration = new(grid, block, dynamicSharedBytes) { ProgrammaticStreamSerialization = overlaps && _canOverlap };
-        kernel.Launch(Stream, configuration, parameters);
+        kernel.Launch(
+            Stream,
+            new LaunchConfiguration(grid, block, dynamicSharedBytes) { ProgrammaticStreamSerialization = overlaps && _canOverlap },
+            parameters);
         if (OnLaunch is { } tell)
         {
             (string expression, string variant) = _library.NameOf(kernel);

@@ -12,7 +12,7 @@ internal sealed class KernelLibrary(CudaContext context, KernelCompiler compiler
     private readonly Dictionary<IKernelFamily, object> _kernels = [];
     private readonly Dictionary<CudaKernel, (string Expression, string Variant)> _names = [];
 
-    /// <summary>More options for NVRTC, apart by blanks, for who works on kernels: "-lineinfo" for a profiler that shows their lines.</summary>
+    /// <summary>More options for NVRTC, apart by blanks, for who works on kernels: as "-lineinfo" for a profiler.</summary>
     public const string OptionsVariable = "MAMBACUDA_NVRTC_OPTIONS";
 
     /// <summary>The options that every kernel is compiled with. No fast-math: a kernel names the approximations that it takes.</summary>
