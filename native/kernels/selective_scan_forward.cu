@@ -23,8 +23,9 @@
 // and the sum of its delta' (ScanPart::end_state), selective_scan_chunks each chunk's first state (its whole decay is exp(A * sum): one
 // exp a state and chunk), and this kernel again the results.
 //
-// Walls: the special-function unit with kStates + 3 operations an element where many channels run; shared memory's 128 bytes a cycle
-// where kLanes is large, since every lane takes 16 bytes a step and state. Measured: bench/results/README.md, rows scan.
+// Walls: the special-function unit with kStates + 2 operations an element in bf16, and issue slots close behind, where many channels run;
+// the pipe of shared memory where kLanes is large, since every lane takes 16 bytes a step and state, and shuffles go that way too: an
+// exchange of the sums through shared memory, with an eighth less instructions, was slower. Measured: bench/results/README.md, rows scan.
 #include "mamba/fast_math.cuh"
 #include "mamba/named_barrier.cuh"
 #include "mamba/reductions.cuh"
@@ -293,7 +294,7 @@ struct ScanLoader {
     }
 
     // Starts the loads of the next tile, whose first `steps` steps exist; their values are needed only a tile later. Whole tiles, here and
-    // below, are those of which every step and channel exists: what would ask for that is left out, a fifth of a worker's instructions.
+    // below, are those of which every step and channel exists: what would ask for that is left out, a seventh of a worker's instructions.
     template <bool kWhole>
     __device__ __forceinline__ void load(int steps)
     {
