@@ -161,47 +161,6 @@ __device__ __forceinline__ int packed_at(int step, int state)
 constexpr int kReadyBarrier = 1;
 constexpr int kDoneBarrier = 3;
 
-// Reads floats from shared memory in accesses of 16 bytes, or of 8 or 4 where there are but two or one.
-template <int kCount>
-__device__ __forceinline__ void load_floats(const float* from, float (&to)[kCount])
-{
-    if constexpr (kCount == 1) {
-        to[0] = from[0];
-    } else if constexpr (kCount % 4 == 0) {
-#pragma unroll
-        for (int i = 0; i < kCount; i += 4) {
-            float4 value = *reinterpret_cast<const float4*>(from + i);
-            to[i] = value.x;
-            to[i + 1] = value.y;
-            to[i + 2] = value.z;
-            to[i + 3] = value.w;
-        }
-    } else {
-#pragma unroll
-        for (int i = 0; i < kCount; i += 2) {
-            float2 value = *reinterpret_cast<const float2*>(from + i);
-            to[i] = value.x;
-            to[i + 1] = value.y;
-        }
-    }
-}
-
-// Writes what load_floats reads.
-template <int kCount>
-__device__ __forceinline__ void store_floats(const float* from, float* to)
-{
-    if constexpr (kCount % 4 == 0) {
-#pragma unroll
-        for (int i = 0; i < kCount; i += 4) {
-            *reinterpret_cast<float4*>(to + i) = {from[i], from[i + 1], from[i + 2], from[i + 3]};
-        }
-    } else if constexpr (kCount == 2) {
-        *reinterpret_cast<float2*>(to) = {from[0], from[1]};
-    } else {
-        to[0] = from[0];
-    }
-}
-
 // One thread's pieces of a matrix, tile after tile: a pointer that moves, so that a tile costs an addition and no multiplication.
 template <typename T>
 struct TileCursor {
@@ -384,9 +343,9 @@ struct ScanLoader {
             constexpr int kTogether = kStatePiece < Shape::kLaneStates ? kStatePiece : Shape::kLaneStates;
 #pragma unroll
             for (int i = 0; i < kStatePiece; i += kTogether) {
-                store_floats<kTogether>(b_values + i, row + Shape::matrix_at(i));
+                store(row + Shape::matrix_at(i), reinterpret_cast<const float(&)[kTogether]>(b_values[i]));
                 if constexpr (kPart != ScanPart::end_state) {
-                    store_floats<kTogether>(c_values + i, row + Shape::matrix_at(i) + Shape::kLaneStates);
+                    store(row + Shape::matrix_at(i) + Shape::kLaneStates, reinterpret_cast<const float(&)[kTogether]>(c_values[i]));
                 }
             }
         }
@@ -447,7 +406,7 @@ struct ScanStorer {
 #pragma unroll
         for (int round = 0; round < Shape::kRounds; ++round) {
             float values[kPiece];
-            load_floats(sums + round * Shape::kRoundSteps * Shape::kSumPitch, values);
+            mamba::load(sums + round * Shape::kRoundSteps * Shape::kSumPitch, values);
             if (has_skip) {
                 float u_values[kPiece];
                 widen(u[round], u_values);
@@ -557,7 +516,7 @@ struct Scanner {
     {
         if constexpr (kPacked) {
             float words[4];
-            load_floats(matrices + start / 4 * Shape::kPackedPitch, words);
+            load(matrices + start / 4 * Shape::kPackedPitch, words);
 #pragma unroll
             for (int k = 0; k < 4; ++k) {
                 unsigned int both = __float_as_uint(words[k]);
@@ -567,7 +526,7 @@ struct Scanner {
         } else {
 #pragma unroll
             for (int k = 0; k < 4; ++k) {
-                load_floats(matrices + (start + k) * Shape::kMatrixPitch, bc[k]);
+                load(matrices + (start + k) * Shape::kMatrixPitch, bc[k]);
             }
         }
     }

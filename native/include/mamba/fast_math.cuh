@@ -138,11 +138,10 @@ __device__ __forceinline__ float silu_slope(float x)
     return fmaf(x * s, rest, s);
 }
 
-__device__ __forceinline__ float silu_slope_16(float x)
-{
-    float s = sigmoid_16(x);
-    return fmaf(x * s, 1.0f - s, s);
-}
+// The same of a sigmoid that is there, whose distance from 1 may be all rounding.
+__device__ __forceinline__ float silu_slope_by(float x, float s) { return fmaf(x * s, 1.0f - s, s); }
+
+__device__ __forceinline__ float silu_slope_16(float x) { return silu_slope_by(x, sigmoid_16(x)); }
 
 // 1 / (1 + e^-x) = (1 + tanh(x / 2)) / 2
 __device__ __forceinline__ float sigmoid_fast(float x) { return fmaf(0.5f, tanh_approx(0.5f * x), 0.5f); }
@@ -153,11 +152,7 @@ __device__ __forceinline__ float silu_fast(float x)
     return fmaf(half, tanh_approx(half), half);
 }
 
-__device__ __forceinline__ float silu_slope_fast(float x)
-{
-    float s = sigmoid_fast(x);
-    return fmaf(x * s, 1.0f - s, s);
-}
+__device__ __forceinline__ float silu_slope_fast(float x) { return silu_slope_by(x, sigmoid_fast(x)); }
 
 // log(1 + e^x) = max(x, 0) + log(1 + t) with t = e^-|x| in [0, 1]: a minimax polynomial of degree 9 instead of a logarithm, which would cost
 // a special-function operation more and lose the small results. Above 20 the second term is below the rounding of the first, which is the

@@ -6,7 +6,7 @@
 //
 // compute-sanitizer's racecheck, of CUDA 13.0, does not follow every arrival: it takes what is handed over so for a hazard in the smallest
 // kernel too, where the same with two barrier_sync is none. With MAMBA_BARRIERS_IN_MEMORY defined (MAMBACUDA_NVRTC_OPTIONS) barriers are
-// objects in shared memory instead, slower, which it follows.
+// objects in shared memory instead (from sm_80 on), slower, which it follows.
 #pragma once
 
 #include "mamba/shared_address.cuh"
@@ -53,9 +53,11 @@ __device__ __forceinline__ void barrier_sync(int id, int)
 
 __device__ __forceinline__ void barrier_arrive(int id, int) { barrier_phase(id); }
 
-#elif defined(__CUDA_ARCH__)
+#else
 
 __device__ __forceinline__ void barriers_begin(int) {}
+
+#if defined(__CUDA_ARCH__)
 
 __device__ __forceinline__ void barrier_sync(int id, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
 
@@ -64,11 +66,11 @@ __device__ __forceinline__ void barrier_arrive(int id, int threads) { asm volati
 #else
 
 // The host shim has both; see native/host.
-__device__ __forceinline__ void barriers_begin(int) {}
-
 __device__ __forceinline__ void barrier_sync(int id, int threads) { __mamba_barrier_sync(id, threads); }
 
 __device__ __forceinline__ void barrier_arrive(int id, int threads) { __mamba_barrier_arrive(id, threads); }
+
+#endif
 
 #endif
 

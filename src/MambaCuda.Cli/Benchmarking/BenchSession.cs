@@ -37,7 +37,7 @@ internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
             CudaContext? memory = row.Model is null ? null : (context.Backend as CudaBackend)?.Context;
             memory?.ResetPeakAllocatedBytes();
             using Benchmark benchmark = operation.Create(context, row);
-            if (row.Launches > 1 && (benchmark.TimedByHost || !useCuda))
+            if (row.Launches > 1 && IsTimedByHost(benchmark))
             {
                 throw new NotSupportedException(
                     $"--launches {row.Launches}: {row.Operation} is timed by the host's clock here, and not by events.");
@@ -116,6 +116,8 @@ internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
         return benchmark.Bytes / times[times.Length / 2] / 1e6;
     }
 
+    private bool IsTimedByHost(Benchmark benchmark) => benchmark.TimedByHost || !useCuda;
+
     private BenchResult Result(BenchResult empty, Benchmark benchmark, double[] times)
     {
         double median = times.Length % 2 == 1 ? times[times.Length / 2] : (times[(times.Length / 2) - 1] + times[times.Length / 2]) / 2;
@@ -128,7 +130,7 @@ internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
         };
         return empty with
         {
-            Clock = benchmark.TimedByHost || !useCuda ? "host" : "events",
+            Clock = IsTimedByHost(benchmark) ? "host" : "events",
             MedianMs = median,
             MinMs = times[0],
             MaxMs = times[^1],

@@ -61,7 +61,7 @@ internal sealed class BenchTimer : IDisposable
             _isWarm = true;
         }
 
-        runs = runs > 0 ? runs : (int)Math.Clamp(Usual.TotalMilliseconds / Math.Max(longest, 1e-6), LeastRuns, MostRuns);
+        runs = runs > 0 ? runs : (int)Math.Clamp(Usual.TotalMilliseconds / Math.Max(longest * launches, 1e-6), LeastRuns, MostRuns);
         List<double> times = [];
         while (times.Count < runs)
         {

@@ -300,9 +300,9 @@ public sealed unsafe partial class CudaBackend : Backend
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Kernels compute on no such type."),
     };
 
-    private static int DivideUp(int value, int divisor) => ((value - 1) / divisor) + 1;
+    internal static int DivideUp(int value, int divisor) => ((value - 1) / divisor) + 1;
 
-    private static long DivideUp(long value, long divisor) => ((value - 1) / divisor) + 1;
+    internal static long DivideUp(long value, long divisor) => ((value - 1) / divisor) + 1;
 
     private static int RoundUp(int value, int multiple) => DivideUp(value, multiple) * multiple;
 

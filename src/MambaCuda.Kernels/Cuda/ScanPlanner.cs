@@ -16,7 +16,7 @@ internal readonly struct ScanPlanner
 
     /// <summary>
     /// Blocks of a multiprocessor that chunks are to make: whole rounds of the two that it runs of the results' pass and the three of the
-    /// end states', and of these two where chunks are long.
+    /// end states'; twice as many where chunks are then still as long as <see cref="LongChunk"/>.
     /// </summary>
     private const int ChunkedBlocks = 6;
     private const int LongChunk = 8192;
@@ -94,13 +94,12 @@ internal readonly struct ScanPlanner
     // Chunks make as many blocks as many channels would, so the shape for many is the right one.
     private ScanPlan InChunks(ScanShape shape, SequenceLayout sequences, int groupChannels, int groups)
     {
-        long blocks = (groupChannels + shape.Channels - 1L) / shape.Channels * groups * sequences.Count;
+        long blocks = (long)CudaBackend.DivideUp(groupChannels, shape.Channels) * groups * sequences.Count;
         long fitting = ChunkedBlocks * Multiprocessors / blocks;
         fitting = sequences.MaxLength / LongChunk >= 2 * fitting ? 2 * fitting : fitting;
         long chunks = Math.Clamp(fitting, 2, Math.Min(sequences.MaxLength / ShortestChunk, ushort.MaxValue));
-        long length = (sequences.MaxLength + chunks - 1) / chunks;
-        length = (length + shape.Steps - 1) / shape.Steps * shape.Steps;
-        return new ScanPlan(shape, IsAligned(shape, groupChannels), (int)((sequences.MaxLength + length - 1) / length), length);
+        long length = CudaBackend.DivideUp(CudaBackend.DivideUp(sequences.MaxLength, chunks), shape.Steps) * shape.Steps;
+        return new ScanPlan(shape, IsAligned(shape, groupChannels), (int)CudaBackend.DivideUp(sequences.MaxLength, length), length);
     }
 
     private bool IsAligned(ScanShape shape, int groupChannels) => Aligned && groupChannels % shape.Piece == 0;

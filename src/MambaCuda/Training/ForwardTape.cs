@@ -132,10 +132,10 @@ public sealed class ForwardTape : IDisposable
         for (int layer = 0; layer < _layers.Length; layer++)
         {
             MatrixView residual = layer == 0 ? default : cutter.Next(DataType.Float32, tokens, _config.HiddenSize);
-            _layers[layer] = new LayerTape { Residual = residual };
+            LayerTape kept = new() { Residual = residual };
             if (_recomputation != Recomputation.Block)
             {
-                _layers[layer] = _layers[layer] with
+                kept = kept with
                 {
                     InProjected = cutter.Next(activation, tokens, 2 * _config.IntermediateSize),
                     ScanInputs = cutter.Next(activation, tokens, _config.TimeStepRank + (2 * _config.StateSize)),
@@ -145,13 +145,15 @@ public sealed class ForwardTape : IDisposable
 
             if (_recomputation == Recomputation.Scan)
             {
-                _layers[layer] = _layers[layer] with
+                kept = kept with
                 {
                     Normalized = cutter.Next(activation, tokens, _config.HiddenSize),
                     Inner = cutter.Next(activation, tokens, _config.IntermediateSize),
                     Delta = cutter.Next(activation, tokens, _config.IntermediateSize),
                 };
             }
+
+            _layers[layer] = kept;
         }
 
         FinalResidual = cutter.Next(DataType.Float32, tokens, _config.HiddenSize);

@@ -95,9 +95,17 @@ public sealed class ParameterLayout
         Backend backend, DeviceBuffer buffer, DataType type, ParameterSlot slot, ExpectedTensor tensor, NativeHostMemory memory)
     {
         float[] values = new float[slot.ElementCount];
-        byte[] stored = new byte[slot.ElementCount * type.Size()];
-        backend.Download<byte>(Matrix(buffer, type, slot), stored);
-        DataTypes.Widen(stored, type, values);
+        if (type == DataType.Float32)
+        {
+            backend.Download<float>(Matrix(buffer, type, slot), values);
+        }
+        else
+        {
+            byte[] stored = new byte[slot.ElementCount * type.Size()];
+            backend.Download<byte>(Matrix(buffer, type, slot), stored);
+            DataTypes.Widen(stored, type, values);
+        }
+
         values = slot.Turned ? Turn(values, (int)slot.Rows, slot.Columns) : values;
         values.CopyTo(new Span<float>(memory.Pointer, values.Length));
         return new StoredTensor(tensor.Name, DataType.Float32, tensor.Shape, memory);

@@ -239,7 +239,7 @@ public sealed class TrainableModel : IDisposable
             LayerWeights weights = _layers[layer], gradients = Gradients.Layers[layer];
             if (Recomputation != Recomputation.Scan)
             {
-                Normalize(Residual(tape, layer), weights.Norm, _work.Normalized);
+                Normalize(default, Residual(tape, layer), default, weights.Norm, _work.Normalized);
             }
 
             MambaBlockBackward.Run(
@@ -360,22 +360,15 @@ public sealed class TrainableModel : IDisposable
         return _work.FirstResidual;
     }
 
-    /// <summary>Adds what the last block gave to the stream; each layer keeps its own, since backward reads all of them.</summary>
-    private void AddNormalize(MatrixView before, MatrixView residual, MatrixView weight, MatrixView normalized) =>
+    /// <summary>
+    /// Adds what the last block gave, or none, to the stream; each layer keeps its own, since backward reads all of them.
+    /// </summary>
+    private void Normalize(MatrixView blockOutput, MatrixView before, MatrixView residual, MatrixView weight, MatrixView normalized) =>
         Backend.AddRmsNormForward(new AddRmsNormForwardArgs
         {
-            X = _work.BlockOutput,
+            X = blockOutput,
             Residual = before,
             ResidualOut = residual,
-            Weight = weight,
-            Epsilon = Config.NormEpsilon,
-            Y = normalized,
-        });
-
-    private void Normalize(MatrixView residual, MatrixView weight, MatrixView normalized) =>
-        Backend.AddRmsNormForward(new AddRmsNormForwardArgs
-        {
-            Residual = residual,
             Weight = weight,
             Epsilon = Config.NormEpsilon,
             Y = normalized,
@@ -418,20 +411,12 @@ public sealed class TrainableModel : IDisposable
                 ConvolutionAfter = states?.Convolution(layer) ?? default,
                 ScanAfter = states?.Scan(layer) ?? default,
             };
-            if (layer == 0)
-            {
-                Normalize(residual, _layers[layer].Norm, block.Normalized);
-            }
-            else
-            {
-                AddNormalize(residual, kept.Residual, _layers[layer].Norm, block.Normalized);
-                residual = kept.Residual;
-            }
-
+            Normalize(layer == 0 ? default : _work.BlockOutput, residual, kept.Residual, _layers[layer].Norm, block.Normalized);
+            residual = Kept(kept.Residual, residual);
             MambaBlock.Forward(Config, _layers[layer], block, Backend);
         }
 
-        AddNormalize(residual, tape.FinalResidual, _weights.FinalNorm, tape.Hidden);
+        Normalize(_work.BlockOutput, residual, tape.FinalResidual, _weights.FinalNorm, tape.Hidden);
     }
 
     private void RunLoss(ForwardTape tape, float gradScale, float zLossWeight, bool withGradient)

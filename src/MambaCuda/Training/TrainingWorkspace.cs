@@ -24,7 +24,7 @@ internal sealed class TrainingWorkspace(
     private readonly DeviceBuffer? _scale = adapter is null or { Scale: 1 } ? null : Diagonal(backend, adapter.Rank, (float)adapter.Scale);
     private DeviceBuffer? _buffer;
 
-    /// <summary>(tokens, hidden size).</summary>
+    /// <summary>(tokens, hidden size); none where layers keep their own.</summary>
     public MatrixView Normalized { get; private set; }
 
     /// <summary>(tokens, hidden size).</summary>
@@ -39,7 +39,7 @@ internal sealed class TrainingWorkspace(
     /// <summary>(checkpoints * state size, intermediate size), Float32.</summary>
     public MatrixView Checkpoints { get; private set; }
 
-    /// <summary>After the convolution, (tokens, intermediate size).</summary>
+    /// <summary>After the convolution, (tokens, intermediate size); none where layers keep their own.</summary>
     public MatrixView Inner { get; private set; }
 
     /// <summary>(tokens, intermediate size).</summary>
@@ -133,7 +133,12 @@ internal sealed class TrainingWorkspace(
         long tokens = sequences.TotalLength;
         int hidden = config.HiddenSize, inner = config.IntermediateSize;
         int scanInputs = config.TimeStepRank + (2 * config.StateSize);
-        Normalized = cutter.Next(activation, tokens, hidden);
+        if (recomputation != Recomputation.Scan)
+        {
+            Normalized = cutter.Next(activation, tokens, hidden);
+            Inner = cutter.Next(activation, tokens, inner);
+        }
+
         BlockOutput = cutter.Next(activation, tokens, hidden);
         if (recomputation == Recomputation.Block)
         {
@@ -143,7 +148,6 @@ internal sealed class TrainingWorkspace(
                 DataType.Float32, sequences.CheckpointCount(backend.ScanCheckpointSteps) * config.StateSize, inner);
         }
 
-        Inner = cutter.Next(activation, tokens, inner);
         Delta = cutter.Next(activation, tokens, inner);
         BufferCutter overGated = cutter;
         Gated = cutter.Next(activation, tokens, inner);
