@@ -127,6 +127,9 @@ struct ScanBackwardShape {
     static constexpr int kMatrixPieces = 2 * kSteps * kLanes;
     static constexpr int kMatrixRounds = (kMatrixPieces + kThreads - 1) / kThreads;
 
+    // Whether a thread fetches one piece of two operands, at most one of B or C, and one of checkpoints: see fetch_whole.
+    static constexpr bool kOneEach = 2 * kOperandFetches == kThreads && kMatrixPieces <= kThreads;
+
     // Whether tensor cores add over the channels of a warp, see leave_products; how many shares a warp then leaves.
     static constexpr bool kByMatrix = sizeof(T) == 2 && kWarpChannels == 8;
     static constexpr int kWarpShares = kByMatrix ? 2 : 1;
@@ -145,8 +148,9 @@ struct ScanBackwardShape {
     static constexpr int kBeforeFloats = kStates * kChannels;      // the checkpoint of one of two tiles
     static constexpr int kOperandFloats = kElements * static_cast<int>(sizeof(T)) / 4;         // u of one of two tiles, delta, z or gy
     static constexpr int kMatrixPieceFloats = kMatrixPieces * static_cast<int>(sizeof(T));     // B and C
+    static constexpr int kSourceFloats = kOneEach ? 8 * kThreads : 0;                          // four addresses a thread
     static constexpr int kSharedFloats = 5 * kOperandFloats + kMatrixPieceFloats + kInputFloats + 4 * kElements + kMatrixFloats
-        + 3 * kSumFloats + kShareFloats + kOwnFloats + 2 * kBeforeFloats + 2 * kChannels + 8;
+        + 3 * kSumFloats + kShareFloats + kOwnFloats + 2 * kBeforeFloats + kSourceFloats + 2 * kChannels + 8;
 
     static_assert(kStates % kLaneStates == 0 && 32 % kLanes == 0 && kSteps % kLanes == 0 && kThreads % kRowPieces == 0
             && kChannels % kFetch == 0 && kBeforeFloats == 4 * kThreads,
@@ -169,10 +173,10 @@ template <typename Shape>
 struct ScanBackwardMemory {
     using T = typename Shape::T;
 
-    T* u;               // (tile % 2, step, channel)
     T* delta;           // these and the matrix pieces as fetched
     T* z;
     T* grad_y;
+    T* u;               // (tile % 2, step, channel)
     T* matrix_pieces;   // (B or C, step, state)
     float2* inputs;     // (d, d u)
     float* grads;       // g
@@ -186,16 +190,17 @@ struct ScanBackwardMemory {
     float* shares;
     float* own;
     float* before;  // (tile % 2, state, channel), see state_before
+    ulonglong2* sources;  // (which two, thread)
     float* bias;
     float* skip;
     ScanBackwardPlace* place;
 
     __device__ __forceinline__ explicit ScanBackwardMemory(float* shared)
-        : u(reinterpret_cast<T*>(shared))
-        , delta(u + 2 * Shape::kElements)
+        : delta(reinterpret_cast<T*>(shared))
         , z(delta + Shape::kElements)
         , grad_y(z + Shape::kElements)
-        , matrix_pieces(grad_y + Shape::kElements)
+        , u(grad_y + Shape::kElements)
+        , matrix_pieces(u + 2 * Shape::kElements)
         , inputs(reinterpret_cast<float2*>(shared + 5 * Shape::kOperandFloats + Shape::kMatrixPieceFloats))
         , grads(shared + 5 * Shape::kOperandFloats + Shape::kMatrixPieceFloats + Shape::kInputFloats)
         , gates(grads + Shape::kElements)
@@ -208,7 +213,8 @@ struct ScanBackwardMemory {
         , shares(through_decay + Shape::kSumFloats)
         , own(shares + Shape::kShareFloats)
         , before(own + Shape::kOwnFloats)
-        , bias(before + 2 * Shape::kBeforeFloats)
+        , sources(reinterpret_cast<ulonglong2*>(before + 2 * Shape::kBeforeFloats))
+        , bias(before + 2 * Shape::kBeforeFloats + Shape::kSourceFloats)
         , skip(bias + Shape::kChannels)
         , place(reinterpret_cast<ScanBackwardPlace*>(skip + Shape::kChannels))
     {
@@ -257,18 +263,38 @@ __device__ __forceinline__ int thread_again()
 #if defined(__CUDA_ARCH__)
     int thread;
     asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
-    __builtin_assume(thread >= 0 && thread < 1024);
-    return thread;
+    return thread & 1023;
 #else
     return static_cast<int>(threadIdx.x);
 #endif
 }
 
-// Row `row` of a matrix whose rows lie fewer than 2^32 elements apart.
+// The same address in shared memory as one number to the compiler, which then keeps it in one register, with constant distances from it in
+// the instructions, instead of making sums anew from all that led to it.
+template <typename T>
+__device__ __forceinline__ T* one_number(T* shared)
+{
+#if defined(__CUDA_ARCH__)
+    unsigned int address = static_cast<unsigned int>(__cvta_generic_to_shared(shared));
+    asm volatile("" : "+r"(address));
+    return static_cast<T*>(__cvta_shared_to_generic(address));
+#else
+    return shared;
+#endif
+}
+
+// `rows` further in a matrix whose rows lie fewer than 2^32 bytes apart: one multiplication and addition.
+template <typename T>
+__device__ __forceinline__ T* rows_on(T* from, long long stride, unsigned int rows)
+{
+    unsigned int row_bytes = static_cast<unsigned int>(stride) * static_cast<unsigned int>(sizeof(T));
+    return reinterpret_cast<T*>(reinterpret_cast<unsigned long long>(from) + static_cast<unsigned long long>(rows) * row_bytes);
+}
+
 template <typename T>
 __device__ __forceinline__ T* row_of(T* matrix, long long stride, unsigned int row, int column)
 {
-    return matrix + (static_cast<unsigned long long>(row) * static_cast<unsigned int>(stride) + static_cast<unsigned int>(column));
+    return rows_on(matrix + column, stride, row);
 }
 
 // A thread's part of the tiles, on their way from memory to shared memory and back.
@@ -310,7 +336,7 @@ struct ScanBackwardPieces {
         }
     }
 
-    // A tile of two operands, of which the first is not there where it is null.
+    // A tile of two operands, of which the second is not there where it is null.
     __device__ __forceinline__ void fetch_operands(
         const void* first, long long first_stride, T* first_to, const void* second, long long second_stride, T* second_to, int steps,
         unsigned int row) const
@@ -327,7 +353,7 @@ struct ScanBackwardPieces {
                 copy<Shape::kFetch>(
                     (is_second ? second_to : first_to) + in_operand * Shape::kFetch,
                     row_of(matrix, is_second ? second_stride : first_stride, row + at, place.first_channel + column),
-                    at < steps && (is_second || first != nullptr) ? place.channels - column : 0);
+                    at < steps && (!is_second || second != nullptr) ? place.channels - column : 0);
             }
         }
     }
@@ -335,9 +361,87 @@ struct ScanBackwardPieces {
     // Starts to fetch a tile, of which `steps` steps exist.
     __device__ __forceinline__ void fetch(int steps, int tile) const
     {
+        if (kAligned && Shape::kOneEach && steps == Shape::kSteps && place.channels == Shape::kChannels) {
+            fetch_whole(tile);
+        } else {
+            fetch_what_exists(steps, tile);
+        }
+        async_commit();
+    }
+
+    // Leaves where this thread's pieces of a sequence's first tile lie, for fetch_whole.
+    __device__ __forceinline__ void aim() const
+    {
+        if constexpr (kAligned && Shape::kOneEach) {
+            bool is_second = thread >= Shape::kOperandFetches;
+            unsigned int row = place.row + thread % Shape::kOperandFetches / Shape::kRowFetches;
+            int column = place.first_channel + thread % Shape::kRowFetches * Shape::kFetch;
+            auto address = [&](const void* matrix, long long stride) {
+                return reinterpret_cast<unsigned long long>(row_of(static_cast<const T*>(matrix), stride, row, column));
+            };
+            ulonglong2 operands;
+            operands.x = is_second ? address(p.z, p.z_stride) : address(p.delta, p.delta_stride);
+            operands.y = is_second ? address(p.u, p.u_stride) : address(p.grad_y, p.grad_y_stride);
+            memory.sources[thread] = operands;
+
+            MatrixPiece piece(0, thread);
+            const T* matrix = static_cast<const T*>(piece.is_c ? p.c : p.b);
+            long long stride = piece.is_c ? p.c_stride : p.b_stride;
+            ulonglong2 others;
+            others.x = reinterpret_cast<unsigned long long>(row_of(matrix, stride, place.row + piece.step, place.column + 4 * piece.lane));
+            others.y = reinterpret_cast<unsigned long long>(row_of(
+                p.checkpoints, p.checkpoint_stride, place.checkpoint * Shape::kStates + checkpoint_state(),
+                place.first_channel + checkpoint_column()));
+            memory.sources[Shape::kThreads + thread] = others;
+        }
+    }
+
+    // A tile that has all steps and channels, without asking for anything.
+    __device__ __forceinline__ void fetch_whole(int tile) const
+    {
+        bool is_second = thread >= Shape::kOperandFetches;
+        unsigned int rows = tile * Shape::kSteps;
+        ulonglong2 operands = memory.sources[thread];
+        ulonglong2 others = memory.sources[Shape::kThreads + thread];
+        if (!is_second || p.z != nullptr) {
+            copy_further<Shape::kFetch>(
+                memory.delta + thread * Shape::kFetch, operands.x, is_second ? p.z_stride : p.delta_stride, rows);
+        }
+        if (!is_second || kWhole) {
+            int turn = is_second ? (tile & 1) * Shape::kElements : 0;
+            copy_further<Shape::kFetch>(
+                memory.grad_y + thread * Shape::kFetch + turn, operands.y, is_second ? p.u_stride : p.grad_y_stride, rows);
+        }
+        bool is_c = thread >= Shape::kMatrixPieces / 2;
+        if (thread < Shape::kMatrixPieces && (kWhole || is_c)) {
+            copy_further<4>(memory.matrix_pieces + 4 * thread, others.x, is_c ? p.c_stride : p.b_stride, rows);
+        }
+        if constexpr (kWhole) {
+            copy_further<4>(checkpoint_target(tile), others.y, p.checkpoint_stride, tile * Shape::kStates);
+        }
+    }
+
+    // kCount elements `rows` further than they lie in the first tile.
+    template <int kCount, typename E>
+    __device__ __forceinline__ static void copy_further(E* to, unsigned long long first, long long stride, unsigned int rows)
+    {
+        async_copy<kCount * static_cast<int>(sizeof(E))>(to, rows_on(reinterpret_cast<const E*>(first), stride, rows), true);
+    }
+
+    // Which four channels of which state this thread takes of a checkpoint.
+    __device__ __forceinline__ int checkpoint_state() const { return thread / (Shape::kChannels / 4); }
+    __device__ __forceinline__ int checkpoint_column() const { return thread % (Shape::kChannels / 4) * 4; }
+    __device__ __forceinline__ float* checkpoint_target(int tile) const
+    {
+        int state = checkpoint_state();
+        return memory.state_before(tile, state / Shape::kLaneStates, state % Shape::kLaneStates, checkpoint_column());
+    }
+
+    __device__ __forceinline__ void fetch_what_exists(int steps, int tile) const
+    {
         unsigned int row = place.row + tile * Shape::kSteps;
-        fetch_operands(p.z, p.z_stride, memory.z, p.delta, p.delta_stride, memory.delta, steps, row);
-        fetch_operands(kWhole ? p.u : nullptr, p.u_stride, memory.u_of(tile), p.grad_y, p.grad_y_stride, memory.grad_y, steps, row);
+        fetch_operands(p.delta, p.delta_stride, memory.delta, p.z, p.z_stride, memory.z, steps, row);
+        fetch_operands(p.grad_y, p.grad_y_stride, memory.grad_y, kWhole ? p.u : nullptr, p.u_stride, memory.u_of(tile), steps, row);
 #pragma unroll
         for (int round = 0; round < Shape::kMatrixRounds; ++round) {
             MatrixPiece piece(round, thread);
@@ -350,15 +454,13 @@ struct ScanBackwardPieces {
             }
         }
         if constexpr (kWhole) {
-            int state = thread / (Shape::kChannels / 4);
-            int column = thread % (Shape::kChannels / 4) * 4;
             copy<4>(
-                memory.state_before(tile, state / Shape::kLaneStates, state % Shape::kLaneStates, column),
+                checkpoint_target(tile),
                 row_of(
-                    p.checkpoints, p.checkpoint_stride, (place.checkpoint + tile) * Shape::kStates + state, place.first_channel + column),
-                place.channels - column);
+                    p.checkpoints, p.checkpoint_stride, (place.checkpoint + tile) * Shape::kStates + checkpoint_state(),
+                    place.first_channel + checkpoint_column()),
+                place.channels - checkpoint_column());
         }
-        async_commit();
     }
 
     // Which piece of B or C this thread takes.
@@ -431,14 +533,19 @@ struct ScanBackwardPieces {
             float slope[kPiece];
 #pragma unroll
             for (int i = 0; i < kPiece; ++i) {
-                float value = delta[i] + bias[i];
+                delta[i] += bias[i];
                 slope[i] = 1.0f;
-                if (p.delta_softplus != 0) {
-                    value = softplus_for<T>(value, slope[i]);
+            }
+            if (p.delta_softplus != 0) {
+#pragma unroll
+                for (int i = 0; i < kPiece; ++i) {
+                    delta[i] = softplus_for<T>(delta[i], slope[i]);
                 }
-                value = there ? value : 0.0f;
-                inputs[2 * i] = value;
-                inputs[2 * i + 1] = kWhole ? value * u[i] : 0.0f;
+            }
+#pragma unroll
+            for (int i = 0; i < kPiece; ++i) {
+                inputs[2 * i] = there ? delta[i] : 0.0f;
+                inputs[2 * i + 1] = kWhole ? inputs[2 * i] * u[i] : 0.0f;
             }
             store(reinterpret_cast<float*>(memory.input(step(round), channel())), inputs);
             store(memory.grads + at, grad);
@@ -596,46 +703,42 @@ struct ScanBackwardLane {
         }
     }
 
-    __device__ __forceinline__ void walk(const ScanBackwardMemory<Shape>& memory, const Spot& spot, int tile)
+    __device__ __forceinline__ void walk(const ScanBackwardMemory<Shape>& memory, int tile)
     {
-        int thread = static_cast<int>(threadIdx.x);
+        int thread = thread_again();
+        Spot spot(thread);
         int lane = spot.lane;
         int channel = spot.channel;
+        const float* before = one_number(memory.state_before(tile, lane, 0, channel));
         float states[kSteps][4];
         float h[4];
 #pragma unroll
         for (int n = 0; n < 4; ++n) {
-            h[n] = *memory.state_before(tile, lane, n, channel);
+            h[n] = before[n * Shape::kChannels];
         }
-        const float2* inputs = memory.input(0, channel);
-        const float* grads = memory.grads + channel;
-        const float* matrices = memory.matrices + 8 * lane;
+        const float2* inputs = one_number(memory.input(0, channel));
+        const float* grads = one_number(memory.grads + channel);
+        const float* matrices = one_number(memory.matrices + 8 * lane);
+        float* sums = one_number(memory.y + lane * Shape::kSumPitch + channel);
 
 #pragma unroll
-        for (int start = 0; start < kSteps; start += kLanes) {
-            float y[kLanes];
+        for (int step = 0; step < kSteps; ++step) {
+            float2 input = inputs[step * Shape::kInputPitch];
+            float4 b = *reinterpret_cast<const float4*>(matrices + step * 2 * Shape::kStates);
+            float b_values[4] = {b.x, b.y, b.z, b.w};
 #pragma unroll
-            for (int j = 0; j < kLanes; ++j) {
-                int step = start + j;
-                float2 input = inputs[step * Shape::kInputPitch];
-                float4 b = *reinterpret_cast<const float4*>(matrices + step * 2 * Shape::kStates);
-                float4 c = *reinterpret_cast<const float4*>(matrices + step * 2 * Shape::kStates + 4);
-                float b_values[4] = {b.x, b.y, b.z, b.w};
-                float c_values[4] = {c.x, c.y, c.z, c.w};
-#pragma unroll
-                for (int n = 0; n < 4; ++n) {
-                    h[n] = fmaf(exp2_for<T>(input.x * a[n]), h[n], input.y * b_values[n]);
-                    states[step][n] = h[n];
-                    y[j] = n == 0 ? h[n] * c_values[n] : fmaf(h[n], c_values[n], y[j]);
-                }
+            for (int n = 0; n < 4; ++n) {
+                h[n] = fmaf(exp2_for<T>(input.x * a[n]), h[n], input.y * b_values[n]);
+                states[step][n] = h[n];
             }
-            memory.y[(start + lane) * Shape::kSumPitch + channel] = lane_sums<kLanes, kLanes, kWarpChannels>(y, lane);
         }
 
-        float* shares = memory.shares + thread / 32 * Shape::kWarpShares * Shape::kSharePitch;
+        float* shares = one_number(memory.shares + thread / 32 * Shape::kWarpShares * Shape::kSharePitch
+            + (Shape::kByMatrix ? place_of_sums(spot, thread) : 0));
         float left[4];
 #pragma unroll
         for (int start = kSteps - kLanes; start >= 0; start -= kLanes) {
+            float y[kLanes];
             float through_b[kLanes];
             float through_decay[kLanes];
 #pragma unroll
@@ -653,28 +756,34 @@ struct ScanBackwardLane {
                     float dh = fmaf(c_values[n], g, grad[n]);
                     products[n] = dh * input.y;
                     products[4 + n] = states[step][n] * g;
+                    y[j] = n == 0 ? states[step][n] * c_values[n] : fmaf(states[step][n], c_values[n], y[j]);
                     through_b[j] = n == 0 ? dh * b_values[n] : fmaf(dh, b_values[n], through_b[j]);
                     grad[n] = exp2_for<T>(input.x * a[n]) * dh;
-                    float of_decay = grad[n] * (step == 0 ? *memory.state_before(tile, lane, n, channel) : states[step == 0 ? 0 : step - 1][n]);
+                    float of_decay = grad[n] * (step == 0 ? before[n * Shape::kChannels] : states[step == 0 ? 0 : step - 1][n]);
                     grad_a[n] = fmaf(input.x, of_decay, grad_a[n]);
                     through_decay[j] = n == 0 ? a[n] * of_decay : fmaf(a[n], of_decay, through_decay[j]);
                 }
                 if constexpr (Shape::kByMatrix) {
-                    // A step later, when the tensor cores are done.
-                    if (step < kSteps - 1) {
-                        leave_sums(left, spot, thread, shares + (step + 1) * 2 * Shape::kStates);
+                    bool second = step % 2 == 0;  // of two steps
+                    if (!second) {
+                        // A step later, when the tensor cores are done.
+                        if (step < kSteps - 1) {
+                            store(shares + (step + 1) * 2 * Shape::kStates, left);
+                        }
+                        left[0] = left[1] = left[2] = left[3] = 0.0f;
                     }
-                    add_products(products, thread, left);
+                    add_products(products, thread, second, left);
                 } else {
                     leave_products(products, spot, shares + step * 2 * Shape::kStates);
                 }
             }
-            int to = (start + lane) * Shape::kSumPitch + channel;
-            memory.through_b[to] = lane_sums<kLanes, kLanes, kWarpChannels>(through_b, lane);
-            memory.through_decay[to] = lane_sums<kLanes, kLanes, kWarpChannels>(through_decay, lane);
+            float* to = sums + start * Shape::kSumPitch;
+            to[0] = lane_sums<kLanes, kLanes, kWarpChannels>(y, lane);
+            to[Shape::kSumFloats] = lane_sums<kLanes, kLanes, kWarpChannels>(through_b, lane);
+            to[2 * Shape::kSumFloats] = lane_sums<kLanes, kLanes, kWarpChannels>(through_decay, lane);
         }
         if constexpr (Shape::kByMatrix) {
-            leave_sums(left, spot, thread, shares);
+            store(shares, left);
         }
     }
 
@@ -698,29 +807,26 @@ struct ScanBackwardLane {
     // B adds up, each kind into columns of its own: states 0 and 2 of gB into column 0, 1 and 3 into column 1, those of gC into 2 and 3, so
     // that a lane of the first or the second kind is left four states in order. Eight channels are two rows, which leave a share each.
     // The products lose 13 bits, and thereby 2^-11 / 1.39 of the whole: see kCutOff.
-    __device__ __forceinline__ static void add_products(const float (&products)[8], int thread, float (&sums)[4])
+    __device__ __forceinline__ static void add_products(const float (&products)[8], int thread, bool second, float (&sums)[4])
     {
         int row = thread % 32 / 4;
-#pragma unroll
-        for (int n = 0; n < 4; ++n) {
-            sums[n] = 0.0f;
-        }
         // Those of gC first: they are there before those of gB.
 #pragma unroll
         for (int kind = 1; kind >= 0; --kind) {
+            int column = 2 * kind + (second ? 4 : 0);
             float a[4] = {products[4 * kind], products[4 * kind + 2], products[4 * kind + 1], products[4 * kind + 3]};
-            float b[2] = {row == 2 * kind ? 1.0f : 0.0f, row == 2 * kind + 1 ? 1.0f : 0.0f};
+            float b[2] = {row == column ? 1.0f : 0.0f, row == column + 1 ? 1.0f : 0.0f};
             multiply_accumulate_float(sums, a, b);
         }
     }
 
-    __device__ __forceinline__ static void leave_sums(const float (&sums)[4], const Spot& spot, int thread, float* to)
+    // Where a lane stores the sums of steps 0 and 1, in the shares of the warp: lanes 0 and 1 of each four those of step 1, which was added
+    // first, gB or gC. The states of step 1 are swapped by fours, so that eight lanes store to all banks: see add_shares.
+    __device__ __forceinline__ static int place_of_sums(const Spot& spot, int thread)
     {
         int row = thread % 32 / 4;
-        int kind = thread % 4;
-        if (kind < 2) {
-            store(to + row % 2 * Shape::kSharePitch + kind * Shape::kStates + 4 * spot.lane, sums);
-        }
+        int step = thread % 4 < 2 ? 1 : 0;
+        return row % 2 * Shape::kSharePitch + (2 * step + thread % 2) * Shape::kStates + 4 * (spot.lane ^ step);
     }
 };
 
@@ -739,10 +845,11 @@ __device__ __forceinline__ void add_shares(
         int step = i / (2 * Shape::kStates);
         float* to = i / Shape::kStates % 2 == 0 ? p.b_shares : p.c_shares;
         if (step < steps && to != nullptr) {
+            int swapped = Shape::kByMatrix ? i ^ step % 2 * 4 : i;
             float2 sum = {0.0f, 0.0f};
 #pragma unroll
             for (int share = 0; share < Shape::kShares; ++share) {
-                float2 term = *reinterpret_cast<const float2*>(memory.shares + share * Shape::kSharePitch + i);
+                float2 term = *reinterpret_cast<const float2*>(memory.shares + share * Shape::kSharePitch + swapped);
                 sum.x += term.x;
                 sum.y += term.y;
             }
@@ -818,7 +925,9 @@ __global__ void __launch_bounds__(Shape::kThreads, kScanBackwardWarps / Shape::k
         __syncthreads();
         using Pieces = ScanBackwardPieces<Shape, kPart, kAligned>;
         if (tiles > 0) {
-            Pieces(p, memory).fetch(steps, tiles - 1);
+            Pieces pieces(p, memory);
+            pieces.aim();
+            pieces.fetch(steps, tiles - 1);
             async_wait<0>();
         }
         __syncthreads();
@@ -830,7 +939,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kScanBackwardWarps / Shape::k
                 Pieces(p, memory).fetch(Shape::kSteps, tile - 1);
             }
             if constexpr (kWhole) {
-                lane.walk(memory, spot, tile);
+                lane.walk(memory, tile);
             } else {
                 lane.lead_back(memory, spot);
             }

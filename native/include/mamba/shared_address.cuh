@@ -6,9 +6,7 @@ namespace mamba {
 #if defined(__CUDA_ARCH__)
 __device__ __forceinline__ unsigned int shared_address(const void* pointer)
 {
-    unsigned long long address;
-    asm("cvta.to.shared.u64 %0, %1;" : "=l"(address) : "l"(pointer));
-    return static_cast<unsigned int>(address);
+    return static_cast<unsigned int>(__cvta_generic_to_shared(pointer));
 }
 #endif
 
