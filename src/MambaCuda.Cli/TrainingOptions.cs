@@ -26,6 +26,9 @@ internal sealed class TrainingOptions
     private readonly Option<double> _clip = WithDefault(
         "--clip", "Scale gradients down where the norm of all of them is more than this.", new AdamWSettings().MaxGradientNorm, "NORM");
 
+    private readonly Option<double> _epsilon = WithDefault(
+        "--epsilon", "Added to the root of AdamW's second moment: gradients far below it move nothing.", new AdamWSettings().Epsilon, "NUMBER");
+
     private readonly Option<int> _accumulate = WithDefault("--accumulate", "Batches whose gradients are added up before a step.", 1);
 
     private readonly Option<int> _segment = WithDefault(
@@ -36,16 +39,19 @@ internal sealed class TrainingOptions
         Description = "Launch the kernels of every step one by one on CUDA, in place of a captured graph. The result is the same.",
     };
 
-    private readonly Option<long> _checkpointEvery = WithDefault(
-        "--checkpoint-every", "Save a checkpoint after every so many steps; the last step is always saved. 0: only there.", 0L);
-
-    private readonly Option<int> _keep = WithDefault("--keep", "How many checkpoints are kept; older ones are deleted.", 2);
+    private readonly Option<long> _checkpointEvery;
+    private readonly Option<int> _keep;
 
     private readonly Option<long> _validateEvery = WithDefault(
         "--validate-every", "Measure the loss on what is held out after every so many steps. 0: never.", 0L);
 
-    public TrainingOptions(long steps, double learningRate, string schedule, double? weightDecay = null)
+    public TrainingOptions(
+        long steps, double learningRate, string schedule, double? weightDecay = null, long checkpointEvery = 0, int keepCheckpoints = 2)
     {
+        _checkpointEvery = WithDefault(
+            "--checkpoint-every", "Save a checkpoint after every so many steps; the last step is always saved. 0: only there.",
+            checkpointEvery);
+        _keep = WithDefault("--keep", "How many checkpoints are kept; older ones are deleted.", keepCheckpoints);
         _steps = WithDefault("--steps", "How many steps to train.", steps);
         _learningRate = WithDefault("--learning-rate", "The peak of the learning rate.", learningRate, "RATE");
         _schedule = WithDefault(
@@ -62,7 +68,7 @@ internal sealed class TrainingOptions
     {
         foreach (Option option in new Option[]
         {
-            _steps, _learningRate, _schedule, _warmup, _floor, _weightDecay, _clip, _accumulate, _segment, _noGraph, _checkpointEvery, _keep,
+            _steps, _learningRate, _schedule, _warmup, _floor, _weightDecay, _clip, _epsilon, _accumulate, _segment, _noGraph, _checkpointEvery, _keep,
             _validateEvery,
         })
         {
@@ -89,7 +95,12 @@ internal sealed class TrainingOptions
             {
                 Steps = steps,
                 Schedule = Schedule(parsed, steps, peak),
-                Optimizer = new AdamWSettings { WeightDecay = parsed.GetValue(_weightDecay), MaxGradientNorm = parsed.GetValue(_clip) },
+                Optimizer = new AdamWSettings
+                {
+                    WeightDecay = parsed.GetValue(_weightDecay),
+                    MaxGradientNorm = parsed.GetValue(_clip),
+                    Epsilon = parsed.GetValue(_epsilon),
+                },
                 Accumulation = parsed.GetValue(_accumulate),
                 SegmentTokens = parsed.GetValue(_segment),
                 CaptureSteps = !parsed.GetValue(_noGraph),

@@ -12,6 +12,8 @@ internal static class TaskCommand
 {
     // Evaluation must not see what training saw.
     private const ulong EvaluationSeed = 0x5EED_0F_E7A1;
+    private const ulong ChoiceSeed = 0x5EED_0F_C401CE;
+    private const int ChoiceSequences = 16;
 
     public static Command Create(TextWriter output, TextWriter error)
     {
@@ -60,9 +62,15 @@ internal static class TaskCommand
 
     private static Command InductionHeads(TextWriter output, TextWriter error)
     {
-        TaskOptions options = new(batch: 64, length: 256, new TrainingOptions(steps: 20_000, learningRate: 2e-3, "cosine", weightDecay: 0));
+        TaskOptions options = new(batch: 64, length: 256, new TrainingOptions(steps: 20_000, learningRate: 2e-3, "cosine", weightDecay: 0, checkpointEvery: 500, keepCheckpoints: 40));
         Option<int> longest = WithDefault(
             "--longest", "The longest sequence of the evaluation, which doubles from 64 on.", 1 << 20, "TOKENS");
+        Option<int?> chooseAt = new("--choose-at")
+        {
+            Description = "Evaluate the one of the checkpoints kept that has the least loss on sequences of this length, made from another seed "
+                + "than those of the evaluation. 0: the last. Left out: the longest of the evaluation.",
+            HelpName = "TOKENS",
+        };
         Command command = new(
             "induction-heads",
             """
@@ -74,6 +82,7 @@ internal static class TaskCommand
               mamba-cuda task induction-heads --length 32 --steps 1000 --longest 1024
             """);
         command.Options.Add(longest);
+        command.Options.Add(chooseAt);
         options.AddTo(command);
         command.SetAction((parsed, cancellation) => Task.Run(
             () =>
@@ -89,7 +98,9 @@ internal static class TaskCommand
                     evaluations.Add(((int)tokens, Make(seed ^ EvaluationSeed, sequences, (int)tokens)));
                 }
 
-                return options.Run(parsed, Make(seed, batch, length), evaluations, "induction heads", output, error, cancellation);
+                int choosing = parsed.GetValue(chooseAt) ?? (evaluations.Count == 0 ? 0 : evaluations[^1].Item1);
+                BatchSource? choice = choosing == 0 ? null : Make(seed ^ ChoiceSeed, ChoiceSequences, choosing);
+                return options.Run(parsed, Make(seed, batch, length), evaluations, "induction heads", output, error, cancellation, choice);
             },
             cancellation));
         return command;
@@ -144,7 +155,7 @@ internal static class TaskCommand
 
         public int Run(
             ParseResult parsed, BatchSource batches, IReadOnlyList<(int Length, BatchSource Batches)> evaluations, string task,
-            TextWriter output, TextWriter error, CancellationToken cancellation)
+            TextWriter output, TextWriter error, CancellationToken cancellation, BatchSource? choice = null)
         {
             TrainerOptions options = training.Read(parsed);
             MambaConfig config = new()
@@ -158,6 +169,11 @@ internal static class TaskCommand
             {
                 using Backend backend = _device.Open(parsed, error);
                 string checkpoint = Train(config, backend, batches, options, folder, parsed.GetValue(_seed), error, cancellation);
+                if (choice is not null)
+                {
+                    checkpoint = Choose(folder, backend, choice.Batch(0), error, cancellation);
+                }
+
                 string table = Evaluate(checkpoint, backend, evaluations, task, options, cancellation);
                 output.Write(table);
                 if (parsed.GetValue(_folder) is not null)
@@ -189,6 +205,24 @@ internal static class TaskCommand
             return run.Checkpoint!;
         }
 
+        /// <summary>The checkpoint with the least loss on a batch: how far a model reaches beyond its training's length is not seen in training.</summary>
+        private static string Choose(string folder, Backend backend, TokenBatch batch, TextWriter error, CancellationToken cancellation)
+        {
+            (string Path, double Loss) best = (TrainingCheckpoint.Latest(folder)!, double.PositiveInfinity);
+            foreach (string path in TrainingCheckpoint.All(folder))
+            {
+                using MambaModel model = MambaModel.Load(path, backend, cancellation: cancellation);
+                TaskScore score = TaskEvaluation.Measure(model, batch, cancellation);
+                error.WriteLine(
+                    string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"{Path.GetFileName(path)}: loss {score.Loss:G4}, {score.Accuracy.Share:P2} at length {batch.Layout.MaxLength:N0}"));
+                best = score.Loss < best.Loss ? (path, score.Loss) : best;
+            }
+
+            return best.Path;
+        }
+
         private static string Evaluate(
             string checkpoint, Backend backend, IReadOnlyList<(int Length, BatchSource Batches)> evaluations, string task,
             TrainerOptions options, CancellationToken cancellation)
@@ -203,7 +237,7 @@ internal static class TaskCommand
             foreach ((int tokens, BatchSource source) in evaluations)
             {
                 TokenBatch batch = source.Batch(0);
-                TokenAccuracy accuracy = TaskEvaluation.Measure(model, batch, cancellation);
+                TokenAccuracy accuracy = TaskEvaluation.Measure(model, batch, cancellation).Accuracy;
                 table.AppendLine(
                     CultureInfo.InvariantCulture, $"| {tokens:N0} | {batch.Layout.Count} | {accuracy.Total:N0} | {accuracy.Share:P2} |");
             }

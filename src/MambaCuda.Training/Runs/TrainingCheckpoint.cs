@@ -74,7 +74,13 @@ public static class TrainingCheckpoint
     }
 
     /// <summary>The newest whole checkpoint of a run's folder, or null. Nothing is changed: the run may be going on.</summary>
-    public static string? Latest(string directory) => Directory.Exists(directory) ? All(directory).LastOrDefault() : null;
+    public static string? Latest(string directory) => All(directory) is [.., var latest] ? latest : null;
+
+    /// <summary>The whole checkpoints of a run's folder, the oldest first. Nothing is changed: the run may be going on.</summary>
+    public static IReadOnlyList<string> All(string directory) =>
+        Directory.Exists(directory)
+            ? [.. Directory.EnumerateDirectories(directory, $"{Prefix}*").Order(StringComparer.Ordinal)]
+            : [];
 
     /// <summary>Deletes what a killed run left unfinished. Only for whoever writes the run: a reader would spoil what is being written.</summary>
     internal static void DeleteUnfinished(string directory)
@@ -191,9 +197,6 @@ public static class TrainingCheckpoint
     }
 
     private static string UnfinishedPath(string directory) => Path.Combine(directory, $"{Unfinished}{Guid.NewGuid():N}");
-
-    private static IEnumerable<string> All(string directory) =>
-        Directory.EnumerateDirectories(directory, $"{Prefix}*").Order(StringComparer.Ordinal);
 
     private static TrainingProgress ReadProgress(string path)
     {

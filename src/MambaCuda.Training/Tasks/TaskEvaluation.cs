@@ -2,18 +2,19 @@ using MambaCuda.Kernels;
 
 namespace MambaCuda.Training;
 
-/// <summary>How many answers of a task's batches a model gives right, at any length: only the answers' logits are made.</summary>
+/// <summary>How well a model answers a task's batches, at any length: only the answers' logits are made.</summary>
 public static class TaskEvaluation
 {
-    /// <summary>Runs a batch, one sequence after the other, and compares the most likely id where an answer is asked for.</summary>
+    /// <summary>Runs a batch, one sequence after the other, and looks at the logits where an answer is asked for.</summary>
     /// <param name="model">The model.</param>
     /// <param name="batch">A batch of a task.</param>
     /// <param name="cancellation">Ends it between two sequences.</param>
-    public static TokenAccuracy Measure(MambaModel model, TokenBatch batch, CancellationToken cancellation = default)
+    public static TaskScore Measure(MambaModel model, TokenBatch batch, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(batch);
         int[] predicted = new int[batch.Tokens.Length];
+        double loss = 0;
         using MambaState state = model.CreateState();
         for (int sequence = 0; sequence < batch.Layout.Count; sequence++)
         {
@@ -38,9 +39,25 @@ public static class TaskEvaluation
             {
                 ReadOnlySpan<float> row = logits.AsSpan(i * model.Config.VocabularySize, model.Config.VocabularySize);
                 predicted[start + asked + i] = Sampler.IndexOfLargest(row);
+                int target = batch.Targets[start + asked + i];
+                loss += target == TokenBatch.IgnoredTarget ? 0 : CrossEntropy(row, target);
             }
         }
 
-        return TokenAccuracy.Of(batch, predicted);
+        return new TaskScore(TokenAccuracy.Of(batch, predicted), loss / batch.TargetCount);
+    }
+
+    /// <summary>In float64, from the differences to the target's logit, so that a loss far below float32's spacing at 1 is told from none.</summary>
+    private static double CrossEntropy(ReadOnlySpan<float> logits, int target)
+    {
+        double largest = logits[Sampler.IndexOfLargest(logits)], others = 0;
+        for (int id = 0; id < logits.Length; id++)
+        {
+            others += id == target ? 0 : Math.Exp(logits[id] - largest);
+        }
+
+        double own = logits[target] - largest;
+        // log(1 + others / own) where the target leads, or close to it.
+        return own > -1 ? double.LogP1(others / Math.Exp(own)) : Math.Log(others + Math.Exp(own)) - own;
     }
 }

@@ -48,6 +48,6 @@ public sealed class PaperTasksTests
         using TrainingRun run = TrainingRun.Open(folder.Path, trainer);
         run.Complete(cancellation: TestContext.Current.CancellationToken);
         using MambaModel trained = MambaModel.Load(run.Checkpoint!, backend, cancellation: TestContext.Current.CancellationToken);
-        return TaskEvaluation.Measure(trained, evaluation.Batch(0), TestContext.Current.CancellationToken);
+        return TaskEvaluation.Measure(trained, evaluation.Batch(0), TestContext.Current.CancellationToken).Accuracy;
     }
 }
