@@ -148,7 +148,7 @@ struct ScanBackwardShape {
     static constexpr int kBeforeFloats = kStates * kChannels;      // the checkpoint of one of two tiles
     static constexpr int kOperandFloats = kElements * static_cast<int>(sizeof(T)) / 4;         // u of one of two tiles, delta, z or gy
     static constexpr int kMatrixPieceFloats = kMatrixPieces * static_cast<int>(sizeof(T));     // B and C
-    static constexpr int kSourceFloats = kOneEach ? 8 * kThreads : 0;                          // four addresses a thread
+    static constexpr int kSourceFloats = kOneEach ? 6 * kThreads : 0;                          // three addresses a thread
     static constexpr int kSharedFloats = 5 * kOperandFloats + kMatrixPieceFloats + kInputFloats + 4 * kElements + kMatrixFloats
         + 3 * kSumFloats + kShareFloats + kOwnFloats + 2 * kBeforeFloats + kSourceFloats + 2 * kChannels + 8;
 
@@ -190,7 +190,8 @@ struct ScanBackwardMemory {
     float* shares;
     float* own;
     float* before;  // (tile % 2, state, channel), see state_before
-    ulonglong2* sources;  // (which two, thread)
+    ulonglong2* operand_sources;  // where a thread's pieces of the first tile lie: of two operands
+    unsigned long long* matrix_sources;  // of B or C
     float* bias;
     float* skip;
     ScanBackwardPlace* place;
@@ -213,7 +214,8 @@ struct ScanBackwardMemory {
         , shares(through_decay + Shape::kSumFloats)
         , own(shares + Shape::kShareFloats)
         , before(own + Shape::kOwnFloats)
-        , sources(reinterpret_cast<ulonglong2*>(before + 2 * Shape::kBeforeFloats))
+        , operand_sources(reinterpret_cast<ulonglong2*>(before + 2 * Shape::kBeforeFloats))
+        , matrix_sources(reinterpret_cast<unsigned long long*>(operand_sources + (Shape::kOneEach ? Shape::kThreads : 0)))
         , bias(before + 2 * Shape::kBeforeFloats + Shape::kSourceFloats)
         , skip(bias + Shape::kChannels)
         , place(reinterpret_cast<ScanBackwardPlace*>(skip + Shape::kChannels))
@@ -283,12 +285,19 @@ __device__ __forceinline__ T* one_number(T* shared)
 #endif
 }
 
-// `rows` further in a matrix whose rows lie fewer than 2^32 bytes apart: one multiplication and addition.
+// `rows` further in a matrix of fewer than 2^30 rows, which lie fewer than 2^32 elements apart: one multiplication and addition.
 template <typename T>
 __device__ __forceinline__ T* rows_on(T* from, long long stride, unsigned int rows)
 {
-    unsigned int row_bytes = static_cast<unsigned int>(stride) * static_cast<unsigned int>(sizeof(T));
-    return reinterpret_cast<T*>(reinterpret_cast<unsigned long long>(from) + static_cast<unsigned long long>(rows) * row_bytes);
+    unsigned int scaled = rows * static_cast<unsigned int>(sizeof(T));
+#if defined(__CUDA_ARCH__)
+    // Written down, or the compiler multiplies 64 bits.
+    unsigned long long bytes;
+    asm("mul.wide.u32 %0, %1, %2;" : "=l"(bytes) : "r"(scaled), "r"(static_cast<unsigned int>(stride)));
+#else
+    unsigned long long bytes = static_cast<unsigned long long>(scaled) * static_cast<unsigned int>(stride);
+#endif
+    return (T*)((const char*)from + bytes);
 }
 
 template <typename T>
@@ -382,17 +391,13 @@ struct ScanBackwardPieces {
             ulonglong2 operands;
             operands.x = is_second ? address(p.z, p.z_stride) : address(p.delta, p.delta_stride);
             operands.y = is_second ? address(p.u, p.u_stride) : address(p.grad_y, p.grad_y_stride);
-            memory.sources[thread] = operands;
+            memory.operand_sources[thread] = operands;
 
             MatrixPiece piece(0, thread);
             const T* matrix = static_cast<const T*>(piece.is_c ? p.c : p.b);
             long long stride = piece.is_c ? p.c_stride : p.b_stride;
-            ulonglong2 others;
-            others.x = reinterpret_cast<unsigned long long>(row_of(matrix, stride, place.row + piece.step, place.column + 4 * piece.lane));
-            others.y = reinterpret_cast<unsigned long long>(row_of(
-                p.checkpoints, p.checkpoint_stride, place.checkpoint * Shape::kStates + checkpoint_state(),
-                place.first_channel + checkpoint_column()));
-            memory.sources[Shape::kThreads + thread] = others;
+            memory.matrix_sources[thread] =
+                reinterpret_cast<unsigned long long>(row_of(matrix, stride, place.row + piece.step, place.column + 4 * piece.lane));
         }
     }
 
@@ -401,8 +406,8 @@ struct ScanBackwardPieces {
     {
         bool is_second = thread >= Shape::kOperandFetches;
         unsigned int rows = tile * Shape::kSteps;
-        ulonglong2 operands = memory.sources[thread];
-        ulonglong2 others = memory.sources[Shape::kThreads + thread];
+        ulonglong2 operands = memory.operand_sources[thread];
+        unsigned long long matrix = memory.matrix_sources[thread];
         if (!is_second || p.z != nullptr) {
             copy_further<Shape::kFetch>(
                 memory.delta + thread * Shape::kFetch, operands.x, is_second ? p.z_stride : p.delta_stride, rows);
@@ -414,10 +419,10 @@ struct ScanBackwardPieces {
         }
         bool is_c = thread >= Shape::kMatrixPieces / 2;
         if (thread < Shape::kMatrixPieces && (kWhole || is_c)) {
-            copy_further<4>(memory.matrix_pieces + 4 * thread, others.x, is_c ? p.c_stride : p.b_stride, rows);
+            copy_further<4>(memory.matrix_pieces + 4 * thread, matrix, is_c ? p.c_stride : p.b_stride, rows);
         }
         if constexpr (kWhole) {
-            copy_further<4>(checkpoint_target(tile), others.y, p.checkpoint_stride, tile * Shape::kStates);
+            async_copy<4 * static_cast<int>(sizeof(float))>(checkpoint_target(tile), checkpoint_source(tile), true);
         }
     }
 
@@ -431,6 +436,12 @@ struct ScanBackwardPieces {
     // Which four channels of which state this thread takes of a checkpoint.
     __device__ __forceinline__ int checkpoint_state() const { return thread / (Shape::kChannels / 4); }
     __device__ __forceinline__ int checkpoint_column() const { return thread % (Shape::kChannels / 4) * 4; }
+    __device__ __forceinline__ const float* checkpoint_source(int tile) const
+    {
+        return row_of(
+            p.checkpoints, p.checkpoint_stride, (place.checkpoint + tile) * Shape::kStates + checkpoint_state(),
+            place.first_channel + checkpoint_column());
+    }
     __device__ __forceinline__ float* checkpoint_target(int tile) const
     {
         int state = checkpoint_state();
@@ -454,12 +465,7 @@ struct ScanBackwardPieces {
             }
         }
         if constexpr (kWhole) {
-            copy<4>(
-                checkpoint_target(tile),
-                row_of(
-                    p.checkpoints, p.checkpoint_stride, (place.checkpoint + tile) * Shape::kStates + checkpoint_state(),
-                    place.first_channel + checkpoint_column()),
-                place.channels - checkpoint_column());
+            copy<4>(checkpoint_target(tile), checkpoint_source(tile), place.channels - checkpoint_column());
         }
     }
 
@@ -493,7 +499,7 @@ struct ScanBackwardPieces {
         }
     }
 
-    // Leaves a fetched tile as the walk and finish read it. Steps past the end get d = 0 and g = 0: they change nothing.
+    // Leaves a fetched tile as the walk and finish read it. Steps past the end, whose gy was fetched as zero, get d = 0: they change nothing.
     __device__ __forceinline__ void prepare(int steps, int tile) const
     {
         prepare_matrices();
@@ -513,12 +519,6 @@ struct ScanBackwardPieces {
             }
             load(memory.delta + at, delta);
             load(memory.grad_y + at, grad);
-#pragma unroll
-            for (int i = 0; i < kPiece; ++i) {
-                grad[i] = there ? grad[i] : 0.0f;
-                gate[i] = 1.0f;
-                gate_grad[i] = 0.0f;
-            }
             if (p.z != nullptr) {
                 float z[kPiece];
                 load(memory.z + at, z);
@@ -528,18 +528,28 @@ struct ScanBackwardPieces {
                     gate_grad[i] = grad[i] * silu_slope_gate<T>(z[i]);
                     grad[i] *= gate[i];
                 }
+            } else {
+#pragma unroll
+                for (int i = 0; i < kPiece; ++i) {
+                    gate[i] = 1.0f;
+                    gate_grad[i] = 0.0f;
+                }
             }
             float inputs[2 * kPiece];
             float slope[kPiece];
 #pragma unroll
             for (int i = 0; i < kPiece; ++i) {
                 delta[i] += bias[i];
-                slope[i] = 1.0f;
             }
             if (p.delta_softplus != 0) {
 #pragma unroll
                 for (int i = 0; i < kPiece; ++i) {
                     delta[i] = softplus_for<T>(delta[i], slope[i]);
+                }
+            } else {
+#pragma unroll
+                for (int i = 0; i < kPiece; ++i) {
+                    slope[i] = 1.0f;
                 }
             }
 #pragma unroll
@@ -606,21 +616,26 @@ struct ScanBackwardPieces {
                 grad_delta[i] = element.grad_delta;
                 grad_z[i] = element.grad_z;
             }
+            // All addresses first, so that what follows has no branches.
             unsigned int token = place.row + tile * Shape::kSteps + step(round);
-            store_where(p.y, p.y_stride, token, there, y);
-            store_where(p.grad_u, p.grad_u_stride, token, there, grad_u);
-            store_where(p.grad_delta, p.grad_delta_stride, token, there, grad_delta);
-            store_where(p.grad_z, p.grad_z_stride, token, there, grad_z);
+            int column = place.first_channel + channel();
+            T* to_y = row_of(static_cast<T*>(p.y), p.y_stride, token, column);
+            T* to_grad_u = row_of(static_cast<T*>(p.grad_u), p.grad_u_stride, token, column);
+            T* to_grad_delta = row_of(static_cast<T*>(p.grad_delta), p.grad_delta_stride, token, column);
+            T* to_grad_z = row_of(static_cast<T*>(p.grad_z), p.grad_z_stride, token, column);
+            store_where(p.y != nullptr, to_y, there, y);
+            store_where(p.grad_u != nullptr, to_grad_u, there, grad_u);
+            store_where(p.grad_delta != nullptr, to_grad_delta, there, grad_delta);
+            store_where(p.grad_z != nullptr, to_grad_z, there, grad_z);
         }
         store(own, grad_skip);
         store(own + Shape::kThreads * kPiece, grad_bias);
     }
 
-    __device__ __forceinline__ void store_where(
-        void* matrix, long long stride, unsigned int token, int there, const float (&values)[kPiece]) const
+    __device__ __forceinline__ static void store_where(bool wanted, T* to, int there, const float (&values)[kPiece])
     {
-        if (matrix != nullptr) {
-            store_row<kAligned>(row_of(static_cast<T*>(matrix), stride, token, place.first_channel + channel()), there, values);
+        if (wanted) {
+            store_row<kAligned>(to, there, values);
         }
     }
 };

@@ -106,7 +106,7 @@ public sealed partial class CudaBackend
     }
 
     /// <summary>
-    /// Whether numbers of rows and strides in bytes have 32 bits, which is what the kernel of tiles counts in. There is one share of every token for
+    /// Whether numbers of rows and strides have 32 bits, which is what the kernel of tiles counts in, rows in bytes of an element. There is one share of every token for
     /// some channels at least.
     /// </summary>
     private static bool HasShortRows(in SelectiveScanBackwardArgs args)
@@ -120,7 +120,7 @@ public sealed partial class CudaBackend
         bool isShort = forward.U.Rows * forward.U.Columns / ScanBackwardShape.LeastChannels <= uint.MaxValue;
         foreach (ref readonly MatrixView view in views)
         {
-            isShort &= view.Rows <= uint.MaxValue && view.RowStride * sizeof(float) <= uint.MaxValue;
+            isShort &= view.Rows * sizeof(float) <= uint.MaxValue && view.RowStride <= uint.MaxValue;
         }
 
         return isShort;
@@ -366,7 +366,7 @@ public sealed partial class CudaBackend
                 int shares = Warps * (Type.Size() == 2 && WarpChannels == 8 ? 2 : 1), sums = 3 * CheckpointSteps * (Channels + 8);
                 int own = 2 * Piece * Threads, before = 2 * LaneStates * Threads, inputs = 2 * CheckpointSteps * (Channels + (Channels / 8));
                 bool fetchesOneEach = Channels * CheckpointSteps * Type.Size() * 2 == FetchBytes * Threads && matrices <= LaneStates * Threads;
-                int sources = fetchesOneEach ? 8 * Threads : 0;
+                int sources = fetchesOneEach ? 6 * Threads : 0;
                 int floats = (4 * elements) + inputs + matrices + sums + (shares * (matrices + 8)) + own + before + sources + (2 * Channels) + PlaceWords;
                 return (((5 * elements) + matrices) * Type.Size()) + (floats * sizeof(float));
             }
