@@ -485,47 +485,65 @@ struct ScanBackwardPieces {
         }
     };
 
-    // B and C of a fetched tile, as the walk reads them.
-    __device__ __forceinline__ void prepare_matrices() const
+    // This thread's pieces of a fetched tile, on their way to prepare.
+    struct Fetched {
+        Stored<T, kPiece> u[Shape::kRounds];
+        Stored<T, kPiece> delta[Shape::kRounds];
+        Stored<T, kPiece> z[Shape::kRounds];
+        Stored<T, kPiece> grad_y[Shape::kRounds];
+        Stored<T, 4> matrices[Shape::kMatrixRounds];
+    };
+
+    __device__ __forceinline__ void take(int tile, Fetched& fetched) const
+    {
+#pragma unroll
+        for (int round = 0; round < Shape::kRounds; ++round) {
+            int at = step(round) * Shape::kChannels + channel();
+            load(memory.u_of(tile) + at, fetched.u[round]);
+            load(memory.delta + at, fetched.delta[round]);
+            load(memory.z + at, fetched.z[round]);
+            load(memory.grad_y + at, fetched.grad_y[round]);
+        }
+#pragma unroll
+        for (int round = 0; round < Shape::kMatrixRounds; ++round) {
+            MatrixPiece piece(round, thread);
+            if (piece.number < Shape::kMatrixPieces) {
+                load(memory.matrix_pieces + 4 * piece.number, fetched.matrices[round]);
+            }
+        }
+    }
+
+    // Leaves a tile as the walk and finish read it. Steps past the end, whose gy was fetched as zero, get d = 0: they change nothing.
+    __device__ __forceinline__ void prepare(int steps, const Fetched& fetched) const
     {
 #pragma unroll
         for (int round = 0; round < Shape::kMatrixRounds; ++round) {
             MatrixPiece piece(round, thread);
             if (piece.number < Shape::kMatrixPieces && (kWhole || piece.is_c)) {
                 float values[4];
-                load(memory.matrix_pieces + 4 * piece.number, values);
+                widen(fetched.matrices[round], values);
                 store(memory.matrices + piece.step * 2 * Shape::kStates + 8 * piece.lane + (piece.is_c ? 4 : 0), values);
             }
         }
-    }
-
-    // Leaves a fetched tile as the walk and finish read it. Steps past the end, whose gy was fetched as zero, get d = 0: they change nothing.
-    __device__ __forceinline__ void prepare(int steps, int tile) const
-    {
-        prepare_matrices();
         float bias[kPiece];
         load(memory.bias + channel(), bias);
 #pragma unroll
         for (int round = 0; round < Shape::kRounds; ++round) {
             int at = step(round) * Shape::kChannels + channel();
             bool there = step(round) < steps;
-            float u[kPiece];
             float delta[kPiece];
             float grad[kPiece];
             float gate[kPiece];
             float gate_grad[kPiece];
-            if constexpr (kWhole) {
-                load(memory.u_of(tile) + at, u);
-            }
-            load(memory.delta + at, delta);
-            load(memory.grad_y + at, grad);
+            widen(fetched.delta[round], delta);
+            widen(fetched.grad_y[round], grad);
             if (p.z != nullptr) {
                 float z[kPiece];
-                load(memory.z + at, z);
+                widen(fetched.z[round], z);
 #pragma unroll
                 for (int i = 0; i < kPiece; ++i) {
-                    gate[i] = silu_gate<T>(z[i]);
-                    gate_grad[i] = grad[i] * silu_slope_gate<T>(z[i]);
+                    gate[i] = silu_for<T>(z[i]);
+                    gate_grad[i] = grad[i] * silu_slope_for<T>(z[i]);
                     grad[i] *= gate[i];
                 }
             } else {
@@ -535,7 +553,6 @@ struct ScanBackwardPieces {
                     gate_grad[i] = 0.0f;
                 }
             }
-            float inputs[2 * kPiece];
             float slope[kPiece];
 #pragma unroll
             for (int i = 0; i < kPiece; ++i) {
@@ -552,6 +569,9 @@ struct ScanBackwardPieces {
                     slope[i] = 1.0f;
                 }
             }
+            float u[kPiece];
+            float inputs[2 * kPiece];
+            widen(fetched.u[round], u);
 #pragma unroll
             for (int i = 0; i < kPiece; ++i) {
                 inputs[2 * i] = there ? delta[i] : 0.0f;
@@ -580,9 +600,7 @@ struct ScanBackwardPieces {
         load(own + Shape::kThreads * kPiece, grad_bias);
 #pragma unroll
         for (int round = 0; round < Shape::kRounds; ++round) {
-            if (there <= 0 || step(round) >= steps) {
-                continue;
-            }
+            bool exists = there > 0 && step(round) < steps;
             int at = step(round) * Shape::kChannels + channel();
             int sum_at = step(round) * Shape::kSumPitch + channel();
             float u[kPiece];
@@ -608,8 +626,10 @@ struct ScanBackwardPieces {
             float grad_z[kPiece];
 #pragma unroll
             for (int i = 0; i < kPiece; ++i) {
+                // The gradient of a state that goes on past the end has a slope there too: it does not count.
+                float own_slope = exists ? slope[i] : 0.0f;
                 ScanBackwardElement element(
-                    u[i], inputs[2 * i], slope[i], gate[i], gate_grad[i], grad[i], skip[i], y[i], through_b[i], through_decay[i],
+                    u[i], inputs[2 * i], own_slope, gate[i], gate_grad[i], grad[i], skip[i], y[i], through_b[i], through_decay[i],
                     grad_skip[i], grad_bias[i]);
                 y[i] = element.y;
                 grad_u[i] = element.grad_u;
@@ -623,10 +643,10 @@ struct ScanBackwardPieces {
             T* to_grad_u = row_of(static_cast<T*>(p.grad_u), p.grad_u_stride, token, column);
             T* to_grad_delta = row_of(static_cast<T*>(p.grad_delta), p.grad_delta_stride, token, column);
             T* to_grad_z = row_of(static_cast<T*>(p.grad_z), p.grad_z_stride, token, column);
-            store_where(p.y != nullptr, to_y, there, y);
-            store_where(p.grad_u != nullptr, to_grad_u, there, grad_u);
-            store_where(p.grad_delta != nullptr, to_grad_delta, there, grad_delta);
-            store_where(p.grad_z != nullptr, to_grad_z, there, grad_z);
+            store_where(exists && p.y != nullptr, to_y, there, y);
+            store_where(exists && p.grad_u != nullptr, to_grad_u, there, grad_u);
+            store_where(exists && p.grad_delta != nullptr, to_grad_delta, there, grad_delta);
+            store_where(exists && p.grad_z != nullptr, to_grad_z, there, grad_z);
         }
         store(own, grad_skip);
         store(own + Shape::kThreads * kPiece, grad_bias);
@@ -859,21 +879,21 @@ __device__ __forceinline__ void add_shares(
         int i = start + 2 * thread;
         int step = i / (2 * Shape::kStates);
         float* to = i / Shape::kStates % 2 == 0 ? p.b_shares : p.c_shares;
-        if (step < steps && to != nullptr) {
-            int swapped = Shape::kByMatrix ? i ^ step % 2 * 4 : i;
-            float2 sum = {0.0f, 0.0f};
+        int swapped = Shape::kByMatrix ? i ^ step % 2 * 4 : i;
+        float2 sum = {0.0f, 0.0f};
 #pragma unroll
-            for (int share = 0; share < Shape::kShares; ++share) {
-                float2 term = *reinterpret_cast<const float2*>(memory.shares + share * Shape::kSharePitch + swapped);
-                sum.x += term.x;
-                sum.y += term.y;
-            }
-            if constexpr (Shape::kByMatrix) {
-                sum.x = fmaf(kCutOff, sum.x, sum.x);
-                sum.y = fmaf(kCutOff, sum.y, sum.y);
-            }
-            *reinterpret_cast<float2*>(
-                row_of(to, p.groups * Shape::kStates, place.share_row + row + step, place.column + i % Shape::kStates)) = sum;
+        for (int share = 0; share < Shape::kShares; ++share) {
+            float2 term = *reinterpret_cast<const float2*>(memory.shares + share * Shape::kSharePitch + swapped);
+            sum.x += term.x;
+            sum.y += term.y;
+        }
+        if constexpr (Shape::kByMatrix) {
+            sum.x = fmaf(kCutOff, sum.x, sum.x);
+            sum.y = fmaf(kCutOff, sum.y, sum.y);
+        }
+        float* there = row_of(to, p.groups * Shape::kStates, place.share_row + row + step, place.column + i % Shape::kStates);
+        if (step < steps && to != nullptr) {
+            *reinterpret_cast<float2*>(there) = sum;
         }
     }
 }
@@ -946,8 +966,12 @@ __global__ void __launch_bounds__(Shape::kThreads, kScanBackwardWarps / Shape::k
             async_wait<0>();
         }
         __syncthreads();
+        typename Pieces::Fetched fetched;
+        if (tiles > 0) {
+            Pieces(p, memory).take(tiles - 1, fetched);
+        }
         for (int tile = tiles - 1; tile >= 0; --tile) {
-            Pieces(p, memory).prepare(steps, tile);
+            Pieces(p, memory).prepare(steps, fetched);
             __syncthreads();
             // What was fetched of this tile but u and the checkpoint has been read.
             if (tile > 0) {
@@ -960,11 +984,13 @@ __global__ void __launch_bounds__(Shape::kThreads, kScanBackwardWarps / Shape::k
             }
             async_wait<0>();
             __syncthreads();
+            Pieces pieces(p, memory);
             if constexpr (kWhole) {
-                Pieces pieces(p, memory);
                 pieces.finish(steps, tile);
                 add_shares(p, memory, pieces.place, pieces.thread, steps, pieces.place.row + tile * Shape::kSteps);
             }
+            // Here and not where it is used, which the compiler makes 6 % slower; at the last tile, something that nobody uses.
+            pieces.take(tile > 0 ? tile - 1 : 0, fetched);
             steps = Shape::kSteps;
         }
         lane.store_states(p.grad_initial_state, p.grad_initial_stride, state_row, at, lane.grad);

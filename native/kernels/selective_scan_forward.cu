@@ -107,6 +107,13 @@ struct ScanShape {
     static constexpr int kRowStatePieces = kStates / kStatePiece;
     static constexpr int kStateRoundSteps = kWorkers / kRowStatePieces;
     static constexpr int kStateRounds = (kSteps + kStateRoundSteps - 1) / kStateRoundSteps;
+    // Lanes of a channel lie so far apart. Shared memory serves half a warp at a time, 128 bytes of it in a cycle: where 16 lanes read 16
+    // bytes of B and C each, the halves get two channels and eight lanes each, and not a channel and 16 lanes.
+    static constexpr int kLaneStride = kLanes == 16 ? 2 : 1;
+
+    // Whether the sums of a step are swapped by fours, step by step otherwise: a worker takes four, and the rows of two steps are 32.
+    static constexpr bool kSwapped = kPiece == 4 && kChannels > 8 && kChannels <= 16;
+
     // Whether in each round every worker has a step of the tile.
     static constexpr bool kStateRoundsWhole = kSteps % kStateRoundSteps == 0;
 
@@ -114,17 +121,18 @@ struct ScanShape {
     static constexpr int kInputPitch = 2 * kSteps + 4;    // (delta', delta' u) of the steps of one channel
     static constexpr int kInputPad = 8;                   // more between two pieces, whose pitches would be whole rounds of banks
     static constexpr int kMatrixPitch = 2 * kStates + 4;  // B and C of one step
-    static constexpr int kPackedPitch = 4 * kStates + 4;  // the same of four steps, packed: see MatrixLayout
-    static constexpr int kSumPitch = kChannels + 4;       // sums of the channels of one step
+    static constexpr int kPackedPitch = 4 * kStates + (kStates - 1) / 8 * 8 + 4;  // the same of four steps, packed: see MatrixLayout
+    static constexpr int kSumPitch = kSwapped ? 16 : kChannels + 4;               // sums of the channels of one step
     static constexpr int kInputFloats = kChannels * kInputPitch + kRowPieces * kInputPad;
     static constexpr int kMatrixFloats = kSteps * kMatrixPitch;
-    static constexpr int kSumFloats = kSteps * kSumPitch;
+    static constexpr int kSumFloats = kSteps * (kChannels + 4);
     static constexpr int kStageFloats = kInputFloats + kMatrixFloats + kSumFloats;
     static constexpr int kSharedBytes = 2 * kStageFloats * 4;
 
     static_assert(kStates % kLanes == 0 && kChannels % kPiece == 0 && kScanners % 32 == 0 && kSteps % kGroup == 0, "");
     static_assert(kSteps % kCheckpointSteps == 0 && kCheckpointSteps % kGroup == 0, "");
     static_assert(kWorkers % kRowPieces == 0 && kSteps % kRoundSteps == 0 && kWorkers % kRowStatePieces == 0, "");
+    static_assert(!kSwapped || kLanes % 8 == 0, "a scanner has its sums in one place");
     static_assert(kStatePiece % kLaneStates == 0 || kLaneStates % kStatePiece == 0, "");
 
     // Where B of a state lies in its step; C is kLaneStates behind: each lane's states of B, then of C, so that what a scanner reads lies
@@ -132,6 +140,12 @@ struct ScanShape {
     static __device__ __forceinline__ constexpr int matrix_at(int state)
     {
         return state / kLaneStates * 2 * kLaneStates + state % kLaneStates;
+    }
+
+    // Where the sum of a channel lies; that of eight steps on is eight rows on.
+    static __device__ __forceinline__ constexpr int sum_at(int step, int channel)
+    {
+        return step * kSumPitch + (kSwapped ? channel ^ step / 2 % 4 * 4 : channel);
     }
 };
 
@@ -148,11 +162,12 @@ struct MatrixLayout<bf16, Shape, kPart> {
     static constexpr bool kPacked = Shape::kLaneStates == 1 && kPart != ScanPart::end_state;
 };
 
-// The place of a state's word in the packed form.
+// The place of a state's word in the packed form; that of the next state of eight is four words on. A gap behind each eight, so that the
+// workers of a warp, each with four states of a step, store to all banks.
 template <typename Shape>
 __device__ __forceinline__ int packed_at(int step, int state)
 {
-    return step / 4 * Shape::kPackedPitch + 4 * state + step % 4;
+    return step / 4 * Shape::kPackedPitch + 4 * state + state / 8 * 8 + step % 4;
 }
 
 // Two barriers for each of the two stages; all threads of the block take part in each. At the first a scanner waits until the workers
@@ -328,7 +343,7 @@ struct ScanLoader {
                 for (int i = 0; i < kStatePiece; ++i) {
                     unsigned int two_b = word(b[round], i / 2);
                     unsigned int two_c = word(c[round], i / 2);
-                    words[packed_at<Shape>(step, first_state + i)] =
+                    words[packed_at<Shape>(step, first_state) + 4 * i] =
                         i % 2 == 0 ? (two_b & 0xffffu) | two_c << 16 : two_b >> 16 | (two_c & 0xffff0000u);
                 }
                 continue;
@@ -402,7 +417,8 @@ struct ScanStorer {
     template <bool kWhole>
     __device__ __forceinline__ void store(int steps, const float* stage)
     {
-        const float* sums = stage + Shape::kInputFloats + Shape::kMatrixFloats + pieces.first_step * Shape::kSumPitch + pieces.channel;
+        static_assert(!Shape::kSwapped || Shape::kRoundSteps % 8 == 0, "the rounds of a worker have their sums in one place");
+        const float* sums = stage + Shape::kInputFloats + Shape::kMatrixFloats + Shape::sum_at(pieces.first_step, pieces.channel);
 #pragma unroll
         for (int round = 0; round < Shape::kRounds; ++round) {
             float values[kPiece];
@@ -446,7 +462,9 @@ struct Scanner {
 
     __device__ __forceinline__ Scanner(
         const SelectiveScanForwardParams& p, int thread, long long state_row, int block_channel, int channels)
-        : delta_sum(0.0f), channel(thread / Shape::kLanes), lane(thread % Shape::kLanes)
+        : delta_sum(0.0f)
+        , channel(thread / (Shape::kLanes * Shape::kLaneStride) * Shape::kLaneStride + thread % Shape::kLaneStride)
+        , lane(thread / Shape::kLaneStride % Shape::kLanes)
     {
         bool exists = channel < channels;
         bool given = exists && p.initial_state != nullptr && kPart != ScanPart::end_state;
@@ -472,7 +490,7 @@ struct Scanner {
         float* stage, const SelectiveScanForwardParams& p, int steps, long long checkpoint, int block_channel, bool exists)
     {
         const float* inputs = stage + channel * Shape::kInputPitch + channel / Shape::kPiece * Shape::kInputPad;
-        const float* matrices = stage + Shape::kInputFloats + lane * (kPacked ? 4 : 2 * kLaneStates);
+        const float* matrices = stage + Shape::kInputFloats + (kPacked ? packed_at<Shape>(0, lane) : lane * 2 * kLaneStates);
         // Stored only after the last load of the tile: the compiler may then load early, which it may not across a store that could alias.
         float sums[Shape::kSteps / Shape::kLanes];
 #pragma unroll
@@ -498,12 +516,12 @@ struct Scanner {
             if constexpr (kPart != ScanPart::end_state) {
 #pragma unroll
                 for (int j = 0; j < kGroup; j += Shape::kLanes) {
-                    sums[(start + j) / Shape::kLanes] = lane_sums<Shape::kLanes, Shape::kLanes, 1>(y + j, lane);
+                    sums[(start + j) / Shape::kLanes] = lane_sums<Shape::kLanes, Shape::kLanes, Shape::kLaneStride>(y + j, lane);
                 }
             }
         }
         if constexpr (kPart != ScanPart::end_state) {
-            float* to = stage + Shape::kInputFloats + Shape::kMatrixFloats + lane * Shape::kSumPitch + channel;
+            float* to = stage + Shape::kInputFloats + Shape::kMatrixFloats + Shape::sum_at(lane, channel);
 #pragma unroll
             for (int i = 0; i < Shape::kSteps / Shape::kLanes; ++i) {
                 to[i * Shape::kLanes * Shape::kSumPitch] = sums[i];
