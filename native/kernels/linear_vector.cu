@@ -12,7 +12,9 @@
 //                       want them; the order of the 16 inputs that one product sums is free, so a lane takes its inputs as they lie, 8
 //                       neighbours for two products.
 // Both do as many rows at a time as their template says; blocks for the next rows of the same outputs follow at once and find the weights
-// in the L2.
+// in the L2. Where the weights are at rest, linear_vector reads the first of them while the kernel before it ends: into registers; the same
+// by a prefetch into the L2 is slower than none.
+#include "mamba/grid_dependency.cuh"
 #include "mamba/mma.cuh"
 #include "mamba/types.cuh"
 #include "mamba/vectors.cuh"
@@ -94,14 +96,23 @@ __global__ void __launch_bounds__(256) linear_vector(const __grid_constant__ Lin
     __shared__ float sums_of[kVectorMaxWarps][kRows][kOutputs];
     LinearVectorWork<kRows, kOutputs> work(p);
     float sums[kRows][kOutputs] = {};
-    for (int input = static_cast<int>(threadIdx.x) * kVectorInputs; input < p.inputs; input += work.warps * 32 * kVectorInputs) {
+    Stored<TWeight, kVectorInputs> weights[kOutputs];
+    auto load_weights_at = [&](int input) {
         // Beyond the last output and the last row these are the last one's, whose sums are not stored.
-        Stored<TWeight, kVectorInputs> weights[kOutputs];
 #pragma unroll
         for (int i = 0; i < kOutputs; ++i) {
             const TWeight* row = static_cast<const TWeight*>(p.weight) + min(work.output + i, p.outputs - 1) * p.weight_stride;
             load_inputs<kAligned, Access::read_once>(row + input, p.inputs - input, weights[i]);
         }
+    };
+    int input = static_cast<int>(threadIdx.x) * kVectorInputs;
+    if (input < p.inputs) {
+        load_weights_at(input);
+    }
+    // The launch overlaps only where the kernel before this one does not write the weights.
+    wait_for_earlier_grids();
+    let_next_grid_start();
+    while (input < p.inputs) {
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
             Stored<TX, kVectorInputs> stored;
@@ -118,6 +129,10 @@ __global__ void __launch_bounds__(256) linear_vector(const __grid_constant__ Lin
                     sums[r][i] += x[j] * weight[j];
                 }
             }
+        }
+        input += work.warps * 32 * kVectorInputs;
+        if (input < p.inputs) {
+            load_weights_at(input);
         }
     }
 
@@ -175,6 +190,8 @@ __global__ void __launch_bounds__(512) linear_vector_mma(const __grid_constant__
         x[group] = static_cast<const T*>(p.x) + min(work.row + group * 8 + place, p.rows - 1) * p.x_stride;
     }
 
+    wait_for_earlier_grids();
+    let_next_grid_start();
     float sums[kRowGroups][4] = {};
     for (int first = work.warp * kParts * 32; first < p.inputs; first += work.warps * kParts * 32) {
         Stored<T, kVectorInputs> weights[kParts][2];

@@ -14,8 +14,9 @@
 // between two barriers of the block:
 //
 //   prepare   each thread takes a piece of the tile, fetched a tile ahead, and leaves (d, d u) and g in shared memory
-//   walk      forward through 16 steps, all states kept; back through them; sums over states are sums over the lanes of a channel, sums
-//             over channels first over those of a warp: see lane_sums, and ScanBackwardLane::leave_products
+//   walk      forward through 16 steps, all states kept; back through them, where B and C are at hand for y and all gradients; sums over
+//             states are sums over the lanes of a channel, sums over channels first over those of a warp: see lane_sums, and
+//             ScanBackwardLane::leave_products
 //   finish    the pieces again: what belongs to a token is put together and stored; the warps' shares of gB and gC are added up
 //
 // A block alone reads u, delta, z and gy of its channels and tokens, a tile of them into shared memory before it writes that tile's
@@ -28,8 +29,9 @@
 // checkpoints give each chunk's first; ScanBackwardPart::chunk_gradients makes the gradient of each chunk's first state from zero at its
 // end, selective_scan_chunks the gradients at all ends from those, and this kernel again the results.
 //
-// Walls: issue slots (0.6 of them used on an H200), with 16 warps a multiprocessor, since half of the registers are the states of a tile; then
-// shared memory.
+// Walls: issue slots, of which two thirds are used on an H200 by 16 warps a multiprocessor (half of the registers are the states of a tile);
+// of shared memory's pipe two thirds too. Weighting the sums over channels inside the tensor cores, with 64 or 128 multiplications a tile
+// less, is slower: more of their instructions, or registers moved to where they read them.
 #include "mamba/async_copy.cuh"
 #include "mamba/fast_math.cuh"
 #include "mamba/mma.cuh"
@@ -378,7 +380,7 @@ struct ScanBackwardPieces {
         async_commit();
     }
 
-    // Leaves where this thread's pieces of a sequence's first tile lie, for fetch_whole.
+    // Leaves where this thread's pieces of a sequence's first tile lie, for fetch_whole. Where there is no z, delta is fetched in its place.
     __device__ __forceinline__ void aim() const
     {
         if constexpr (kAligned && Shape::kOneEach) {
@@ -389,7 +391,7 @@ struct ScanBackwardPieces {
                 return reinterpret_cast<unsigned long long>(row_of(static_cast<const T*>(matrix), stride, row, column));
             };
             ulonglong2 operands;
-            operands.x = is_second ? address(p.z, p.z_stride) : address(p.delta, p.delta_stride);
+            operands.x = is_second && p.z != nullptr ? address(p.z, p.z_stride) : address(p.delta, p.delta_stride);
             operands.y = is_second ? address(p.u, p.u_stride) : address(p.grad_y, p.grad_y_stride);
             memory.operand_sources[thread] = operands;
 
@@ -408,10 +410,8 @@ struct ScanBackwardPieces {
         unsigned int rows = tile * Shape::kSteps;
         ulonglong2 operands = memory.operand_sources[thread];
         unsigned long long matrix = memory.matrix_sources[thread];
-        if (!is_second || p.z != nullptr) {
-            copy_further<Shape::kFetch>(
-                memory.delta + thread * Shape::kFetch, operands.x, is_second ? p.z_stride : p.delta_stride, rows);
-        }
+        copy_further<Shape::kFetch>(
+            memory.delta + thread * Shape::kFetch, operands.x, is_second && p.z != nullptr ? p.z_stride : p.delta_stride, rows);
         if (!is_second || kWhole) {
             int turn = is_second ? (tile & 1) * Shape::kElements : 0;
             copy_further<Shape::kFetch>(
@@ -499,7 +499,9 @@ struct ScanBackwardPieces {
 #pragma unroll
         for (int round = 0; round < Shape::kRounds; ++round) {
             int at = step(round) * Shape::kChannels + channel();
-            load(memory.u_of(tile) + at, fetched.u[round]);
+            if constexpr (kWhole) {
+                load(memory.u_of(tile) + at, fetched.u[round]);
+            }
             load(memory.delta + at, fetched.delta[round]);
             load(memory.z + at, fetched.z[round]);
             load(memory.grad_y + at, fetched.grad_y[round]);
@@ -507,7 +509,7 @@ struct ScanBackwardPieces {
 #pragma unroll
         for (int round = 0; round < Shape::kMatrixRounds; ++round) {
             MatrixPiece piece(round, thread);
-            if (piece.number < Shape::kMatrixPieces) {
+            if (piece.number < Shape::kMatrixPieces && (kWhole || piece.is_c)) {
                 load(memory.matrix_pieces + 4 * piece.number, fetched.matrices[round]);
             }
         }
@@ -569,13 +571,15 @@ struct ScanBackwardPieces {
                     slope[i] = 1.0f;
                 }
             }
-            float u[kPiece];
+            float u[kPiece] = {};
             float inputs[2 * kPiece];
-            widen(fetched.u[round], u);
+            if constexpr (kWhole) {
+                widen(fetched.u[round], u);
+            }
 #pragma unroll
             for (int i = 0; i < kPiece; ++i) {
                 inputs[2 * i] = there ? delta[i] : 0.0f;
-                inputs[2 * i + 1] = kWhole ? inputs[2 * i] * u[i] : 0.0f;
+                inputs[2 * i + 1] = inputs[2 * i] * u[i];
             }
             store(reinterpret_cast<float*>(memory.input(step(round), channel())), inputs);
             store(memory.grads + at, grad);

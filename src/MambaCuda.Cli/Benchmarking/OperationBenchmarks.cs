@@ -194,6 +194,7 @@ internal sealed class LinearBenchmark : OperandBenchmark
             X = Random(type, _rows, _inputs),
             Weight = Random(type, _outputs, _inputs, deviation: 0.02f),
             Y = Empty(type, _rows, _outputs),
+            WeightIsAtRest = true,
         })];
     }
 

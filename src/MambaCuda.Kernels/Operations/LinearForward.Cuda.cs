@@ -281,7 +281,7 @@ public sealed partial class CudaBackend
             Inputs = args.X.Columns,
             Outputs = outputs,
             RowGroups = rowGroups,
-        });
+        }, overlaps: args.WeightIsAtRest);
     }
 
     private void RunProduct(CublasLtProduct product, in MatrixView x, in MatrixView weight, in MatrixView y)

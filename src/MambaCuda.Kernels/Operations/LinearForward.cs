@@ -14,6 +14,11 @@ public readonly struct LinearForwardArgs
 
     /// <summary>Result, (rows, outputs), activation type or Float32.</summary>
     public MatrixView Y { get; init; }
+
+    /// <summary>
+    /// The operation just before this one did not write the weight: reading it may begin while that one ends. The result is the same.
+    /// </summary>
+    public bool WeightIsAtRest { get; init; }
 }
 
 public abstract partial class Backend

@@ -42,6 +42,7 @@ internal static class MambaBlock
             Weight = weights.OutProjection,
             Bias = weights.OutProjectionBias,
             Y = block.BlockOutput,
+            WeightIsAtRest = true,
         });
         weights.Adapters.OutProjection.Forward(block.Adapters, block.Gated, block.BlockOutput, backend);
     }
@@ -54,20 +55,33 @@ internal static class MambaBlock
             Weight = weights.InProjection,
             Bias = weights.InProjectionBias,
             Y = block.InProjected,
+            WeightIsAtRest = true,
         });
         weights.Adapters.InProjection.Forward(block.Adapters, block.Normalized, block.InProjected, backend);
     }
 
     public static void ScanProjection(LayerWeights weights, in BlockOperands block, Backend backend)
     {
-        backend.LinearForward(new LinearForwardArgs { X = block.Inner, Weight = weights.ScanProjection, Y = block.ScanInputs });
+        backend.LinearForward(new LinearForwardArgs
+        {
+            X = block.Inner,
+            Weight = weights.ScanProjection,
+            Y = block.ScanInputs,
+            WeightIsAtRest = true,
+        });
         weights.Adapters.ScanProjection.Forward(block.Adapters, block.Inner, block.ScanInputs, backend);
     }
 
     public static void TimeStepProjection(MambaConfig config, LayerWeights weights, in BlockOperands block, Backend backend)
     {
         MatrixView lowRankDelta = LowRankDelta(config, block.ScanInputs);
-        backend.LinearForward(new LinearForwardArgs { X = lowRankDelta, Weight = weights.TimeStepProjection, Y = block.Delta });
+        backend.LinearForward(new LinearForwardArgs
+        {
+            X = lowRankDelta,
+            Weight = weights.TimeStepProjection,
+            Y = block.Delta,
+            WeightIsAtRest = true,
+        });
         weights.Adapters.TimeStepProjection.Forward(block.Adapters, lowRankDelta, block.Delta, backend);
     }
 

@@ -312,7 +312,7 @@ public sealed class MambaModel : IDisposable
     private MatrixView Head(MatrixView hidden)
     {
         MatrixView logits = _work.Logits.RowRange(0, hidden.Rows);
-        Backend.LinearForward(new LinearForwardArgs { X = hidden, Weight = _weights.Head, Y = logits });
+        Backend.LinearForward(new LinearForwardArgs { X = hidden, Weight = _weights.Head, Y = logits, WeightIsAtRest = true });
         return logits;
     }
 
