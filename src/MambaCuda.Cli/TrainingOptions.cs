@@ -11,6 +11,7 @@ internal sealed class TrainingOptions
     private readonly Option<double> _learningRate;
     private readonly Option<string> _schedule;
     private readonly Option<double> _weightDecay;
+    private readonly Option<double> _epsilon;
     private readonly Option<long?> _warmup = new("--warmup")
     {
         Description = "Steps in which the learning rate rises to its peak. Left out: a tenth of all.",
@@ -25,9 +26,6 @@ internal sealed class TrainingOptions
 
     private readonly Option<double> _clip = WithDefault(
         "--clip", "Scale gradients down where the norm of all of them is more than this.", new AdamWSettings().MaxGradientNorm, "NORM");
-
-    private readonly Option<double> _epsilon = WithDefault(
-        "--epsilon", "Added to the root of AdamW's second moment: gradients far below it move nothing.", new AdamWSettings().Epsilon, "NUMBER");
 
     private readonly Option<int> _accumulate = WithDefault("--accumulate", "Batches whose gradients are added up before a step.", 1);
 
@@ -46,7 +44,8 @@ internal sealed class TrainingOptions
         "--validate-every", "Measure the loss on what is held out after every so many steps. 0: never.", 0L);
 
     public TrainingOptions(
-        long steps, double learningRate, string schedule, double? weightDecay = null, long checkpointEvery = 0, int keepCheckpoints = 2)
+        long steps, double learningRate, string schedule, double? weightDecay = null, double? epsilon = null, long checkpointEvery = 0,
+        int keepCheckpoints = 2)
     {
         _checkpointEvery = WithDefault(
             "--checkpoint-every", "Save a checkpoint after every so many steps; the last step is always saved. 0: only there.",
@@ -62,6 +61,9 @@ internal sealed class TrainingOptions
         _weightDecay = WithDefault(
             "--weight-decay", "Weight decay of matrices and convolutions; A_log, D, biases and norms have none.",
             weightDecay ?? new AdamWSettings().WeightDecay, "SHARE");
+        _epsilon = WithDefault(
+            "--epsilon", "Added to the root of AdamW's second moment: gradients far below it move nothing.",
+            epsilon ?? new AdamWSettings().Epsilon, "NUMBER");
     }
 
     public void AddTo(Command command)

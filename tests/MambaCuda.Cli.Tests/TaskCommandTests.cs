@@ -1,3 +1,4 @@
+using System.Globalization;
 using MambaCuda.Testing;
 using MambaCuda.Training;
 
@@ -33,6 +34,30 @@ public sealed class TaskCommandTests : IDisposable
         // The second command went on where the first had ended.
         Assert.DoesNotContain("step 2 of 3", error, StringComparison.Ordinal);
         Assert.Equal([1, 2, 3], MetricsLog.Read(Path.Combine(run, TrainingRun.MetricsFile)).Select(step => (int)step.Step));
+    }
+
+    [Fact]
+    public async Task The_checkpoint_with_the_least_loss_at_the_length_asked_for_is_evaluated()
+    {
+        string[] arguments =
+        [
+            "task", "induction-heads", .. Tiny, "--longest", "64", "--steps", "4", "--checkpoint-every", "1", "--learning-rate", "0.2", "--output",
+        ];
+        (int code, string output, string error) = await Run([.. arguments, _folder.File("run"), "--choose-at", "100"]);
+        Assert.True(code == ExitCode.Done, error);
+        (string Name, double Loss)[] measured =
+        [
+            .. error.Split('\n').Where(line => line.EndsWith(" at length 100", StringComparison.Ordinal))
+                .Select(line => (line[..line.IndexOf(':', StringComparison.Ordinal)], double.Parse(line.Split(' ', ',')[2], CultureInfo.InvariantCulture))),
+        ];
+        Assert.Equal(Enumerable.Range(1, 4).Select(step => $"step-{step:D10}"), measured.Select(one => one.Name));
+        Assert.Equal(4, measured.DistinctBy(one => one.Loss).Count());
+        Assert.Contains($", of which {measured.MinBy(one => one.Loss).Name} is evaluated", output, StringComparison.Ordinal);
+
+        (code, output, error) = await Run([.. arguments, _folder.File("last"), "--choose-at", "0"]);
+        Assert.True(code == ExitCode.Done, error);
+        Assert.DoesNotContain("at length", error, StringComparison.Ordinal);
+        Assert.Contains(", of which step-0000000004 is evaluated", output, StringComparison.Ordinal);
     }
 
     [Fact]

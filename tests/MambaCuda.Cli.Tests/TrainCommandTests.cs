@@ -192,6 +192,7 @@ public sealed class TrainCommandTests : IDisposable
               "floor": 1E-05,
               "weight-decay": 0.1,
               "clip": 1,
+              "epsilon": 1E-08,
               "accumulate": 1,
               "segment": 0,
               "no-graph": false,

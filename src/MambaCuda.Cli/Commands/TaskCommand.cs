@@ -13,7 +13,7 @@ internal static class TaskCommand
     // Evaluation must not see what training saw.
     private const ulong EvaluationSeed = 0x5EED_0F_E7A1;
     private const ulong ChoiceSeed = 0x5EED_0F_C401CE;
-    private const int ChoiceSequences = 16;
+    private const int FewestSequences = 16;
 
     public static Command Create(TextWriter output, TextWriter error)
     {
@@ -62,7 +62,11 @@ internal static class TaskCommand
 
     private static Command InductionHeads(TextWriter output, TextWriter error)
     {
-        TaskOptions options = new(batch: 64, length: 256, new TrainingOptions(steps: 20_000, learningRate: 2e-3, "cosine", weightDecay: 0, checkpointEvery: 500, keepCheckpoints: 40));
+        // Long after the loss at the trained length is next to nothing, ever smaller gradients still teach a model to keep what it read: so the
+        // rate does not fall, and epsilon lets them count.
+        TrainingOptions training = new(
+            steps: 16_000, learningRate: 1e-3, "constant", weightDecay: 0, epsilon: 1e-15, checkpointEvery: 500, keepCheckpoints: 40);
+        TaskOptions options = new(batch: 64, length: 256, training);
         Option<int> longest = WithDefault(
             "--longest", "The longest sequence of the evaluation, which doubles from 64 on.", 1 << 20, "TOKENS");
         Option<int?> chooseAt = new("--choose-at")
@@ -78,7 +82,7 @@ internal static class TaskCommand
             1,048,576 when trained at 256).
 
             Examples:
-              mamba-cuda task induction-heads
+              mamba-cuda task induction-heads --activations fp32
               mamba-cuda task induction-heads --length 32 --steps 1000 --longest 1024
             """);
         command.Options.Add(longest);
@@ -93,13 +97,14 @@ internal static class TaskCommand
                 List<(int, BatchSource)> evaluations = [];
                 for (long tokens = 64; tokens <= parsed.GetValue(longest); tokens *= 2)
                 {
-                    // Of long sequences fewer are tried, so that all lengths take about as long.
-                    int most = options.EvaluationSequences(parsed), sequences = (int)Math.Min(Math.Max((1L << 22) / tokens, 4), most);
+                    // Of long sequences fewer are tried, so that no length takes very long.
+                    int most = options.EvaluationSequences(parsed);
+                    int sequences = (int)Math.Min(Math.Max((1L << 22) / tokens, FewestSequences), most);
                     evaluations.Add(((int)tokens, Make(seed ^ EvaluationSeed, sequences, (int)tokens)));
                 }
 
                 int choosing = parsed.GetValue(chooseAt) ?? (evaluations.Count == 0 ? 0 : evaluations[^1].Item1);
-                BatchSource? choice = choosing == 0 ? null : Make(seed ^ ChoiceSeed, ChoiceSequences, choosing);
+                BatchSource? choice = choosing == 0 ? null : Make(seed ^ ChoiceSeed, FewestSequences, choosing);
                 return options.Run(parsed, Make(seed, batch, length), evaluations, "induction heads", output, error, cancellation, choice);
             },
             cancellation));
@@ -205,7 +210,9 @@ internal static class TaskCommand
             return run.Checkpoint!;
         }
 
-        /// <summary>The checkpoint with the least loss on a batch: how far a model reaches beyond its training's length is not seen in training.</summary>
+        /// <summary>
+        /// The checkpoint with the least loss on a batch: how far a model reaches beyond the length that it is trained at, training does not show.
+        /// </summary>
         private static string Choose(string folder, Backend backend, TokenBatch batch, TextWriter error, CancellationToken cancellation)
         {
             (string Path, double Loss) best = (TrainingCheckpoint.Latest(folder)!, double.PositiveInfinity);
@@ -232,7 +239,7 @@ internal static class TaskCommand
             table.AppendLine(
                 CultureInfo.InvariantCulture,
                 $"{task}: {model.Config.LayerCount} layers, width {model.Config.HiddenSize}, {model.ParameterCount:N0} parameters, "
-                + $"{options.Steps:N0} steps").AppendLine();
+                + $"{options.Steps:N0} steps, of which {Path.GetFileName(checkpoint)} is evaluated").AppendLine();
             table.AppendLine("| length | sequences | answers | accuracy |").AppendLine("|---|---|---|---|");
             foreach ((int tokens, BatchSource source) in evaluations)
             {

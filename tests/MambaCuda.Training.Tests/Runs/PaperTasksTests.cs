@@ -33,6 +33,40 @@ public sealed class PaperTasksTests
         Assert.True(Learn(task, steps: 1, task).Share < 0.5);
     }
 
+    /// <summary>Against the logits of the whole batch; then with a model so sure that float32's softmax is exactly 1 or 0.</summary>
+    [Theory]
+    [InlineData(1f), InlineData(300f)]
+    public unsafe void The_loss_of_a_task_is_the_mean_cross_entropy_of_its_answers(float sureness)
+    {
+        SelectiveCopyingTask task = new(seed: 4, batchSize: 3, length: 10, dataTokens: 2, vocabularySize: 6);
+        TokenBatch batch = task.Batch(0);
+        MambaConfig config = SmallModel.Config with { VocabularySize = task.VocabularySize };
+        using CpuBackend backend = new();
+        using RandomWeights weights = new(config, DataType.Float32, seed: 1);
+        const string LastNorm = "backbone.norm_f.weight";
+        using NativeHostMemory scale = new(config.HiddenSize * sizeof(float));
+        new Span<float>(scale.Pointer, config.HiddenSize).Fill(sureness);
+        Dictionary<string, StoredTensor> tensors = new(weights.Tensors)
+        {
+            [LastNorm] = new StoredTensor(LastNorm, DataType.Float32, [config.HiddenSize], scale),
+        };
+        using MambaModel model = MambaModel.Create(config, tensors, backend);
+        float[] logits = new float[batch.Tokens.Length * 6];
+        using MambaState state = model.CreateState(3);
+        model.Forward(batch.Tokens, batch.Layout, state, logits, every: true);
+        double loss = 0;
+        foreach (int row in batch.TargetRows())
+        {
+            ReadOnlySpan<float> own = logits.AsSpan(row * 6, 6);
+            double largest = own.ToArray().Max(), sum = own.ToArray().Sum(logit => Math.Exp(logit - largest));
+            loss += Math.Log(sum) + largest - own[batch.Targets[row]];
+        }
+
+        TaskScore score = TaskEvaluation.Measure(model, batch, TestContext.Current.CancellationToken);
+        Assert.Equal(loss / batch.TargetCount, score.Loss, 1e-4 * sureness);
+        Assert.True(score.Loss > 0);
+    }
+
     private static TokenAccuracy Learn(BatchSource batches, long steps, BatchSource evaluation)
     {
         MambaConfig config = new() { VocabularySize = batches.VocabularySize, HiddenSize = 32, LayerCount = 2 };
