@@ -34,7 +34,6 @@
 // less, is slower: more of their instructions, or registers moved to where they read them.
 #include "mamba/async_copy.cuh"
 #include "mamba/fast_math.cuh"
-#include "mamba/grid_dependency.cuh"
 #include "mamba/mma.cuh"
 #include "mamba/reductions.cuh"
 #include "mamba/sequences.cuh"
@@ -743,42 +742,23 @@ struct ScanBackwardLane {
         }
     }
 
-    // Where a lane finds and leaves what it walks along: kept all the time, since a walk needs all of it from its start to its end.
-    struct Places {
-        const float2* inputs;
-        const float* grads;
-        const float* matrices;
-        const float* before;
-        float* sums;
-        float* shares;
-
-        __device__ __forceinline__ Places(const ScanBackwardMemory<Shape>& memory, const Spot& spot, int thread)
-            : inputs(one_number(memory.input(0, spot.channel)))
-            , grads(one_number(memory.grads + spot.channel))
-            , matrices(one_number(memory.matrices + 8 * spot.lane))
-            , before(one_number(memory.state_before(0, spot.lane, 0, spot.channel)))
-            , sums(one_number(memory.y + spot.lane * Shape::kSumPitch + spot.channel))
-            , shares(one_number(memory.shares + thread / 32 * Shape::kWarpShares * Shape::kSharePitch
-                  + (Shape::kByMatrix ? place_of_sums(spot, thread) : 0)))
-        {
-        }
-    };
-
-    __device__ __forceinline__ void walk(const Places& places, int tile)
+    __device__ __forceinline__ void walk(const ScanBackwardMemory<Shape>& memory, int tile)
     {
         int thread = thread_again();
         Spot spot(thread);
         int lane = spot.lane;
-        const float* before = places.before + (tile & 1) * Shape::kBeforeFloats;
+        int channel = spot.channel;
+        const float* before = one_number(memory.state_before(tile, lane, 0, channel));
         float states[kSteps][4];
         float h[4];
 #pragma unroll
         for (int n = 0; n < 4; ++n) {
             h[n] = before[n * Shape::kChannels];
         }
-        const float2* inputs = places.inputs;
-        const float* grads = places.grads;
-        const float* matrices = places.matrices;
+        const float2* inputs = one_number(memory.input(0, channel));
+        const float* grads = one_number(memory.grads + channel);
+        const float* matrices = one_number(memory.matrices + 8 * lane);
+        float* sums = one_number(memory.y + lane * Shape::kSumPitch + channel);
 
 #pragma unroll
         for (int step = 0; step < kSteps; ++step) {
@@ -792,7 +772,8 @@ struct ScanBackwardLane {
             }
         }
 
-        float* shares = places.shares;
+        float* shares = one_number(memory.shares + thread / 32 * Shape::kWarpShares * Shape::kSharePitch
+            + (Shape::kByMatrix ? place_of_sums(spot, thread) : 0));
         float left[4];
 #pragma unroll
         for (int start = kSteps - kLanes; start >= 0; start -= kLanes) {
@@ -835,7 +816,7 @@ struct ScanBackwardLane {
                     leave_products(products, spot, shares + step * 2 * Shape::kStates);
                 }
             }
-            float* to = places.sums + start * Shape::kSumPitch;
+            float* to = sums + start * Shape::kSumPitch;
             to[0] = lane_sums<kLanes, kLanes, kWarpChannels>(y, lane);
             to[Shape::kSumFloats] = lane_sums<kLanes, kLanes, kWarpChannels>(through_b, lane);
             to[2 * Shape::kSumFloats] = lane_sums<kLanes, kLanes, kWarpChannels>(through_decay, lane);
@@ -927,8 +908,6 @@ __global__ void __launch_bounds__(Shape::kThreads, kScanBackwardWarps / Shape::k
 {
     extern __shared__ __align__(16) float shared[];
     constexpr bool kWhole = kPart == ScanBackwardPart::whole;
-    // The sums of what blocks leave may be ready to begin when the last block ends.
-    let_next_grid_start();
     ScanBackwardMemory<Shape> memory(shared);
     int part = static_cast<int>(blockIdx.x) % p.parts_of_group;
     int group = static_cast<int>(blockIdx.x) / p.parts_of_group;
@@ -942,7 +921,6 @@ __global__ void __launch_bounds__(Shape::kThreads, kScanBackwardWarps / Shape::k
     ScanBackwardSpot<Shape> spot(thread);
     int at = spot.channel < channels ? first_channel + spot.channel : -1;
     ScanBackwardLane<Shape> lane(p, spot.lane, at);
-    typename ScanBackwardLane<Shape>::Places places(memory, spot, thread);
     if (thread == 0) {
         memory.place->first_channel = first_channel;
         memory.place->channels = channels;
@@ -1004,7 +982,7 @@ __global__ void __launch_bounds__(Shape::kThreads, kScanBackwardWarps / Shape::k
                 Pieces(p, memory).fetch(Shape::kSteps, tile - 1);
             }
             if constexpr (kWhole) {
-                lane.walk(places, tile);
+                lane.walk(memory, tile);
             } else {
                 lane.lead_back(memory, spot);
             }

@@ -61,7 +61,7 @@ public sealed partial class CudaBackend
             {
                 (parameters.First, parameters.Second, parameters.Third, parameters.Fourth) = (together[0], together[1], together[2], together[3]);
                 CudaKernel kernel = PartialSumsKernels.Get(_library, new VectorVariant(type, Elements: 1));
-                Launch(kernel, new Dim3(checked((int)DivideUp(mostElements, width)), count), new Dim3(width, slices), parameters, overlaps: true);
+                Launch(kernel, new Dim3(checked((int)DivideUp(mostElements, width)), count), new Dim3(width, slices), parameters);
                 (count, mostElements) = (0, 0);
             }
         }
