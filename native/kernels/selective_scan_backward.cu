@@ -192,8 +192,8 @@ struct ScanBackwardMemory {
     float* shares;
     float* own;
     float* before;  // (tile % 2, state, channel), see state_before
-    ulonglong2* operand_sources;  // where a thread's pieces of the first tile lie: of two operands
-    unsigned long long* matrix_sources;  // of B or C
+    ulonglong2* operand_sources;         // where a thread's pieces of a sequence's first tile lie: of two operands
+    unsigned long long* matrix_sources;  // and of B or C
     float* bias;
     float* skip;
     ScanBackwardPlace* place;

@@ -70,8 +70,8 @@ internal sealed class TrainingOptions
     {
         foreach (Option option in new Option[]
         {
-            _steps, _learningRate, _schedule, _warmup, _floor, _weightDecay, _clip, _epsilon, _accumulate, _segment, _noGraph, _checkpointEvery, _keep,
-            _validateEvery,
+            _steps, _learningRate, _schedule, _warmup, _floor, _weightDecay, _clip, _epsilon, _accumulate, _segment, _noGraph, _checkpointEvery,
+            _keep, _validateEvery,
         })
         {
             command.Options.Add(option);

@@ -48,7 +48,8 @@ public sealed class TaskCommandTests : IDisposable
         (string Name, double Loss)[] measured =
         [
             .. error.Split('\n').Where(line => line.EndsWith(" at length 100", StringComparison.Ordinal))
-                .Select(line => (line[..line.IndexOf(':', StringComparison.Ordinal)], double.Parse(line.Split(' ', ',')[2], CultureInfo.InvariantCulture))),
+                .Select(line => line.Split(' ', ','))
+                .Select(words => (words[0].TrimEnd(':'), double.Parse(words[2], CultureInfo.InvariantCulture))),
         ];
         Assert.Equal(Enumerable.Range(1, 4).Select(step => $"step-{step:D10}"), measured.Select(one => one.Name));
         Assert.Equal(4, measured.DistinctBy(one => one.Loss).Count());

@@ -106,8 +106,8 @@ public sealed partial class CudaBackend
     }
 
     /// <summary>
-    /// Whether numbers of rows and strides have 32 bits, which is what the kernel of tiles counts in, rows in bytes of an element. There is one share of every token for
-    /// some channels at least.
+    /// Whether numbers of rows and strides have 32 bits, which is what the kernel of tiles counts in, rows in bytes of an element. There is one
+    /// share of every token for some channels at least.
     /// </summary>
     private static bool HasShortRows(in SelectiveScanBackwardArgs args)
     {
@@ -367,7 +367,8 @@ public sealed partial class CudaBackend
                 int own = 2 * Piece * Threads, before = 2 * LaneStates * Threads, inputs = 2 * CheckpointSteps * (Channels + (Channels / 8));
                 bool fetchesOneEach = Channels * CheckpointSteps * Type.Size() * 2 == FetchBytes * Threads && matrices <= LaneStates * Threads;
                 int sources = fetchesOneEach ? 6 * Threads : 0;
-                int floats = (4 * elements) + inputs + matrices + sums + (shares * (matrices + 8)) + own + before + sources + (2 * Channels) + PlaceWords;
+                int floats = (4 * elements) + inputs + matrices + sums + (shares * (matrices + 8)) + own + before + sources + (2 * Channels)
+                    + PlaceWords;
                 return (((5 * elements) + matrices) * Type.Size()) + (floats * sizeof(float));
             }
         }
