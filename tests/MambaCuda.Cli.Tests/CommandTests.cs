@@ -45,6 +45,25 @@ public sealed class CommandTests : IDisposable
     }
 
     [Fact]
+    public async Task A_prompt_cache_serves_the_next_call()
+    {
+        string[] arguments = ["generate", "The list", "--seed", "3", "-n", "12", "--json", "--prompt-cache", _folder];
+        string first = (await Run(arguments)).Output;
+        string[] files = Directory.GetFiles(_folder);
+        Assert.Equal(2, files.Length);
+        (int code, string output, string error) = await Run(arguments);
+        Assert.Equal((ExitCode.Done, first, ""), (code, output, error));
+        Assert.Equal(files.Order(), Directory.GetFiles(_folder).Order());
+
+        // Not kept where there is no room, nor where nothing can be written; the text is the same.
+        string without = (await Run([.. arguments[..^1], Path.Combine(_folder, "none"), "--prompt-cache-size", "0"])).Output;
+        Assert.Equal(first, without);
+        Assert.Empty(Directory.GetFiles(Path.Combine(_folder, "none")));
+        Assert.Equal(ExitCode.Usage, (await Run([.. arguments, "--prompt-cache-size", "-1"])).Code);
+        Assert.Equal(ExitCode.Usage, (await Run([.. arguments, "--load-state", files[0]])).Code);
+    }
+
+    [Fact]
     public async Task Perplexity_is_that_of_PyTorch()
     {
         (int code, string output, _) = await Run("perplexity", SampleText, "--json");

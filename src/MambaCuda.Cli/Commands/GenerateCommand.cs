@@ -24,6 +24,7 @@ internal static class GenerateCommand
               mamba-cuda generate --model DIR --prompt-file story.txt --temperature 0.8 --top-p 0.95 --seed 7
               mamba-cuda generate --model DIR --prompt-ids 12092,1533 --temperature 0 --json
               mamba-cuda generate --model DIR "A long text" --save-state s.state; mamba-cuda generate --model DIR --load-state s.state
+              mamba-cuda generate --model DIR --prompt-file book.txt --prompt-cache ~/.cache/prompts
             """);
         options.AddTo(command);
         command.SetAction((parsed, cancellation) => RunAsync(options, parsed, output, error, cancellation));
@@ -34,6 +35,7 @@ internal static class GenerateCommand
         Options options, ParseResult parsed, TextWriter output, TextWriter error, CancellationToken cancellation)
     {
         GenerationRequest request = await RequestAsync(options, parsed, cancellation);
+        PromptCacheOptions? kept = Kept(options, parsed);
         using Backend backend = options.Device.Open(parsed, error);
         string folder = ModelLoader.FolderOf(parsed.GetValue(options.Model));
         Tokenizer tokenizer = LoadTokenizer(parsed.GetValue(options.Tokenizer) ?? folder, request);
@@ -44,6 +46,7 @@ internal static class GenerateCommand
             state.Load(stateToLoad);
         }
 
+        using PromptCache? cache = kept is null ? null : new PromptCache(model, kept);
         bool json = parsed.GetValue(options.Json);
         bool stream = parsed.GetValue(options.Stream) && !json;
         int[] promptIds = request.PromptIds is { } ids ? [.. ids] : tokenizer.Encode(request.Prompt ?? "");
@@ -55,7 +58,7 @@ internal static class GenerateCommand
 
         List<GeneratedToken> tokens = [];
         StringBuilder text = new();
-        await foreach (GeneratedToken token in new TextGenerator(model, tokenizer).GenerateAsync(request, cancellation))
+        await foreach (GeneratedToken token in new TextGenerator(model, tokenizer, cache).GenerateAsync(request, cancellation))
         {
             tokens.Add(token);
             text.Append(token.Text);
@@ -80,7 +83,35 @@ internal static class GenerateCommand
             state.Save(stateToSave);
         }
 
+        cache?.Dispose();
+        if (cache?.WriteFailure is { } failure)
+        {
+            await error.WriteLineAsync($"--prompt-cache: the prompt was not kept. {failure.Message}");
+        }
+
         return ExitCode.Done;
+    }
+
+    private static PromptCacheOptions? Kept(Options options, ParseResult parsed)
+    {
+        if (parsed.GetValue(options.PromptCache) is not { } folder)
+        {
+            return null;
+        }
+
+        if (parsed.GetValue(options.LoadState) is not null)
+        {
+            throw new UsageException("--prompt-cache is for prompts that start anew; leave it or --load-state out.");
+        }
+
+        int mebibytes = parsed.GetValue(options.PromptCacheSize);
+        if (mebibytes < 0)
+        {
+            throw new UsageException($"--prompt-cache-size is {mebibytes}, but must be 0 or more.");
+        }
+
+        // One prompt and its text are all that this process has in memory.
+        return new PromptCacheOptions { Folder = folder, MaxDiskBytes = (long)mebibytes << 20, MaxMemoryBytes = long.MaxValue };
     }
 
     private static async Task<GenerationRequest> RequestAsync(Options options, ParseResult parsed, CancellationToken cancellation)
@@ -319,6 +350,20 @@ internal static class GenerateCommand
             HelpName = "FILE",
         };
 
+        public Option<string?> PromptCache { get; } = new("--prompt-cache")
+        {
+            Description = "Keep the states behind the prompt and behind the text in this folder, and go on from the longest that a prompt "
+                + "begins with.",
+            HelpName = "DIR",
+        };
+
+        public Option<int> PromptCacheSize { get; } = new("--prompt-cache-size")
+        {
+            Description = "How much the folder keeps of a model, in MiB; what was used the longest ago goes first.",
+            HelpName = "MIB",
+            DefaultValueFactory = _ => 4096,
+        };
+
         public void AddTo(Command command)
         {
             command.Arguments.Add(Prompt);
@@ -326,6 +371,7 @@ internal static class GenerateCommand
             {
                 Model, Adapter, Tokenizer, PromptFile, PromptIds, MaxTokens, Temperature, TopK, TopP, MinP, RepetitionPenalty, PresencePenalty,
                 FrequencyPenalty, Seed, Stop, StopTokens, IgnoreEndOfText, Stream, Json, SaveState, LoadState,
+                PromptCache, PromptCacheSize,
             })
             {
                 command.Options.Add(option);

@@ -7,7 +7,7 @@ internal sealed class GeneratedSequence
     private readonly StreamingDecoder _decoder;
     private readonly StopMatcher _stops;
     private readonly HashSet<int> _stopTokens;
-    private int _count;
+    private readonly List<int> _chosen = [];
 
     public GeneratedSequence(int number, GenerationRequest request, MambaModel model, Tokenizer tokenizer)
     {
@@ -72,8 +72,17 @@ internal sealed class GeneratedSequence
     /// <summary>The prompt's tokens.</summary>
     public int[] PromptIds { get; }
 
-    /// <summary>What to run first: what the state had pending, then the prompt.</summary>
-    public int[] Input { get; }
+    /// <summary>What to run first: what the state had pending, then the prompt; without what a cache had of it.</summary>
+    public int[] Input { get; private set; }
+
+    /// <summary>Whether nothing was run before the prompt.</summary>
+    public bool StartsAnew => Request.State is not { } state || (state.TokenCount() == 0 && state.PendingTokens().IsEmpty);
+
+    /// <summary>The logits behind the prompt where a cache had all of it, else null.</summary>
+    public float[]? CachedLogits { get; private set; }
+
+    /// <summary>The tokens that the state has run, where it began with the prompt: all but the one chosen last.</summary>
+    public int[] TokensRun => [.. PromptIds, .. _chosen[..^1]];
 
     /// <summary>The last token chosen.</summary>
     public int LastId { get; private set; }
@@ -81,20 +90,28 @@ internal sealed class GeneratedSequence
     /// <summary>Whether the text has ended.</summary>
     public bool Ended { get; private set; }
 
+    /// <summary>Takes from a cache what it has of the prompt.</summary>
+    public void Skip(PromptCache cache, MambaState state)
+    {
+        float[] logits = new float[state.Model.Config.VocabularySize];
+        Input = Input[cache.Restore(Input, state, Slot, logits)..];
+        CachedLogits = Input.Length == 0 ? logits : null;
+    }
+
     /// <summary>Chooses the next token; it is pending in the state from now on.</summary>
     public GeneratedToken Take(ReadOnlySpan<float> logits, MambaState state)
     {
         SampledToken sampled = _sampler.Sample(logits);
         LastId = sampled.Id;
         state.SetPendingTokens([sampled.Id], Slot);
-        _count++;
+        _chosen.Add(sampled.Id);
 
         bool stopToken = _stopTokens.Contains(sampled.Id);
         string text = stopToken ? "" : _stops.Append(_decoder.Append(sampled.Id));
         FinishReason reason =
             _stops.Found is not null ? FinishReason.StopString :
             stopToken ? FinishReason.StopToken :
-            _count == Request.MaxTokens ? FinishReason.MaxTokens :
+            _chosen.Count == Request.MaxTokens ? FinishReason.MaxTokens :
             FinishReason.None;
         if (reason is FinishReason.StopToken or FinishReason.MaxTokens)
         {

@@ -10,12 +10,17 @@ public sealed class TextGenerator
 {
     private readonly MambaModel _model;
     private readonly Tokenizer _tokenizer;
+    private readonly PromptCache? _cache;
 
     /// <summary>Creates a generator.</summary>
     /// <param name="model">The model; belongs to the caller.</param>
     /// <param name="tokenizer">Its tokenizer.</param>
+    /// <param name="cache">
+    /// Where texts that start anew look for what they begin with, and leave what they have run; belongs to the caller, who may serve several
+    /// generators of the model with it. Left out, every prompt is run.
+    /// </param>
     /// <exception cref="ArgumentException">The tokenizer has tokens that the model has not.</exception>
-    public TextGenerator(MambaModel model, Tokenizer tokenizer)
+    public TextGenerator(MambaModel model, Tokenizer tokenizer, PromptCache? cache = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(tokenizer);
@@ -29,6 +34,7 @@ public sealed class TextGenerator
 
         _model = model;
         _tokenizer = tokenizer;
+        _cache = cache;
     }
 
     /// <summary>Continues one text.</summary>
@@ -68,16 +74,24 @@ public sealed class TextGenerator
                 }
             }
 
-            List<GeneratedSequence> active = [.. sequences];
             BackgroundStep step = new(_model, state);
-            await step.RunAsync(active, prompt: true, cancellation).ConfigureAwait(false);
-            while (true)
+            List<GeneratedSequence> active = await RunPromptsAsync(sequences, step, state, cancellation).ConfigureAwait(false);
+            for (bool first = true; ; first = false)
             {
                 bool ended = false;
+                int run = 0;
                 for (int i = 0; i < active.Count; i++)
                 {
-                    GeneratedToken token = active[i].Take(step.Logits(i), state);
-                    ended |= token.FinishReason != FinishReason.None;
+                    // Prompts that the cache had as a whole have no part in the first step.
+                    float[]? cached = first ? active[i].CachedLogits : null;
+                    int place = cached is null ? run++ : -1;
+                    GeneratedToken token = active[i].Take(cached ?? step.Logits(place), state);
+                    if (token.FinishReason != FinishReason.None)
+                    {
+                        ended = true;
+                        Keep(active[i], active[i].TokensRun, state, cached ?? step.Logits(place));
+                    }
+
                     yield return token;
                 }
 
@@ -108,6 +122,43 @@ public sealed class TextGenerator
 
                 state.Dispose();
             }
+        }
+    }
+
+    /// <summary>Runs what no cache has of the prompts, and keeps it; all sequences are active then.</summary>
+    private async ValueTask<List<GeneratedSequence>> RunPromptsAsync(
+        GeneratedSequence[] sequences, BackgroundStep step, MambaState state, CancellationToken cancellation)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        if (_cache is not null)
+        {
+            foreach (GeneratedSequence sequence in sequences.Where(sequence => sequence.StartsAnew))
+            {
+                sequence.Skip(_cache, state);
+            }
+        }
+
+        // Not cancelled from here on: a state must not stop within a prompt.
+        List<GeneratedSequence> prompts = [.. sequences.Where(sequence => sequence.Input.Length > 0)];
+        if (prompts.Count > 0)
+        {
+            await step.RunAsync(prompts, prompt: true, CancellationToken.None).ConfigureAwait(false);
+        }
+
+        for (int i = 0; i < prompts.Count; i++)
+        {
+            Keep(prompts[i], prompts[i].PromptIds, state, step.Logits(i));
+        }
+
+        return [.. sequences];
+    }
+
+    private void Keep(GeneratedSequence sequence, int[] tokens, MambaState state, ReadOnlySpan<float> logits)
+    {
+        // A state that had tokens before the prompt has a past that the cache does not know.
+        if (state.TokenCount(sequence.Slot) == tokens.Length)
+        {
+            _cache?.Store(tokens, state, sequence.Slot, logits);
         }
     }
 }

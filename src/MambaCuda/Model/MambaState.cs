@@ -140,25 +140,7 @@ public sealed class MambaState : IDisposable
     }
 
     /// <summary>Writes a <see cref="Snapshot"/> to a file; the file is the old one or the whole new one, never a part.</summary>
-    public void Save(string path, int slot = 0)
-    {
-        byte[] snapshot = Snapshot(slot);
-        string temporary = $"{path}.{Environment.ProcessId}.tmp";
-        try
-        {
-            using (FileStream file = new(temporary, FileMode.Create, FileAccess.Write))
-            {
-                file.Write(snapshot);
-                file.Flush(flushToDisk: true);
-            }
-
-            File.Move(temporary, path, overwrite: true);
-        }
-        finally
-        {
-            File.Delete(temporary);
-        }
-    }
+    public void Save(string path, int slot = 0) => WholeFile.Write(path, Snapshot(slot));
 
     /// <summary>Reads a file that <see cref="Save"/> wrote into a slot.</summary>
     /// <exception cref="StateException">The file is damaged, of another version, or another model's; the message names it. The slot is as
