@@ -91,7 +91,9 @@ internal sealed class BenchTimer : IDisposable
             long start = Stopwatch.GetTimestamp();
             benchmark.Run((first + i) % benchmark.Copies);
             _backend.Synchronize();
-            times[i] = benchmark.OwnMilliseconds ?? Stopwatch.GetElapsedTime(start).TotalMilliseconds;
+            // Not by TimeSpan, whose ticks of 100 ns an operation of a few elements can fall short of; at least one tick of the clock.
+            long ticks = Math.Max(1, Stopwatch.GetTimestamp() - start);
+            times[i] = benchmark.OwnMilliseconds ?? ticks * 1e3 / Stopwatch.Frequency;
         }
 
         return times;
