@@ -97,7 +97,11 @@ __global__ void __launch_bounds__(256) linear_vector(const __grid_constant__ Lin
     LinearVectorWork<kRows, kOutputs> work(p);
     float sums[kRows][kOutputs] = {};
     Stored<TWeight, kVectorInputs> weights[kOutputs];
-    auto load_weights_at = [&](int input) {
+    int input = static_cast<int>(threadIdx.x) * kVectorInputs;
+    auto load_next = [&] {
+        if (input >= p.inputs) {
+            return;
+        }
         // Beyond the last output and the last row these are the last one's, whose sums are not stored.
 #pragma unroll
         for (int i = 0; i < kOutputs; ++i) {
@@ -105,10 +109,7 @@ __global__ void __launch_bounds__(256) linear_vector(const __grid_constant__ Lin
             load_inputs<kAligned, Access::read_once>(row + input, p.inputs - input, weights[i]);
         }
     };
-    int input = static_cast<int>(threadIdx.x) * kVectorInputs;
-    if (input < p.inputs) {
-        load_weights_at(input);
-    }
+    load_next();
     // The launch overlaps only where the kernel before this one does not write the weights.
     wait_for_earlier_grids();
     let_next_grid_start();
@@ -131,9 +132,7 @@ __global__ void __launch_bounds__(256) linear_vector(const __grid_constant__ Lin
             }
         }
         input += work.warps * 32 * kVectorInputs;
-        if (input < p.inputs) {
-            load_weights_at(input);
-        }
+        load_next();
     }
 
 #pragma unroll

@@ -37,6 +37,7 @@
 #include "mamba/mma.cuh"
 #include "mamba/reductions.cuh"
 #include "mamba/sequences.cuh"
+#include "mamba/shared_address.cuh"
 #include "mamba/types.cuh"
 #include "mamba/vectors.cuh"
 
@@ -170,6 +171,13 @@ struct ScanBackwardPlace {
     unsigned int unused[2];
 };
 
+// Where a thread's pieces of two operands lie.
+template <typename T>
+struct alignas(16) ScanBackwardSources {
+    const T* of_delta_or_z;
+    const T* of_grad_y_or_u;
+};
+
 // What a block keeps in shared memory. Steps lie kChannels elements apart.
 template <typename Shape>
 struct ScanBackwardMemory {
@@ -192,8 +200,8 @@ struct ScanBackwardMemory {
     float* shares;
     float* own;
     float* before;  // (tile % 2, state, channel), see state_before
-    ulonglong2* operand_sources;         // where a thread's pieces of a sequence's first tile lie: of two operands
-    unsigned long long* matrix_sources;  // and of B or C
+    ScanBackwardSources<T>* operand_sources;  // of a sequence's first tile, for every thread
+    const T** matrix_sources;                 // the same of B or C
     float* bias;
     float* skip;
     ScanBackwardPlace* place;
@@ -216,8 +224,8 @@ struct ScanBackwardMemory {
         , shares(through_decay + Shape::kSumFloats)
         , own(shares + Shape::kShareFloats)
         , before(own + Shape::kOwnFloats)
-        , operand_sources(reinterpret_cast<ulonglong2*>(before + 2 * Shape::kBeforeFloats))
-        , matrix_sources(reinterpret_cast<unsigned long long*>(operand_sources + (Shape::kOneEach ? Shape::kThreads : 0)))
+        , operand_sources(reinterpret_cast<ScanBackwardSources<T>*>(before + 2 * Shape::kBeforeFloats))
+        , matrix_sources(reinterpret_cast<const T**>(operand_sources + (Shape::kOneEach ? Shape::kThreads : 0)))
         , bias(before + 2 * Shape::kBeforeFloats + Shape::kSourceFloats)
         , skip(bias + Shape::kChannels)
         , place(reinterpret_cast<ScanBackwardPlace*>(skip + Shape::kChannels))
@@ -279,7 +287,7 @@ template <typename T>
 __device__ __forceinline__ T* one_number(T* shared)
 {
 #if defined(__CUDA_ARCH__)
-    unsigned int address = static_cast<unsigned int>(__cvta_generic_to_shared(shared));
+    unsigned int address = shared_address(shared);
     asm volatile("" : "+r"(address));
     return static_cast<T*>(__cvta_shared_to_generic(address));
 #else
@@ -388,18 +396,12 @@ struct ScanBackwardPieces {
             unsigned int row = place.row + thread % Shape::kOperandFetches / Shape::kRowFetches;
             int column = place.first_channel + thread % Shape::kRowFetches * Shape::kFetch;
             auto address = [&](const void* matrix, long long stride) {
-                return reinterpret_cast<unsigned long long>(row_of(static_cast<const T*>(matrix), stride, row, column));
+                return row_of(static_cast<const T*>(matrix), stride, row, column);
             };
-            ulonglong2 operands;
-            operands.x = is_second && p.z != nullptr ? address(p.z, p.z_stride) : address(p.delta, p.delta_stride);
-            operands.y = is_second ? address(p.u, p.u_stride) : address(p.grad_y, p.grad_y_stride);
-            memory.operand_sources[thread] = operands;
-
-            MatrixPiece piece(0, thread);
-            const T* matrix = static_cast<const T*>(piece.is_c ? p.c : p.b);
-            long long stride = piece.is_c ? p.c_stride : p.b_stride;
-            memory.matrix_sources[thread] =
-                reinterpret_cast<unsigned long long>(row_of(matrix, stride, place.row + piece.step, place.column + 4 * piece.lane));
+            memory.operand_sources[thread] = {
+                is_second && p.z != nullptr ? address(p.z, p.z_stride) : address(p.delta, p.delta_stride),
+                is_second ? address(p.u, p.u_stride) : address(p.grad_y, p.grad_y_stride)};
+            memory.matrix_sources[thread] = source_of(MatrixPiece(0, thread), place.row);
         }
     }
 
@@ -408,14 +410,14 @@ struct ScanBackwardPieces {
     {
         bool is_second = thread >= Shape::kOperandFetches;
         unsigned int rows = tile * Shape::kSteps;
-        ulonglong2 operands = memory.operand_sources[thread];
-        unsigned long long matrix = memory.matrix_sources[thread];
+        ScanBackwardSources<T> operands = memory.operand_sources[thread];
+        const T* matrix = memory.matrix_sources[thread];
         copy_further<Shape::kFetch>(
-            memory.delta + thread * Shape::kFetch, operands.x, is_second && p.z != nullptr ? p.z_stride : p.delta_stride, rows);
+            memory.delta + thread * Shape::kFetch, operands.of_delta_or_z, is_second && p.z != nullptr ? p.z_stride : p.delta_stride, rows);
         if (!is_second || kWhole) {
             int turn = is_second ? (tile & 1) * Shape::kElements : 0;
             copy_further<Shape::kFetch>(
-                memory.grad_y + thread * Shape::kFetch + turn, operands.y, is_second ? p.u_stride : p.grad_y_stride, rows);
+                memory.grad_y + thread * Shape::kFetch + turn, operands.of_grad_y_or_u, is_second ? p.u_stride : p.grad_y_stride, rows);
         }
         bool is_c = thread >= Shape::kMatrixPieces / 2;
         if (thread < Shape::kMatrixPieces && (kWhole || is_c)) {
@@ -428,9 +430,9 @@ struct ScanBackwardPieces {
 
     // kCount elements `rows` further than they lie in the first tile.
     template <int kCount, typename E>
-    __device__ __forceinline__ static void copy_further(E* to, unsigned long long first, long long stride, unsigned int rows)
+    __device__ __forceinline__ static void copy_further(E* to, const E* first, long long stride, unsigned int rows)
     {
-        async_copy<kCount * static_cast<int>(sizeof(E))>(to, rows_on(reinterpret_cast<const E*>(first), stride, rows), true);
+        async_copy<kCount * static_cast<int>(sizeof(E))>(to, rows_on(first, stride, rows), true);
     }
 
     // Which four channels of which state this thread takes of a checkpoint.
@@ -457,11 +459,7 @@ struct ScanBackwardPieces {
         for (int round = 0; round < Shape::kMatrixRounds; ++round) {
             MatrixPiece piece(round, thread);
             if (piece.number < Shape::kMatrixPieces && (kWhole || piece.is_c)) {
-                const T* matrix = static_cast<const T*>(piece.is_c ? p.c : p.b);
-                copy<4>(
-                    memory.matrix_pieces + 4 * piece.number,
-                    row_of(matrix, piece.is_c ? p.c_stride : p.b_stride, row + piece.step, place.column + 4 * piece.lane),
-                    piece.step < steps ? 4 : 0);
+                copy<4>(memory.matrix_pieces + 4 * piece.number, source_of(piece, row), piece.step < steps ? 4 : 0);
             }
         }
         if constexpr (kWhole) {
@@ -484,6 +482,13 @@ struct ScanBackwardPieces {
         {
         }
     };
+
+    // Where a piece lies in a tile that begins with `row`.
+    __device__ __forceinline__ const T* source_of(const MatrixPiece& piece, unsigned int row) const
+    {
+        const T* matrix = static_cast<const T*>(piece.is_c ? p.c : p.b);
+        return row_of(matrix, piece.is_c ? p.c_stride : p.b_stride, row + piece.step, place.column + 4 * piece.lane);
+    }
 
     // This thread's pieces of a fetched tile, on their way to prepare.
     struct Fetched {

@@ -176,7 +176,7 @@ internal static class TaskCommand
                 string checkpoint = Train(config, backend, batches, options, folder, parsed.GetValue(_seed), error, cancellation);
                 if (choice is not null)
                 {
-                    checkpoint = Choose(folder, backend, choice.Batch(0), error, cancellation);
+                    checkpoint = Choose(checkpoint, folder, backend, choice.Batch(0), error, cancellation);
                 }
 
                 string table = Evaluate(checkpoint, backend, evaluations, task, options, cancellation);
@@ -213,9 +213,10 @@ internal static class TaskCommand
         /// <summary>
         /// The checkpoint with the least loss on a batch: how far a model reaches beyond the length that it is trained at, training does not show.
         /// </summary>
-        private static string Choose(string folder, Backend backend, TokenBatch batch, TextWriter error, CancellationToken cancellation)
+        private static string Choose(
+            string newest, string folder, Backend backend, TokenBatch batch, TextWriter error, CancellationToken cancellation)
         {
-            (string Path, double Loss) best = (TrainingCheckpoint.Latest(folder)!, double.PositiveInfinity);
+            (string Path, double Loss) best = (newest, double.PositiveInfinity);
             foreach (string path in TrainingCheckpoint.All(folder))
             {
                 using MambaModel model = MambaModel.Load(path, backend, cancellation: cancellation);

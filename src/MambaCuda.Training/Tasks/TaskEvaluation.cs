@@ -38,9 +38,9 @@ public static class TaskEvaluation
             for (int i = 0; i < rest; i++)
             {
                 ReadOnlySpan<float> row = logits.AsSpan(i * model.Config.VocabularySize, model.Config.VocabularySize);
-                predicted[start + asked + i] = Sampler.IndexOfLargest(row);
+                int largest = predicted[start + asked + i] = Sampler.IndexOfLargest(row);
                 int target = batch.Targets[start + asked + i];
-                loss += target == TokenBatch.IgnoredTarget ? 0 : CrossEntropy(row, target);
+                loss += target == TokenBatch.IgnoredTarget ? 0 : CrossEntropy(row, target, row[largest]);
             }
         }
 
@@ -48,9 +48,9 @@ public static class TaskEvaluation
     }
 
     /// <summary>In float64, from the differences to the target's logit, so that a loss far below float32's spacing at 1 is told from none.</summary>
-    private static double CrossEntropy(ReadOnlySpan<float> logits, int target)
+    private static double CrossEntropy(ReadOnlySpan<float> logits, int target, double largest)
     {
-        double largest = logits[Sampler.IndexOfLargest(logits)], others = 0;
+        double others = 0;
         for (int id = 0; id < logits.Length; id++)
         {
             others += id == target ? 0 : Math.Exp(logits[id] - largest);

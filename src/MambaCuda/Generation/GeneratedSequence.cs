@@ -78,11 +78,11 @@ internal sealed class GeneratedSequence
     /// <summary>Whether nothing was run before the prompt.</summary>
     public bool StartsAnew => Request.State is not { } state || (state.TokenCount() == 0 && state.PendingTokens().IsEmpty);
 
-    /// <summary>The logits behind the prompt where a cache had all of it, else null.</summary>
-    public float[]? CachedLogits { get; private set; }
+    /// <summary>The logits behind the prompt, from a cache that had all of it or from its run.</summary>
+    public float[] FirstLogits { get; set; } = [];
 
     /// <summary>The tokens that the state has run, where it began with the prompt: all but the one chosen last.</summary>
-    public int[] TokensRun => [.. PromptIds, .. _chosen[..^1]];
+    public int[] TokensRun => [.. PromptIds, .. _chosen.SkipLast(1)];
 
     /// <summary>The last token chosen.</summary>
     public int LastId { get; private set; }
@@ -93,9 +93,8 @@ internal sealed class GeneratedSequence
     /// <summary>Takes from a cache what it has of the prompt.</summary>
     public void Skip(PromptCache cache, MambaState state)
     {
-        float[] logits = new float[state.Model.Config.VocabularySize];
-        Input = Input[cache.Restore(Input, state, Slot, logits)..];
-        CachedLogits = Input.Length == 0 ? logits : null;
+        FirstLogits = new float[state.Model.Config.VocabularySize];
+        Input = Input[cache.Restore(Input, state, Slot, FirstLogits)..];
     }
 
     /// <summary>Chooses the next token; it is pending in the state from now on.</summary>

@@ -110,13 +110,10 @@ public sealed class PromptCache : IDisposable
             throw new ArgumentException($"The slot has run {state.TokenCount(slot)} tokens, but {tokens.Length} are given.", nameof(tokens));
         }
 
-        foreach (CachedPrompt kept in _kept)
+        if (LongestKept(tokens) is { } kept && kept.Tokens.Length == tokens.Length)
         {
-            if (tokens.SequenceEqual(kept.Tokens))
-            {
-                Touch(kept);
-                return;
-            }
+            Touch(kept);
+            return;
         }
 
         CachedPrompt prompt = new(tokens.ToArray(), FreeState(), logits.ToArray());

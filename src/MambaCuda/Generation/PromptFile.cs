@@ -39,10 +39,10 @@ internal static class PromptFile
 
     /// <summary>The whole prompt, its state put into a slot; or null where the file is damaged or of another model.</summary>
     /// <exception cref="IOException">It cannot be read.</exception>
-    public static (int[] Tokens, float[] Logits)? Read(string path, MambaState state, int vocabularySize)
+    public static (int[] Tokens, float[] Logits)? Read(string path, MambaState state)
     {
         using FileStream file = File.OpenRead(path);
-        if (ReadHead(file, vocabularySize) is not { } head || file.Length - file.Position > StateSnapshot.MaximumLength(state.BytesPerSlot))
+        if (ReadHead(file, state.Model.Config.VocabularySize) is not { } head || file.Length - file.Position > StateSnapshot.MaximumLength(state.BytesPerSlot))
         {
             return null;
         }

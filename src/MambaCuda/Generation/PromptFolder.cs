@@ -10,7 +10,6 @@ namespace MambaCuda;
 internal sealed class PromptFolder
 {
     private const string Extension = ".prompt";
-    private readonly MambaModel _model;
     private readonly string _folder;
     private readonly string _prefix;
     private readonly long _maxBytes;
@@ -18,12 +17,11 @@ internal sealed class PromptFolder
 
     public PromptFolder(MambaModel model, string folder, long maxBytes)
     {
-        _model = model;
         _folder = Path.GetFullPath(folder);
         _maxBytes = maxBytes;
         _prefix = Convert.ToHexStringLower(model.Fingerprint[..8]);
         Directory.CreateDirectory(_folder);
-        foreach (string path in Directory.EnumerateFiles(_folder, $"{_prefix}-*{Extension}"))
+        foreach (string path in Files())
         {
             if (PromptFile.ReadTokens(path, model.Config.VocabularySize) is { } tokens)
             {
@@ -56,7 +54,7 @@ internal sealed class PromptFolder
     {
         try
         {
-            if (PromptFile.Read(path, state, _model.Config.VocabularySize) is { } read)
+            if (PromptFile.Read(path, state) is { } read)
             {
                 File.SetLastWriteTimeUtc(path, DateTime.UtcNow);
                 return new CachedPrompt(read.Tokens, state, read.Logits) { IsOnDisk = true };
@@ -83,9 +81,8 @@ internal sealed class PromptFolder
         PromptFile.Write(path, prompt);
         _tokens[path] = prompt.Tokens;
         prompt.IsOnDisk = true;
-        FileInfo[] files = [.. new DirectoryInfo(_folder).EnumerateFiles($"{_prefix}-*{Extension}")];
         long bytes = 0;
-        foreach (FileInfo file in files.OrderByDescending(file => file.LastWriteTimeUtc))
+        foreach (FileInfo file in Files().Select(file => new FileInfo(file)).OrderByDescending(file => file.LastWriteTimeUtc))
         {
             bytes += file.Length;
             if (bytes > _maxBytes)
@@ -95,4 +92,6 @@ internal sealed class PromptFolder
             }
         }
     }
+
+    private string[] Files() => Directory.GetFiles(_folder, $"{_prefix}-*{Extension}");
 }

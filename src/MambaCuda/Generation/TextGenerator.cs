@@ -79,17 +79,14 @@ public sealed class TextGenerator
             for (bool first = true; ; first = false)
             {
                 bool ended = false;
-                int run = 0;
                 for (int i = 0; i < active.Count; i++)
                 {
-                    // Prompts that the cache had as a whole have no part in the first step.
-                    float[]? cached = first ? active[i].CachedLogits : null;
-                    int place = cached is null ? run++ : -1;
-                    GeneratedToken token = active[i].Take(cached ?? step.Logits(place), state);
+                    ReadOnlySpan<float> logits = first ? active[i].FirstLogits : step.Logits(i);
+                    GeneratedToken token = active[i].Take(logits, state);
                     if (token.FinishReason != FinishReason.None)
                     {
                         ended = true;
-                        Keep(active[i], active[i].TokensRun, state, cached ?? step.Logits(place));
+                        Keep(active[i], state, logits);
                     }
 
                     yield return token;
@@ -147,18 +144,19 @@ public sealed class TextGenerator
 
         for (int i = 0; i < prompts.Count; i++)
         {
-            Keep(prompts[i], prompts[i].PromptIds, state, step.Logits(i));
+            prompts[i].FirstLogits = step.Logits(i).ToArray();
+            Keep(prompts[i], state, prompts[i].FirstLogits);
         }
 
         return [.. sequences];
     }
 
-    private void Keep(GeneratedSequence sequence, int[] tokens, MambaState state, ReadOnlySpan<float> logits)
+    private void Keep(GeneratedSequence sequence, MambaState state, ReadOnlySpan<float> logits)
     {
         // A state that had tokens before the prompt has a past that the cache does not know.
-        if (state.TokenCount(sequence.Slot) == tokens.Length)
+        if (_cache is not null && sequence.TokensRun is var tokens && state.TokenCount(sequence.Slot) == tokens.Length)
         {
-            _cache?.Store(tokens, state, sequence.Slot, logits);
+            _cache.Store(tokens, state, sequence.Slot, logits);
         }
     }
 }
