@@ -1,6 +1,6 @@
-// causal_conv1d_update.cu: the causal convolution's next output for one token of each sequence, its state in place.
+// causal_conv1d_update.cu: the causal convolution's next output for one token of each sequence.
 //
-//   y[s, c] = silu(bias[c] + sum over k of weight[k, c] * (state of s, then x[s, c])[k])   and x enters the state of s
+//   y[s, c] = silu(bias[c] + sum over k of weight[k, c] * (state of s, then x[s, c])[k])   and x enters the state of s, in place or elsewhere
 //
 //   x, y (sequences, channels)   weight (kWidth, channels)   bias (channels) or none   state (slots * (kWidth - 1), channels), fp32
 //
@@ -16,11 +16,13 @@ struct CausalConv1dUpdateParams {
     const void* x;
     const float* weight;
     const float* bias;
-    float* state;
+    const float* state;
+    float* next_state;  // may be state
     void* y;
     long long x_stride;
     long long weight_stride;
     long long state_stride;
+    long long next_state_stride;
     long long y_stride;
     SequenceTable sequences;
     int channels;
@@ -37,7 +39,9 @@ __global__ void __launch_bounds__(64) causal_conv1d_update(const __grid_constant
     }
     int sequence = static_cast<int>(blockIdx.x);
     wait_for_earlier_grids();
-    float* state = p.state + static_cast<long long>(p.sequences.slot(sequence)) * kHistory * p.state_stride + channel;
+    long long state_row = static_cast<long long>(p.sequences.slot(sequence)) * kHistory;
+    const float* state = p.state + state_row * p.state_stride + channel;
+    float* next_state = p.next_state + state_row * p.next_state_stride + channel;
     float input[kVec];
     float output[kVec];
     load(static_cast<const T*>(p.x) + sequence * p.x_stride + channel, input);
@@ -49,7 +53,7 @@ __global__ void __launch_bounds__(64) causal_conv1d_update(const __grid_constant
     store(static_cast<T*>(p.y) + sequence * p.y_stride + channel, output);
 #pragma unroll
     for (int k = 0; k < kHistory; ++k) {
-        store(state + k * p.state_stride, window.history[k]);
+        store(next_state + k * p.next_state_stride, window.history[k]);
     }
 }
 

@@ -1,4 +1,4 @@
-// selective_state_update.cu: one step of the selective scan for each sequence, state in place (Mamba, section 3.2, the recurrent mode).
+// selective_state_update.cu: one step of the selective scan for each sequence (Mamba, section 3.2, the recurrent mode), its state in place or elsewhere.
 //
 //   delta' = softplus(delta + bias);  h[n] = exp(delta' A[n]) h[n] + delta' u B[n];  y = (sum over n of C[n] h[n] + D u) silu(z)
 //
@@ -24,7 +24,8 @@ struct SelectiveStateUpdateParams {
     const float* d;           // or null
     const void* z;            // or null
     const float* delta_bias;  // or null
-    float* state;
+    const float* state;
+    float* next_state;  // may be state
     void* y;
     const float* a_imaginary;  // (states, channels); or null for real A
     long long u_stride;
@@ -34,6 +35,7 @@ struct SelectiveStateUpdateParams {
     long long c_stride;
     long long z_stride;
     long long state_stride;
+    long long next_state_stride;
     long long y_stride;
     long long a_imaginary_stride;
     SequenceTable sequences;
@@ -65,7 +67,9 @@ __global__ void __launch_bounds__(kUpdateChannels * kUpdateParts) selective_stat
         delta = p.delta_softplus ? softplus_for<T>(delta) : delta;
         float delta_u = delta * u;
         long long slot = p.sequences.slot(static_cast<int>(sequence));
-        float* state = p.state + slot * p.states * kParts<Number> * p.state_stride + channel;
+        long long state_row = slot * p.states * kParts<Number>;
+        const float* state = p.state + state_row * p.state_stride + channel;
+        float* next_state = p.next_state + state_row * p.next_state_stride + channel;
         long long group_column = static_cast<long long>(channel / p.group_channels) * p.states * kParts<Number>;
         const T* token_b = static_cast<const T*>(p.b) + sequence * p.b_stride + group_column;
         const T* token_c = static_cast<const T*>(p.c) + sequence * p.c_stride + group_column;
@@ -80,7 +84,7 @@ __global__ void __launch_bounds__(kUpdateChannels * kUpdateParts) selective_stat
                 : number_in_row<Number>(token_c, n);
             Number decay = decay_for<T>(delta, rate<Number>(p, n, channel));
             Number h = advance(decay, number_in_column<Number>(state, n, p.state_stride), delta_u, b);
-            store_in_column(state, n, p.state_stride, h);
+            store_in_column(next_state, n, p.next_state_stride, h);
             sum = add_output(h, c, sum);
         }
         sums[part][threadIdx.x] = sum;

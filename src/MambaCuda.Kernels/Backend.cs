@@ -86,6 +86,10 @@ public abstract partial class Backend : IDisposable
         DownloadCore(source, MemoryMarshal.AsBytes(destination));
     }
 
+    /// <summary>Makes room on the host for results of so many bytes that are to be fetched while the device goes on.</summary>
+    /// <exception cref="OutOfMemoryException">There is not that much.</exception>
+    public abstract HostCopy CreateHostCopy(int byteLength);
+
     /// <summary>Sets every element of the view to zero.</summary>
     public abstract void Clear(MatrixView destination);
 

@@ -118,13 +118,4 @@ internal static class Check
             ShapeException.Throw(operation, $"{name} and {otherName} are the same memory, but cannot be");
         }
     }
-
-    public static void InPlace(string operation, in MatrixView initialState, in MatrixView finalState)
-    {
-        if (initialState.IsNone || initialState.Buffer != finalState.Buffer || initialState.ByteOffset != finalState.ByteOffset
-            || initialState.RowStride != finalState.RowStride)
-        {
-            ShapeException.Throw(operation, $"initial state {initialState} and final state {finalState} must be one and the same view");
-        }
-    }
 }

@@ -2,19 +2,27 @@ using MambaCuda.Kernels;
 
 namespace MambaCuda.Tests;
 
+/// <summary>On the CPU, where the host chooses the tokens.</summary>
+public sealed class CpuTextGeneratorTests() : TextGeneratorTests(ModelBackends.Open("cpu"));
+
+/// <summary>On CUDA, where the device chooses them, a step ahead; each sequence is to have what it has alone.</summary>
+public sealed class CudaTextGeneratorTests() : TextGeneratorTests(
+    ModelBackends.OpenCuda(new CudaBackendOptions { ActivationType = DataType.Float32, BatchInvariant = true }));
+
 /// <summary>Generation: what it yields, where it ends, and in which state it leaves a sequence.</summary>
-public sealed class TextGeneratorTests : IDisposable
+public abstract class TextGeneratorTests : IDisposable
 {
     // Untied, because a random tied head hardly predicts anything but the token just read.
     private static readonly MambaConfig Config = TinyModel.Config with { VocabularySize = 256, TieEmbeddings = false };
 
-    private readonly CpuBackend _backend = new(threads: 2);
+    private readonly Backend _backend;
     private readonly RandomWeights _weights = new(Config, DataType.Float32, seed: 11);
     private readonly MambaModel _model;
     private readonly TextGenerator _generator;
 
-    public TextGeneratorTests()
+    protected TextGeneratorTests(Backend backend)
     {
+        _backend = backend;
         _model = MambaModel.Create(Config, _weights.Tensors, _backend);
         _generator = new TextGenerator(_model, new ByteTokenizer());
     }
@@ -158,6 +166,64 @@ public sealed class TextGeneratorTests : IDisposable
         _model.Dispose();
         _weights.Dispose();
         _backend.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    [Fact]
+    public async Task Many_texts_of_which_one_after_the_other_ends_are_those_of_each_alone()
+    {
+        MambaState[] states = [.. Enumerable.Range(0, 7).Select(_ => _model.CreateState())];
+        GenerationRequest[] requests =
+        [
+            .. states.Select((state, i) => new GenerationRequest
+            {
+                Prompt = new string((char)('a' + i), i + 1),
+                MaxTokens = 1 + ((i * 3) % 7),
+                Sampling = new SamplingOptions { Seed = (ulong)i, RepetitionPenalty = i % 2 == 0 ? 1.2f : 1, TopK = 20 },
+                State = state,
+            }),
+        ];
+        List<GeneratedToken> batch = [];
+        await foreach (GeneratedToken token in _generator.GenerateAsync(requests, Cancellation))
+        {
+            batch.Add(token);
+        }
+
+        for (int i = 0; i < requests.Length; i++)
+        {
+            using MambaState alone = _model.CreateState();
+            List<GeneratedToken> expected = await Run(requests[i] with { State = alone });
+            GeneratedToken[] actual = [.. batch.Where(token => token.Sequence == i)];
+            Assert.Equal(Ids(expected), Ids([.. actual]));
+            Assert.All(expected.Zip(actual), pair => Assert.Equal(pair.First.LogProbability, pair.Second.LogProbability, 1e-4f));
+            Assert.Equal(alone.Snapshot(), states[i].Snapshot());
+            states[i].Dispose();
+        }
+    }
+
+    [Fact]
+    public async Task A_batch_that_nobody_reads_to_its_end_leaves_its_states_behind_what_was_read()
+    {
+        using MambaState first = _model.CreateState(), second = _model.CreateState();
+        GenerationRequest[] requests =
+        [
+            new() { Prompt = "one", MaxTokens = 9, Sampling = SamplingOptions.Greedy, State = first },
+            new() { Prompt = "second", MaxTokens = 9, Sampling = SamplingOptions.Greedy, State = second },
+        ];
+        int read = 0;
+        await foreach (GeneratedToken token in _generator.GenerateAsync(requests, Cancellation))
+        {
+            // The third token of the first text; the second has been given two.
+            if (++read == 5)
+            {
+                break;
+            }
+        }
+
+        Assert.Equal((3 + 2, 1), (first.TokenCount(), first.PendingTokens().Length));
+        Assert.Equal((6 + 2, 0), (second.TokenCount(), second.PendingTokens().Length));
+        int[] whole = Ids(await Run(requests[0] with { State = null, MaxTokens = 7 }));
+        Assert.Equal(whole[3..], Ids(await Run(requests[0] with { Prompt = null, MaxTokens = 4 })));
     }
 
     private static int[] Ids(List<GeneratedToken> tokens) => [.. tokens.Select(token => token.Id)];

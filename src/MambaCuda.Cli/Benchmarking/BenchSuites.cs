@@ -82,10 +82,13 @@ internal static class BenchSuites
         ["decode"] =
         [
             Row("decode", 1) with { Model = "130m" },
+            Row("decode", 8) with { Model = "130m" },
             Row("decode", 64) with { Model = "130m" },
             Row("decode", 1) with { Model = "1.4b" },
             Row("decode", 64) with { Model = "1.4b" },
+            Row("decode", 128) with { Model = "1.4b" },
             Row("decode", 1) with { Model = "2.8b" },
+            Row("decode", 8) with { Model = "2.8b" },
             Row("decode", 64) with { Model = "2.8b" },
         ],
     };

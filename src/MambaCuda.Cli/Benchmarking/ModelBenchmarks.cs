@@ -4,20 +4,18 @@ using MambaCuda.Kernels;
 
 namespace MambaCuda.Cli;
 
-/// <summary>A whole forward pass: prompts from their start to the logits of their last tokens on the host, or one token for each of a batch.</summary>
-internal sealed class ModelBenchmark : Benchmark
+/// <summary>A whole forward pass: prompts from their start to the logits of their last tokens on the host.</summary>
+internal sealed class PrefillBenchmark : Benchmark
 {
     private readonly MambaModel _model;
     private readonly MambaState _state;
     private readonly SequenceLayout _sequences;
     private readonly int[] _tokens;
     private readonly float[] _logits;
-    private readonly bool _decode;
 
-    public ModelBenchmark(BenchContext context, BenchRow row, bool decode)
+    public PrefillBenchmark(BenchContext context, BenchRow row)
     {
-        _decode = decode;
-        int batch = checked((int)row.Shape[0]), length = decode ? 1 : checked((int)row.Shape[1]);
+        int batch = checked((int)row.Shape[0]), length = checked((int)row.Shape[1]);
         MambaConfig config = ModelSizes.Config(row.Model!);
         _model = context.Model(row.Model!);
         _state = _model.CreateState(batch);
@@ -40,13 +38,75 @@ internal sealed class ModelBenchmark : Benchmark
         2.0 * ((ModelSizes.ParametersATokenMeets(_model.Config) * Elements)
         + ((double)_sequences.Count * _model.Config.VocabularySize * _model.Config.HiddenSize));
 
-    public override BenchCeiling Ceiling => _decode ? BenchCeiling.Read : BenchCeiling.None;
+    public override BenchCeiling Ceiling => BenchCeiling.None;
 
     public override bool TimedByHost => true;
 
     public override void Run(int copy) => _model.Forward(_tokens, _sequences, _state, _logits);
 
     public override void Dispose() => _state.Dispose();
+}
+
+/// <summary>
+/// Generation: a token more for each sequence of a batch, drawn by temperature 1 and read by the host, as <see cref="DecodeLoop"/> gives them.
+/// A run is so many tokens in a row, and its time that of one.
+/// </summary>
+internal sealed class DecodeBenchmark : Benchmark
+{
+    private const int TokensInARun = 32;
+
+    private readonly MambaModel _model;
+    private readonly MambaState _state;
+    private readonly DecodeLoop _loop;
+    private double _milliseconds;
+
+    public DecodeBenchmark(BenchContext context, BenchRow row)
+    {
+        int batch = checked((int)row.Shape[0]);
+        _model = context.Model(row.Model!);
+        _state = _model.CreateState(batch);
+        int vocabulary = _model.Config.VocabularySize;
+        _loop = new DecodeLoop(_state, [.. Enumerable.Range(0, batch).Select(i => new Sampler(new SamplingOptions { Seed = (ulong)i }, vocabulary))]);
+        _loop.Start([.. Enumerable.Range(0, batch).Select(i => i % vocabulary)]);
+    }
+
+    public override long Elements => _state.SlotCount;
+
+    public override long Bytes => _model.WeightBytes + (2 * _state.BytesPerSlot * _state.SlotCount);
+
+    public override double Operations => 2.0 * _state.SlotCount
+        * (ModelSizes.ParametersATokenMeets(_model.Config) + ((double)_model.Config.VocabularySize * _model.Config.HiddenSize));
+
+    public override BenchCeiling Ceiling => BenchCeiling.Read;
+
+    public override bool TimedByHost => true;
+
+    public override double? OwnMilliseconds => _milliseconds;
+
+    public override int Runs => 21;
+
+    public override void Run(int copy)
+    {
+        // The first tokens compile kernels and capture the step; then the device is a step ahead whenever the clock is read.
+        for (int i = 0; _milliseconds == 0 && i < TokensInARun; i++)
+        {
+            _loop.Next();
+        }
+
+        long began = Stopwatch.GetTimestamp();
+        for (int i = 0; i < TokensInARun; i++)
+        {
+            _loop.Next();
+        }
+
+        _milliseconds = Stopwatch.GetElapsedTime(began).TotalMilliseconds / TokensInARun;
+    }
+
+    public override void Dispose()
+    {
+        _loop.Dispose();
+        _state.Dispose();
+    }
 }
 
 /// <summary>

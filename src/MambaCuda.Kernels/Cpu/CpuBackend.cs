@@ -37,6 +37,9 @@ public sealed unsafe partial class CpuBackend : Backend
     public override int PreferredChunkTokens => 512;
 
     /// <inheritdoc/>
+    public override HostCopy CreateHostCopy(int byteLength) => new CpuHostCopy(this, byteLength);
+
+    /// <inheritdoc/>
     public override bool CanTrain => true;
 
     /// <inheritdoc/>

@@ -139,6 +139,9 @@ public sealed unsafe partial class CudaBackend : Backend
     }
 
     /// <inheritdoc/>
+    public override HostCopy CreateHostCopy(int byteLength) => new CudaHostCopy(this, byteLength);
+
+    /// <inheritdoc/>
     public override void Clear(MatrixView destination)
     {
         if (destination.IsNone)
@@ -167,6 +170,12 @@ public sealed unsafe partial class CudaBackend : Backend
         Stream.Download(Bytes(source), destination);
         _faults.ThrowIfAny();
     }
+
+    /// <summary>Copies a view without gaps to pinned memory of its length, without waiting.</summary>
+    internal void CopyOut(in MatrixView source, PinnedMemory destination) => Stream.Copy(Bytes(source), destination);
+
+    /// <summary>Throws what kernels reported that the host has waited for.</summary>
+    internal void ThrowIfFault() => _faults.ThrowIfAny();
 
     /// <inheritdoc/>
     protected override void CopyCore(MatrixView source, MatrixView destination)

@@ -25,11 +25,13 @@ public sealed partial class CudaBackend
             X = Address(args.X),
             Weight = Address(args.Weight),
             Bias = Address(args.Bias),
-            State = Address(args.FinalState),
+            State = Address(args.InitialState),
+            NextState = Address(args.FinalState),
             Y = Address(args.Y),
             XStride = args.X.RowStride,
             WeightStride = args.Weight.RowStride,
-            StateStride = args.FinalState.RowStride,
+            StateStride = args.InitialState.RowStride,
+            NextStateStride = args.FinalState.RowStride,
             YStride = args.Y.RowStride,
             Sequences = _sequenceTables.For(args.Sequences),
             Channels = args.X.Columns,
@@ -44,10 +46,12 @@ public sealed partial class CudaBackend
         public nint Weight;
         public nint Bias;
         public nint State;
+        public nint NextState;
         public nint Y;
         public long XStride;
         public long WeightStride;
         public long StateStride;
+        public long NextStateStride;
         public long YStride;
         public SequenceTable Sequences;
         public int Channels;

@@ -3,15 +3,16 @@ namespace MambaCuda.Kernels;
 public abstract partial class Backend
 {
     /// <summary>
-    /// One token for each sequence: <see cref="CausalConv1dForward"/> over sequences of length 1, state in place.
+    /// One token for each sequence: <see cref="CausalConv1dForward"/> over sequences of length 1, from the initial state to the final one, which may be the same view.
     /// </summary>
-    /// <exception cref="ShapeException">As there; or a sequence is longer than 1, or the states are not one and the same view.</exception>
+    /// <exception cref="ShapeException">As there; or a sequence is longer than 1, or a state is missing.</exception>
     public void CausalConv1dUpdate(in CausalConv1dForwardArgs args)
     {
         const string Operation = nameof(CausalConv1dUpdate);
         CheckCausalConv1d(Operation, args);
         Check.OneTokenEach(Operation, args.Sequences);
-        Check.InPlace(Operation, args.InitialState, args.FinalState);
+        Check.Given(Operation, "initial state", args.InitialState);
+        Check.Given(Operation, "final state", args.FinalState);
         CausalConv1dUpdateCore(args);
     }
 

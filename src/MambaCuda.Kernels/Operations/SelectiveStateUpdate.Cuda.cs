@@ -35,7 +35,8 @@ public sealed partial class CudaBackend
             D = Address(args.D),
             Z = Address(args.Z),
             DeltaBias = Address(args.DeltaBias),
-            State = Address(args.FinalState),
+            State = Address(args.InitialState),
+            NextState = Address(args.FinalState),
             Y = Address(args.Y),
             AImaginary = Address(args.AImaginary),
             UStride = args.U.RowStride,
@@ -44,7 +45,8 @@ public sealed partial class CudaBackend
             BStride = args.B.RowStride,
             CStride = args.C.RowStride,
             ZStride = args.Z.RowStride,
-            StateStride = args.FinalState.RowStride,
+            StateStride = args.InitialState.RowStride,
+            NextStateStride = args.FinalState.RowStride,
             YStride = args.Y.RowStride,
             AImaginaryStride = args.AImaginary.RowStride,
             Sequences = _sequenceTables.For(args.Sequences),
@@ -70,6 +72,7 @@ public sealed partial class CudaBackend
         public nint Z;
         public nint DeltaBias;
         public nint State;
+        public nint NextState;
         public nint Y;
         public nint AImaginary;
         public long UStride;
@@ -79,6 +82,7 @@ public sealed partial class CudaBackend
         public long CStride;
         public long ZStride;
         public long StateStride;
+        public long NextStateStride;
         public long YStride;
         public long AImaginaryStride;
         public SequenceTable Sequences;

@@ -67,7 +67,7 @@ public static class CausalConv1dRunner
         return new CausalConv1dResult<float>(y.Values(), OfTakenSlots(inputs, final?.Values() ?? new float[stateRows * channels]));
     }
 
-    /// <summary>Runs one token by token, state in place.</summary>
+    /// <summary>Runs one token by token, every other step with the state in place.</summary>
     public static CausalConv1dResult<float> RunSteps(Backend backend, CausalConv1dInputs inputs, int gap = GuardedMatrix.UsualGap)
     {
         int slotSize = (inputs.Width - 1) * inputs.Channels;
@@ -78,7 +78,7 @@ public static class CausalConv1dRunner
             (int, int) Step(int sequence) => (t, Math.Min(t + 1, inputs.Lengths[sequence]));
             CausalConv1dInputs step = inputs.Parts(Step) with { InitialState = state };
             CausalConv1dResult<float> updated = Run(
-                backend, step, new ConvPlacement { StateInPlace = true, OneTokenUpdate = true, Gap = gap });
+                backend, step, new ConvPlacement { StateInPlace = t % 2 == 0, OneTokenUpdate = true, Gap = gap });
             new PackedParts(inputs.Lengths, Step).Scatter(updated.Y, y, inputs.Channels);
 
             // Slots without a sequence are zero in the result; sequences that have ended keep what they had.

@@ -80,7 +80,7 @@ public static class SelectiveScanRunner
         return new SelectiveScanResult<float>(y.Values(), OfTakenSlots(inputs, final?.Values() ?? new float[stateRows * channels]));
     }
 
-    /// <summary>Runs one token by token, state in place; y lies in another place of those there are at each step.</summary>
+    /// <summary>Runs one token by token, every other step with the state in place; y lies in another place of those there are at each step.</summary>
     public static SelectiveScanSteps RunSteps(Backend backend, SelectiveScanInputs inputs, int gap = GuardedMatrix.UsualGap)
     {
         int slotSize = inputs.StateRows * inputs.Channels;
@@ -93,7 +93,7 @@ public static class SelectiveScanRunner
             SelectiveScanInputs step = inputs.Parts(Step) with { InitialState = state };
             ScanOutput output = (ScanOutput)(inputs.Z is null ? t % 2 : t % 3);
             SelectiveScanResult<float> updated = Run(
-                backend, step, new ScanPlacement { StateInPlace = true, OneTokenUpdate = true, Output = output, Gap = gap });
+                backend, step, new ScanPlacement { StateInPlace = t % 2 == 0, OneTokenUpdate = true, Output = output, Gap = gap });
             new PackedParts(inputs.Lengths, Step).Scatter(updated.Y, y, inputs.Channels);
 
             // Slots without a sequence are zero in the result; sequences that have ended keep what they had.

@@ -2,7 +2,7 @@ using MambaCuda.Kernels;
 
 namespace MambaCuda.Validation;
 
-/// <summary>The causal convolution token by token, state in place, against float64.</summary>
+/// <summary>The causal convolution token by token against float64.</summary>
 public static class CausalConv1dUpdateValidation
 {
     /// <summary>Its rows of <see cref="ValidationTable"/>: the convolution's, of which the first steps are run.</summary>

@@ -2,7 +2,7 @@ using MambaCuda.Kernels;
 
 namespace MambaCuda.Validation;
 
-/// <summary>The selective scan token by token, state in place, against float64.</summary>
+/// <summary>The selective scan token by token against float64.</summary>
 public static class SelectiveStateUpdateValidation
 {
     /// <summary>Its rows of <see cref="ValidationTable"/>: the scan's, of which the first steps are run.</summary>

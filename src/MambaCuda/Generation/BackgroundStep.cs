@@ -85,7 +85,7 @@ internal sealed class BackgroundStep(MambaModel model, MambaState state) : IThre
 
         for (int i = 0; i < active.Count; i++)
         {
-            _tokens[i] = active[i].LastId;
+            _tokens[i] = active[i].LastId!.Value;
         }
     }
 }

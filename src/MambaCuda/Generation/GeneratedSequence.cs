@@ -3,7 +3,6 @@ namespace MambaCuda;
 /// <summary>One text of a batch while it grows: its sampler, its decoder, its stop conditions.</summary>
 internal sealed class GeneratedSequence
 {
-    private readonly Sampler _sampler;
     private readonly StreamingDecoder _decoder;
     private readonly StopMatcher _stops;
     private readonly HashSet<int> _stopTokens;
@@ -46,8 +45,8 @@ internal sealed class GeneratedSequence
                 nameof(request));
         }
 
-        _sampler = new Sampler(request.Sampling, model.Config.VocabularySize);
-        _sampler.Observe(PromptIds);
+        Sampler = new Sampler(request.Sampling, model.Config.VocabularySize);
+        Sampler.Observe(PromptIds);
         _decoder = new StreamingDecoder(tokenizer, skipSpecial: true);
         _stops = new StopMatcher(request.StopStrings);
         _stopTokens = [.. request.StopTokens];
@@ -84,8 +83,17 @@ internal sealed class GeneratedSequence
     /// <summary>The tokens that the state has run, where it began with the prompt: all but the one chosen last.</summary>
     public int[] TokensRun => [.. PromptIds, .. _chosen.SkipLast(1)];
 
-    /// <summary>The last token chosen.</summary>
-    public int LastId { get; private set; }
+    /// <summary>Chooses its tokens.</summary>
+    public Sampler Sampler { get; }
+
+    /// <summary>The last token chosen; none before the first.</summary>
+    public int? LastId => _chosen.Count == 0 ? null : _chosen[^1];
+
+    /// <summary>How many tokens it got.</summary>
+    public int TokensTaken => _chosen.Count;
+
+    /// <summary>How many more it may get.</summary>
+    public int TokensLeft => Request.MaxTokens - _chosen.Count;
 
     /// <summary>Whether the text has ended.</summary>
     public bool Ended { get; private set; }
@@ -97,12 +105,9 @@ internal sealed class GeneratedSequence
         Input = Input[cache.Restore(Input, state, Slot, FirstLogits)..];
     }
 
-    /// <summary>Chooses the next token; it is pending in the state from now on.</summary>
-    public GeneratedToken Take(ReadOnlySpan<float> logits, MambaState state)
+    /// <summary>Takes the next token.</summary>
+    public GeneratedToken Take(SampledToken sampled)
     {
-        SampledToken sampled = _sampler.Sample(logits);
-        LastId = sampled.Id;
-        state.SetPendingTokens([sampled.Id], Slot);
         _chosen.Add(sampled.Id);
 
         bool stopToken = _stopTokens.Contains(sampled.Id);

@@ -64,6 +64,7 @@ public sealed class TextGenerator
         // A single text runs on its own state in place; a batch needs its states side by side, and each copied back.
         bool inPlace = sequences.Length == 1 && sequences[0].Request.State is not null;
         MambaState state = inPlace ? sequences[0].Request.State! : _model.CreateState(sequences.Length);
+        TokenSource? tokens = null;
         try
         {
             if (!inPlace)
@@ -74,19 +75,19 @@ public sealed class TextGenerator
                 }
             }
 
-            BackgroundStep step = new(_model, state);
-            List<GeneratedSequence> active = await RunPromptsAsync(sequences, step, state, cancellation).ConfigureAwait(false);
-            for (bool first = true; ; first = false)
+            List<GeneratedSequence> active = await RunPromptsAsync(sequences, state, cancellation).ConfigureAwait(false);
+            tokens = TokenSource.Of(state, active);
+            while (active.Count > 0)
             {
+                await tokens.NextAsync(active, cancellation).ConfigureAwait(false);
                 bool ended = false;
                 for (int i = 0; i < active.Count; i++)
                 {
-                    ReadOnlySpan<float> logits = first ? active[i].FirstLogits : step.Logits(i);
-                    GeneratedToken token = active[i].Take(logits, state);
+                    GeneratedToken token = active[i].Take(tokens.Token(active[i], i));
                     if (token.FinishReason != FinishReason.None)
                     {
                         ended = true;
-                        Keep(active[i], state, logits);
+                        Leave(active[i], i, tokens, copyState: !inPlace);
                     }
 
                     yield return token;
@@ -96,35 +97,52 @@ public sealed class TextGenerator
                 {
                     active.RemoveAll(sequence => sequence.Ended);
                 }
-
-                if (active.Count == 0)
-                {
-                    break;
-                }
-
-                await step.RunAsync(active, prompt: false, cancellation).ConfigureAwait(false);
             }
         }
         finally
         {
-            if (!inPlace)
+            foreach (GeneratedSequence sequence in sequences.Where(sequence => !inPlace && !sequence.Ended))
             {
-                foreach (GeneratedSequence sequence in sequences)
+                if (sequence.Request.State is { } own)
                 {
-                    if (sequence.Request.State is { } own)
+                    if (tokens is null)
                     {
                         state.CopySlot(sequence.Slot, own, 0);
                     }
+                    else
+                    {
+                        tokens.CopyTo(sequence, own);
+                    }
                 }
+            }
 
+            tokens?.Dispose();
+            if (!inPlace)
+            {
                 state.Dispose();
             }
         }
     }
 
+    /// <summary>A text has ended: its state goes back to whoever asked for it, and to the cache.</summary>
+    private void Leave(GeneratedSequence sequence, int place, TokenSource tokens, bool copyState)
+    {
+        if (copyState && sequence.Request.State is { } own)
+        {
+            tokens.CopyTo(sequence, own);
+        }
+
+        if (_cache is not null)
+        {
+            using MambaState copy = _model.CreateState();
+            tokens.CopyTo(sequence, copy);
+            Keep(sequence, copy, 0, tokens.LogitsOf(sequence, place));
+        }
+    }
+
     /// <summary>Runs what no cache has of the prompts, and keeps it; all sequences are active then.</summary>
     private async ValueTask<List<GeneratedSequence>> RunPromptsAsync(
-        GeneratedSequence[] sequences, BackgroundStep step, MambaState state, CancellationToken cancellation)
+        GeneratedSequence[] sequences, MambaState state, CancellationToken cancellation)
     {
         cancellation.ThrowIfCancellationRequested();
         if (_cache is not null)
@@ -137,6 +155,7 @@ public sealed class TextGenerator
 
         // Not cancelled from here on: a state must not stop within a prompt.
         List<GeneratedSequence> prompts = [.. sequences.Where(sequence => sequence.Input.Length > 0)];
+        BackgroundStep step = new(_model, state);
         if (prompts.Count > 0)
         {
             await step.RunAsync(prompts, prompt: true, CancellationToken.None).ConfigureAwait(false);
@@ -145,18 +164,18 @@ public sealed class TextGenerator
         for (int i = 0; i < prompts.Count; i++)
         {
             prompts[i].FirstLogits = step.Logits(i).ToArray();
-            Keep(prompts[i], state, prompts[i].FirstLogits);
+            Keep(prompts[i], state, prompts[i].Slot, prompts[i].FirstLogits);
         }
 
         return [.. sequences];
     }
 
-    private void Keep(GeneratedSequence sequence, MambaState state, ReadOnlySpan<float> logits)
+    private void Keep(GeneratedSequence sequence, MambaState state, int slot, ReadOnlySpan<float> logits)
     {
         // A state that had tokens before the prompt has a past that the cache does not know.
-        if (_cache is not null && sequence.TokensRun is var tokens && state.TokenCount(sequence.Slot) == tokens.Length)
+        if (_cache is not null && sequence.TokensRun is var tokens && state.TokenCount(slot) == tokens.Length)
         {
-            _cache.Store(tokens, state, sequence.Slot, logits);
+            _cache.Store(tokens, state, slot, logits);
         }
     }
 }

@@ -47,7 +47,6 @@ internal readonly record struct BlockOperands
     /// <summary>Where the projections' low-rank updates are computed; of no use to a layer without.</summary>
     public AdapterOperands Adapters { get; init; }
 
-    /// <summary>Whether each sequence's state is left where it was read.</summary>
-    public bool StatesInPlace =>
-        !ScanBefore.IsNone && ScanBefore.Buffer == ScanAfter.Buffer && ScanBefore.ByteOffset == ScanAfter.ByteOffset;
+    /// <summary>Whether every state is given before and wanted after.</summary>
+    public bool HasStates => !ConvolutionBefore.IsNone && !ConvolutionAfter.IsNone && !ScanBefore.IsNone && !ScanAfter.IsNone;
 }

@@ -61,11 +61,12 @@ internal sealed class ForwardWorkspace(MambaConfig config, Backend backend) : ID
     /// <summary>(LogitsRows, 1), Float32.</summary>
     public MatrixView LogProbabilities { get; private set; }
 
-    /// <summary>What a block reads and writes, its states in place.</summary>
+    /// <summary>What a block reads and writes.</summary>
     /// <param name="sequences">Which of the tokens belong together.</param>
-    /// <param name="convolutionState">The layer's convolution states.</param>
-    /// <param name="scanState">The layer's scan states.</param>
-    public BlockOperands Block(SequenceLayout sequences, MatrixView convolutionState, MatrixView scanState) => new()
+    /// <param name="layer">The number of the layer.</param>
+    /// <param name="before">The states that the sequences go on from.</param>
+    /// <param name="after">Where to leave them; may be the same.</param>
+    public BlockOperands Block(SequenceLayout sequences, int layer, MambaState before, MambaState after) => new()
     {
         Sequences = sequences,
         Normalized = Normalized,
@@ -75,10 +76,10 @@ internal sealed class ForwardWorkspace(MambaConfig config, Backend backend) : ID
         Delta = Delta,
         Gated = Inner,
         BlockOutput = BlockOutput,
-        ConvolutionBefore = convolutionState,
-        ConvolutionAfter = convolutionState,
-        ScanBefore = scanState,
-        ScanAfter = scanState,
+        ConvolutionBefore = before.Convolution(layer),
+        ConvolutionAfter = after.Convolution(layer),
+        ScanBefore = before.Scan(layer),
+        ScanAfter = after.Scan(layer),
     };
 
     /// <summary>The bytes that a pass over <paramref name="tokens"/> tokens takes.</summary>

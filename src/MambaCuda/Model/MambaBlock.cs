@@ -12,8 +12,8 @@ internal static class MambaBlock
     {
         InProjection(weights, block, backend);
 
-        // One token for each sequence has operations of its own; they know states in place and no checkpoints.
-        bool oneToken = block.Sequences.MaxLength == 1 && block.StatesInPlace && block.Checkpoints.IsNone;
+        // One token for each sequence has operations of its own; they know no checkpoints and take states.
+        bool oneToken = block.Sequences.MaxLength == 1 && block.HasStates && block.Checkpoints.IsNone;
         CausalConv1dForwardArgs convolution = Convolution(config, weights, block);
         if (oneToken)
         {

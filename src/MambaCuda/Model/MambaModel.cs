@@ -281,23 +281,42 @@ public sealed class MambaModel : IDisposable
         PassInput.CheckTokens(tokenIds, Config.VocabularySize, nameof(tokenIds));
     }
 
-    /// <summary>Embedding, all blocks and the last norm; leaves the result in the workspace's Normalized.</summary>
+    /// <summary>
+    /// One token of each sequence, all of it on the device: nothing is uploaded, waited for or noted in the states, so that it can be
+    /// captured. The workspace must have been reserved.
+    /// </summary>
+    /// <param name="tokenIds">The tokens, (sequences, 1).</param>
+    /// <param name="sequences">One token each.</param>
+    /// <param name="before">The states to go on from.</param>
+    /// <param name="after">Where to leave them; may be the same.</param>
+    /// <param name="logits">Those after each token, (sequences, vocabulary).</param>
+    internal void Step(MatrixView tokenIds, SequenceLayout sequences, MambaState before, MambaState after, MatrixView logits)
+    {
+        _work.Cut(sequences.Count);
+        RunBlocks(tokenIds, sequences, before, after);
+        Backend.LinearForward(new LinearForwardArgs { X = _work.Normalized, Weight = _weights.Head, Y = logits, WeightIsAtRest = true });
+    }
+
     private void RunBlocks(ReadOnlySpan<int> tokenIds, SequenceLayout sequences, MambaState state)
     {
         _work.Cut(tokenIds.Length);
         Backend.Upload(tokenIds, _work.TokenIds);
-        Backend.EmbeddingForward(
-            new EmbeddingForwardArgs { TokenIds = _work.TokenIds, Weight = _weights.Embedding, Output = _work.Residual });
+        RunBlocks(_work.TokenIds, sequences, state, state);
+        state.Advance(sequences);
+    }
+
+    /// <summary>Embedding, all blocks and the last norm; leaves the result in the workspace's Normalized.</summary>
+    private void RunBlocks(MatrixView tokenIds, SequenceLayout sequences, MambaState before, MambaState after)
+    {
+        Backend.EmbeddingForward(new EmbeddingForwardArgs { TokenIds = tokenIds, Weight = _weights.Embedding, Output = _work.Residual });
         for (int layer = 0; layer < Config.LayerCount; layer++)
         {
             LayerWeights weights = _weights.Layers[layer];
             AddNorm(layer == 0 ? default : _work.BlockOutput, weights.Norm);
-            MambaBlock.Forward(
-                Config, weights, _work.Block(sequences, state.Convolution(layer), state.Scan(layer)), Backend);
+            MambaBlock.Forward(Config, weights, _work.Block(sequences, layer, before, after), Backend);
         }
 
         AddNorm(_work.BlockOutput, _weights.FinalNorm);
-        state.Advance(sequences);
     }
 
     private void AddNorm(MatrixView blockOutput, MatrixView weight) => Backend.AddRmsNormForward(new AddRmsNormForwardArgs

@@ -104,6 +104,9 @@ public sealed class MambaState : IDisposable
         destination.SetPendingTokens(PendingTokens(slot), destinationSlot);
     }
 
+    /// <summary>Copies all sequences from a state of the same model with as many slots.</summary>
+    internal void CopyLayers(MambaState source) => _model.Backend.Copy(source._layers.Whole, _layers.Whole);
+
     /// <summary>
     /// The sequence in a slot as bytes: a versioned format with a checksum, bound to the model. See <see cref="Restore"/>.
     /// </summary>
@@ -169,6 +172,9 @@ public sealed class MambaState : IDisposable
     internal MatrixView Convolution(int layer) => _layers.Convolution(layer);
 
     internal MatrixView Scan(int layer) => _layers.Scan(layer);
+
+    /// <summary>Notes how many tokens the sequence in a slot has run.</summary>
+    internal void SetTokenCount(long tokens, int slot) => _tokenCounts[slot] = tokens;
 
     internal void Advance(SequenceLayout sequences)
     {

@@ -11,8 +11,9 @@ public sealed class Sampler
 {
     private readonly SamplingOptions _options;
     private readonly Dictionary<int, int> _seen = [];
-    private readonly float[] _values;
-    private readonly int[] _ids;
+    private readonly int _vocabularySize;
+    private float[] _values = [];
+    private int[] _ids = [];
     private RandomStream _random;
 
     /// <summary>Creates a sampler for a sequence.</summary>
@@ -25,14 +26,16 @@ public sealed class Sampler
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(vocabularySize);
         options.Validate();
         _options = options;
-        _values = new float[vocabularySize];
-        _ids = new int[vocabularySize];
+        _vocabularySize = vocabularySize;
         Seed = options.Seed ?? BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
         _random = new RandomStream(Seed);
     }
 
     /// <summary>The seed in use: the one asked for, or the one drawn.</summary>
     public ulong Seed { get; }
+
+    /// <summary>Whether tokens seen before matter to it.</summary>
+    internal bool HasPenalties => _options.HasPenalties;
 
     /// <summary>Tells of tokens that count as seen for the penalties: the prompt's. Chosen tokens count by themselves.</summary>
     public void Observe(ReadOnlySpan<int> tokenIds)
@@ -52,17 +55,57 @@ public sealed class Sampler
     /// damaged.</exception>
     public SampledToken Sample(ReadOnlySpan<float> logits)
     {
-        if (logits.Length != _values.Length)
+        if (logits.Length != _vocabularySize)
         {
-            throw new ArgumentException($"{logits.Length} logits were given for a vocabulary of {_values.Length}.", nameof(logits));
+            throw new ArgumentException($"{logits.Length} logits were given for a vocabulary of {_vocabularySize}.", nameof(logits));
         }
 
         CheckFinite(logits);
+        if (_values.Length == 0)
+        {
+            (_values, _ids) = (new float[_vocabularySize], new int[_vocabularySize]);
+        }
+
         logits.CopyTo(_values);
         Penalize();
         int chosen = _options.Temperature == 0 ? IndexOfLargest(_values) : Draw();
         Observe([chosen]);
         return new SampledToken(chosen, (float)(logits[chosen] - LogSumExp(logits)));
+    }
+
+    /// <summary>Writes where it stands as operands of <see cref="Backend.SampleTokens"/>: what the device needs to choose in its place.</summary>
+    /// <param name="options"><see cref="TokenSampling.Columns"/> columns.</param>
+    /// <param name="random"><see cref="RandomStream.StateLength"/> words.</param>
+    internal void CopyTo(Span<float> options, Span<long> random)
+    {
+        new TokenSampling
+        {
+            Temperature = _options.Temperature,
+            TopK = _options.TopK,
+            TopP = _options.TopP,
+            MinP = _options.MinP,
+            RepetitionPenalty = _options.RepetitionPenalty,
+            PresencePenalty = _options.PresencePenalty,
+            FrequencyPenalty = _options.FrequencyPenalty,
+        }.CopyTo(options);
+        _random.CopyStateTo(random);
+    }
+
+    /// <summary>Writes how often each token was seen, one count for every token of the vocabulary.</summary>
+    internal void CopyCountsTo(Span<int> counts)
+    {
+        counts.Clear();
+        foreach ((int id, int count) in _seen)
+        {
+            counts[id] = count;
+        }
+    }
+
+    /// <summary>Takes over what the device chose in its place.</summary>
+    internal void Follow(int tokenId, ReadOnlySpan<long> random)
+    {
+        _random = new RandomStream(random);
+        Observe([tokenId]);
     }
 
     private static void CheckFinite(ReadOnlySpan<float> logits)
