@@ -38,6 +38,8 @@ internal sealed class SpoiledBackend(Spoiling spoiling, Action? onOperation = nu
 
     public override DeviceBuffer Allocate(long byteLength) => _inner.Allocate(byteLength);
 
+    public override HostCopy CreateHostCopy(int byteLength) => _inner.CreateHostCopy(byteLength);
+
     public override DeviceBuffer Import(HostMemory memory, long byteOffset, long byteLength) =>
         _inner.Import(memory, byteOffset, byteLength);
 
@@ -52,6 +54,18 @@ internal sealed class SpoiledBackend(Spoiling spoiling, Action? onOperation = nu
     protected override void CopyCore(MatrixView source, MatrixView destination) => _inner.Copy(source, destination);
 
     protected override void Dispose(bool disposing) => _inner.Dispose();
+
+    protected override void AddRmsNormLinearCore(in AddRmsNormLinearArgs args)
+    {
+        _inner.AddRmsNormLinear(args);
+        Spoil(args.Y);
+    }
+
+    protected override void MixerStepCore(in MixerStepArgs args)
+    {
+        _inner.MixerStep(args);
+        Spoil(args.Y);
+    }
 
     protected override void EmbeddingForwardCore(in EmbeddingForwardArgs args)
     {

@@ -26,6 +26,7 @@ public readonly record struct LinearVariant
     public override string ToString() => Algorithm switch
     {
         LinearAlgorithm.CublasLt => "cublaslt",
+        LinearAlgorithm.Row => "row",
         LinearAlgorithm.Vector => Tile.Kind == LinearTileKind.Simt ? "vector" : "vector mma",
         _ => Tile + (Splits == 1 ? "" : $" / {Splits}"),
     };

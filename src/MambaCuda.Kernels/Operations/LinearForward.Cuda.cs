@@ -78,6 +78,11 @@ public sealed partial class CudaBackend
             }
         }
 
+        if (TakesRow(args.X, args.Weight))
+        {
+            all.Add(new LinearVariant(LinearAlgorithm.Row));
+        }
+
         if (args.X.Rows <= VectorRows)
         {
             all.Add(Vector(mma: false));
@@ -104,6 +109,12 @@ public sealed partial class CudaBackend
                 CublasLtProduct product = ProductFor(args)
                     ?? throw new NotSupportedException($"cuBLASLt has no way to compute {args.X} by {args.Weight}.");
                 RunProduct(product, args.X, args.Weight, args.Y);
+                break;
+            case LinearAlgorithm.Row:
+                RunRow(
+                    new AddRmsNormLinearArgs { X = args.X, Weight = args.Weight, Bias = args.Bias, Y = args.Y },
+                    hasNorm: false,
+                    args.WeightIsAtRest);
                 break;
             case LinearAlgorithm.Vector:
                 RunVector(args, variant.Tile.Kind == LinearTileKind.Mma);
@@ -135,11 +146,13 @@ public sealed partial class CudaBackend
         bool isVector = args.X.Rows <= VectorRows;
         switch (_options.LinearAlgorithm)
         {
+            case LinearAlgorithm.Auto or LinearAlgorithm.Row when TakesRow(args.X, args.Weight):
+                return new LinearVariant(LinearAlgorithm.Row);
             case LinearAlgorithm.Vector:
-            case LinearAlgorithm.Auto when isVector:
+            case LinearAlgorithm.Auto or LinearAlgorithm.Row when isVector:
                 // One row is read in longer pieces without the matrices' layout; from two on they cost nothing more.
                 return Vector(args.X.Rows > 1 && HaveTensorCores(args));
-            case LinearAlgorithm.Auto or LinearAlgorithm.CublasLt when ProductFor(args) is not null:
+            case LinearAlgorithm.Auto or LinearAlgorithm.Row or LinearAlgorithm.CublasLt when ProductFor(args) is not null:
                 return new LinearVariant(LinearAlgorithm.CublasLt);
             case LinearAlgorithm.Simt:
                 return ChooseTile(args, maySplit: true, LinearAlgorithm.Simt);

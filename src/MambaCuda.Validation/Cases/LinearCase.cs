@@ -12,6 +12,11 @@ public sealed record LinearCase(int Rows, int Outputs, int Inputs, DataType Weig
 
     private static readonly bool[] Either = [false, true];
     private static readonly int[] FewRows = [1, 3, 13];
+    private static readonly int[] UnalignedInputs = [77];
+    private static readonly int[] AlignedInputs = [80];
+
+    // A kernel for one row has one piece a lane, or two.
+    private static readonly int[] RowInputs = [80, 1304];
 
     private static readonly (int Rows, int Outputs, int Inputs)[] VariantSizes =
         [(1, 21, 301), (7, 21, 301), (13, 37, 77), (135, 265, 205)];
@@ -61,7 +66,8 @@ public sealed record LinearCase(int Rows, int Outputs, int Inputs, DataType Weig
         from weight in WeightTypes
         from floatResult in activation == DataType.Float32 ? Either.Take(1) : Either
         from rows in FewRows
-        let inputs = placement.Gap % GuardedMatrix.AlignedGap == 0 ? 80 : 77
+        from inputs in placement.Gap % GuardedMatrix.AlignedGap != 0 ? UnalignedInputs
+            : rows == 1 && weight == activation ? RowInputs : AlignedInputs
         select new LinearCase(rows, 37, inputs, weight) { FloatResult = floatResult, Bias = rows == FewRows[1] };
 
     /// <summary>The operands, the same in every run.</summary>

@@ -46,7 +46,4 @@ internal readonly record struct BlockOperands
 
     /// <summary>Where the projections' low-rank updates are computed; of no use to a layer without.</summary>
     public AdapterOperands Adapters { get; init; }
-
-    /// <summary>Whether every state is given before and wanted after.</summary>
-    public bool HasStates => !ConvolutionBefore.IsNone && !ConvolutionAfter.IsNone && !ScanBefore.IsNone && !ScanAfter.IsNone;
 }

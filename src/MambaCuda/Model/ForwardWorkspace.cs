@@ -12,6 +12,7 @@ internal sealed class ForwardWorkspace(MambaConfig config, Backend backend) : ID
 {
     private const int SmallestChunk = 64;
     private const int MostLogitsRows = 1024;
+    private const int MostSteps = 1024;
 
     // What operations take for themselves grows with the pass too: room is left for it.
     private const double Headroom = 1.25;
@@ -30,6 +31,9 @@ internal sealed class ForwardWorkspace(MambaConfig config, Backend backend) : ID
 
     /// <summary>The residual stream, (tokens, hidden size), Float32.</summary>
     public MatrixView Residual { get; private set; }
+
+    /// <summary>The residual stream of every other layer where one token of each sequence runs; see <see cref="TakesSteps"/>.</summary>
+    public MatrixView OtherResidual { get; private set; }
 
     /// <summary>What a block reads: the normalised residual, (tokens, hidden size).</summary>
     public MatrixView Normalized { get; private set; }
@@ -60,6 +64,9 @@ internal sealed class ForwardWorkspace(MambaConfig config, Backend backend) : ID
 
     /// <summary>(LogitsRows, 1), Float32.</summary>
     public MatrixView LogProbabilities { get; private set; }
+
+    /// <summary>Whether there is memory for one token of each of so many sequences: more run as longer ones do.</summary>
+    public static bool TakesSteps(int sequences) => sequences <= MostSteps;
 
     /// <summary>What a block reads and writes.</summary>
     /// <param name="sequences">Which of the tokens belong together.</param>
@@ -147,6 +154,7 @@ internal sealed class ForwardWorkspace(MambaConfig config, Backend backend) : ID
         TokenIds = cutter.Next(DataType.Int32, tokens, 1);
         RowNumbers = cutter.Next(DataType.Int32, tokens, 1);
         Residual = cutter.Next(DataType.Float32, tokens, config.HiddenSize);
+        OtherResidual = cutter.Next(DataType.Float32, Math.Min(tokens, MostSteps), config.HiddenSize);
         Normalized = cutter.Next(activation, tokens, config.HiddenSize);
         BlockOutput = cutter.Next(activation, tokens, config.HiddenSize);
         Gathered = cutter.Next(activation, tokens, config.HiddenSize);

@@ -11,31 +11,59 @@ internal static class MambaBlock
     public static void Forward(MambaConfig config, LayerWeights weights, in BlockOperands block, Backend backend)
     {
         InProjection(weights, block, backend);
-
-        // One token for each sequence has operations of its own; they know no checkpoints and take states.
-        bool oneToken = block.Sequences.MaxLength == 1 && block.HasStates && block.Checkpoints.IsNone;
-        CausalConv1dForwardArgs convolution = Convolution(config, weights, block);
-        if (oneToken)
-        {
-            backend.CausalConv1dUpdate(convolution);
-        }
-        else
-        {
-            backend.CausalConv1dForward(convolution);
-        }
-
+        backend.CausalConv1dForward(Convolution(config, weights, block));
         ScanProjection(weights, block, backend);
         TimeStepProjection(config, weights, block, backend);
-        SelectiveScanForwardArgs scan = Scan(config, weights, block);
-        if (oneToken)
-        {
-            backend.SelectiveStateUpdate(scan);
-        }
-        else
-        {
-            backend.SelectiveScanForward(scan);
-        }
+        backend.SelectiveScanForward(Scan(config, weights, block));
+        OutProjection(weights, block, backend);
+    }
 
+    /// <summary>
+    /// One token of each sequence, the sum and the norm before the block included. Without adapters, which need the operations apart.
+    /// </summary>
+    /// <param name="config">The sizes.</param>
+    /// <param name="weights">The layer's weights.</param>
+    /// <param name="block">What the block reads and writes; states are given.</param>
+    /// <param name="norm">The residual stream, and what is added to it; y is the block's.</param>
+    /// <param name="backend">What computes.</param>
+    public static void Step(
+        MambaConfig config, LayerWeights weights, in BlockOperands block, in AddRmsNormLinearArgs norm, Backend backend)
+    {
+        backend.AddRmsNormLinear(norm with
+        {
+            NormWeight = weights.Norm,
+            Epsilon = config.NormEpsilon,
+            Weight = weights.InProjection,
+            Bias = weights.InProjectionBias,
+            Work = block.Normalized,
+            Y = block.InProjected,
+        });
+        backend.MixerStep(new MixerStepArgs
+        {
+            Sequences = block.Sequences,
+            X = Inner(config, block.InProjected),
+            Z = Gate(config, block.InProjected),
+            ConvolutionWeight = weights.Convolution,
+            ConvolutionBias = weights.ConvolutionBias,
+            ConvolutionBefore = block.ConvolutionBefore,
+            ConvolutionAfter = block.ConvolutionAfter,
+            ScanProjection = weights.ScanProjection,
+            TimeStepProjection = weights.TimeStepProjection,
+            TimeStepBias = weights.TimeStepBias,
+            A = weights.A,
+            D = weights.D,
+            ScanBefore = block.ScanBefore,
+            ScanAfter = block.ScanAfter,
+            InnerWork = block.Inner,
+            ScanInputsWork = block.ScanInputs,
+            DeltaWork = block.Delta,
+            Y = block.Gated,
+        });
+        OutProjection(weights, block, backend);
+    }
+
+    private static void OutProjection(LayerWeights weights, in BlockOperands block, Backend backend)
+    {
         backend.LinearForward(new LinearForwardArgs
         {
             X = block.Gated,

@@ -293,36 +293,74 @@ public sealed class MambaModel : IDisposable
     internal void Step(MatrixView tokenIds, SequenceLayout sequences, MambaState before, MambaState after, MatrixView logits)
     {
         _work.Cut(sequences.Count);
-        RunBlocks(tokenIds, sequences, before, after);
-        Backend.LinearForward(new LinearForwardArgs { X = _work.Normalized, Weight = _weights.Head, Y = logits, WeightIsAtRest = true });
+        (MatrixView residual, MatrixView other) = RunLayers(tokenIds, sequences, before, after);
+        if (!ForwardWorkspace.TakesSteps(sequences.Count))
+        {
+            AddNorm(_work.BlockOutput, residual, _weights.FinalNorm);
+            Backend.LinearForward(new LinearForwardArgs { X = _work.Normalized, Weight = _weights.Head, Y = logits, WeightIsAtRest = true });
+            return;
+        }
+
+        Backend.AddRmsNormLinear(new AddRmsNormLinearArgs
+        {
+            X = _work.BlockOutput,
+            Residual = residual,
+            ResidualOut = other,
+            NormWeight = _weights.FinalNorm,
+            Epsilon = Config.NormEpsilon,
+            Weight = _weights.Head,
+            Work = _work.Normalized,
+            Y = logits,
+        });
     }
 
+    /// <summary>Embedding, all blocks and the last norm; leaves the result in the workspace's Normalized.</summary>
     private void RunBlocks(ReadOnlySpan<int> tokenIds, SequenceLayout sequences, MambaState state)
     {
         _work.Cut(tokenIds.Length);
         Backend.Upload(tokenIds, _work.TokenIds);
-        RunBlocks(_work.TokenIds, sequences, state, state);
+        (MatrixView residual, _) = RunLayers(_work.TokenIds, sequences, state, state);
+        AddNorm(_work.BlockOutput, residual, _weights.FinalNorm);
         state.Advance(sequences);
     }
 
-    /// <summary>Embedding, all blocks and the last norm; leaves the result in the workspace's Normalized.</summary>
-    private void RunBlocks(MatrixView tokenIds, SequenceLayout sequences, MambaState before, MambaState after)
+    /// <summary>
+    /// Embedding and all blocks; the last one's output is still to be added to the residual stream. Gives that, and memory of its shape.
+    /// </summary>
+    private (MatrixView Residual, MatrixView Other) RunLayers(
+        MatrixView tokenIds, SequenceLayout sequences, MambaState before, MambaState after)
     {
         Backend.EmbeddingForward(new EmbeddingForwardArgs { TokenIds = tokenIds, Weight = _weights.Embedding, Output = _work.Residual });
+        (MatrixView residual, MatrixView other) = (_work.Residual, _work.OtherResidual);
+        bool inSteps = sequences.MaxLength == 1 && ForwardWorkspace.TakesSteps(sequences.Count);
         for (int layer = 0; layer < Config.LayerCount; layer++)
         {
             LayerWeights weights = _weights.Layers[layer];
-            AddNorm(layer == 0 ? default : _work.BlockOutput, weights.Norm);
-            MambaBlock.Forward(Config, weights, _work.Block(sequences, layer, before, after), Backend);
+            BlockOperands block = _work.Block(sequences, layer, before, after);
+            if (!inSteps)
+            {
+                AddNorm(layer == 0 ? default : _work.BlockOutput, residual, weights.Norm);
+                MambaBlock.Forward(Config, weights, block, Backend);
+            }
+            else if (layer == 0)
+            {
+                MambaBlock.Step(Config, weights, block, new AddRmsNormLinearArgs { Residual = residual }, Backend);
+            }
+            else
+            {
+                AddRmsNormLinearArgs sum = new() { X = _work.BlockOutput, Residual = residual, ResidualOut = other };
+                MambaBlock.Step(Config, weights, block, sum, Backend);
+                (residual, other) = (other, residual);
+            }
         }
 
-        AddNorm(_work.BlockOutput, _weights.FinalNorm);
+        return (residual, other);
     }
 
-    private void AddNorm(MatrixView blockOutput, MatrixView weight) => Backend.AddRmsNormForward(new AddRmsNormForwardArgs
+    private void AddNorm(MatrixView blockOutput, MatrixView residual, MatrixView weight) => Backend.AddRmsNormForward(new AddRmsNormForwardArgs
     {
         X = blockOutput,
-        Residual = _work.Residual,
+        Residual = residual,
         Weight = weight,
         Epsilon = Config.NormEpsilon,
         Y = _work.Normalized,

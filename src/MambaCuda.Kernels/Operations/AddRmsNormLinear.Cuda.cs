@@ -1,0 +1,102 @@
+using System.Runtime.InteropServices;
+
+namespace MambaCuda.Kernels;
+
+public sealed partial class CudaBackend
+{
+    // As in add_rms_norm_linear.cu.
+    private const int RowPiece = 8;
+    private const int RowMostParts = 16;
+    private const int RowMostPieces = 2;
+
+    // Above, two pieces a lane: fewer parts of a row to be added up.
+    private const int RowInputsOfOnePiece = 1024;
+
+    private static readonly KernelFamily<RowVariant> AddRmsNormLinearKernels = new(
+        "add_rms_norm_linear.cu",
+        variant => $"mamba::add_rms_norm_linear<{TypeName(variant.X)}, {TypeName(variant.Y)}, {variant.Pieces}, {Word(variant.Norm)}>",
+        RowVariant.All);
+
+    /// <inheritdoc/>
+    protected override void AddRmsNormLinearCore(in AddRmsNormLinearArgs args)
+    {
+        if (!_options.BatchInvariant && TakesRow(args.Work, args.Weight, args.X, args.Residual, args.ResidualOut, args.NormWeight))
+        {
+            RunRow(args, hasNorm: true, weightIsAtRest: true);
+        }
+        else
+        {
+            AddRmsNormThenLinear(args);
+        }
+    }
+
+    /// <summary>Whether the kernel for one row can be used, which reads 16 bytes at once.</summary>
+    private bool TakesRow(in MatrixView x, in MatrixView weight, params ReadOnlySpan<MatrixView> more) =>
+        x.Rows == 1 && weight.Rows > 0 && x.Type == weight.Type
+        && x.Columns is > 0 and <= RowMostParts * RowMostPieces * WarpThreads * RowPiece && x.Columns % RowPiece == 0
+        && AreAligned(16, weight) && AreAligned(16, x) && AreAligned(16, more);
+
+    private void RunRow(in AddRmsNormLinearArgs args, bool hasNorm, bool weightIsAtRest)
+    {
+        const int MostSharedBytes = 32 << 10;
+        int inputs = args.Weight.Columns, outputs = checked((int)args.Weight.Rows);
+        int pieces = inputs <= RowInputsOfOnePiece ? 1 : RowMostPieces;
+        int parts = DivideUp(inputs, pieces * WarpThreads * RowPiece), groups = RowMostParts / parts;
+        int blocks = Math.Min(Context.Device.MultiprocessorCount, DivideUp(outputs, groups));
+        blocks = Math.Max(blocks, DivideUp(outputs, groups * (MostSharedBytes / sizeof(float) / (groups * parts))));
+        int groupOutputs = DivideUp(outputs, blocks * groups);
+        RowVariant variant = new(args.Weight.Type, args.Y.Type, pieces, hasNorm);
+        Launch(
+            AddRmsNormLinearKernels.Get(_library, variant),
+            blocks,
+            parts * groups * WarpThreads,
+            new AddRmsNormLinearParams
+            {
+                X = Address(args.X),
+                Residual = Address(args.Residual),
+                ResidualOut = Address(args.ResidualOut),
+                NormWeight = Address(args.NormWeight),
+                Weight = Address(args.Weight),
+                Bias = Address(args.Bias),
+                Y = Address(args.Y),
+                WeightStride = args.Weight.RowStride,
+                Inputs = inputs,
+                Outputs = outputs,
+                Parts = parts,
+                GroupOutputs = groupOutputs,
+                Epsilon = args.Epsilon,
+            },
+            groups * groupOutputs * parts * sizeof(float),
+            overlaps: weightIsAtRest);
+    }
+
+    private readonly record struct RowVariant(DataType X, DataType Y, int Pieces, bool Norm)
+    {
+        public static IEnumerable<RowVariant> All =>
+            from x in VectorVariant.ActivationTypes
+            from y in ResultTypes(x)
+            from pieces in new[] { 1, RowMostPieces }
+            from norm in VectorVariant.Either
+            select new RowVariant(x, y, pieces, norm);
+
+        public override string ToString() => $"row, {Pieces} {(Pieces == 1 ? "piece" : "pieces")}{(Norm ? " norm" : "")}";
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct AddRmsNormLinearParams
+    {
+        public nint X;
+        public nint Residual;
+        public nint ResidualOut;
+        public nint NormWeight;
+        public nint Weight;
+        public nint Bias;
+        public nint Y;
+        public long WeightStride;
+        public int Inputs;
+        public int Outputs;
+        public int Parts;
+        public int GroupOutputs;
+        public float Epsilon;
+    }
+}

@@ -1,0 +1,147 @@
+using System.Runtime.InteropServices;
+using MambaCuda.Driver;
+
+namespace MambaCuda.Kernels;
+
+public sealed partial class CudaBackend
+{
+    // As in mixer_step.cu.
+    private const int MixerWidth = 4;
+    private const int MixerPiece = 8;
+    private const int MixerOutputs = 16;
+    private const int MixerChannels = 32;
+    private const int MixerParts = 8;
+    private const int MixerStates = 16;
+    private const int MixerRank = 256;
+
+    // Above, reading what is small again for every row, and one after the other, takes longer than kernels of their own.
+    private const int MixerRows = 8;
+
+    // Up to here, slices of half the length: more blocks share the work.
+    private const int MixerChannelsOfOnePiece = 2048;
+
+    private static readonly KernelFamily<MixerVariant> MixerStepProjectKernels = new(
+        "mixer_step.cu",
+        variant => $"mamba::mixer_step_project<{TypeName(variant.Type)}, {MixerWidth}, {variant.Pieces}>",
+        MixerVariant.Projecting);
+
+    private static readonly KernelFamily<MixerVariant> MixerStepAdvanceKernels = new(
+        "mixer_step.cu",
+        variant => $"mamba::mixer_step_advance<{TypeName(variant.Type)}, {MixerWidth}>",
+        MixerVariant.Advancing);
+
+    /// <inheritdoc/>
+    protected override void MixerStepCore(in MixerStepArgs args)
+    {
+        if (!TakesMixerStep(args))
+        {
+            MixerStepByParts(args);
+            return;
+        }
+
+        (int rows, int channels, int rank, int states) =
+            ((int)args.X.Rows, args.X.Columns, args.TimeStepProjection.Columns, (int)args.A.Rows);
+        int outputs = rank + (2 * states), pieces = channels <= MixerChannelsOfOnePiece ? 1 : 2;
+        int slices = DivideUp(channels, pieces * WarpThreads * MixerPiece);
+        MixerStepParams parameters = new()
+        {
+            X = Address(args.X),
+            Z = Address(args.Z),
+            ConvWeight = Address(args.ConvolutionWeight),
+            ConvBias = Address(args.ConvolutionBias),
+            ConvState = Address(args.ConvolutionBefore),
+            NextConvState = Address(args.ConvolutionAfter),
+            ScanWeight = Address(args.ScanProjection),
+            DeltaWeight = Address(args.TimeStepProjection),
+            DeltaBias = Address(args.TimeStepBias),
+            A = Address(args.A),
+            D = Address(args.D),
+            State = Address(args.ScanBefore),
+            NextState = Address(args.ScanAfter),
+            Shares = _scratch.Reserve((long)rows * slices * outputs * sizeof(float)),
+            Y = Address(args.Y),
+            XStride = args.X.RowStride,
+            ZStride = args.Z.RowStride,
+            ConvWeightStride = args.ConvolutionWeight.RowStride,
+            ConvStateStride = args.ConvolutionBefore.RowStride,
+            NextConvStateStride = args.ConvolutionAfter.RowStride,
+            ScanWeightStride = args.ScanProjection.RowStride,
+            DeltaWeightStride = args.TimeStepProjection.RowStride,
+            AStride = args.A.RowStride,
+            StateStride = args.ScanBefore.RowStride,
+            NextStateStride = args.ScanAfter.RowStride,
+            YStride = args.Y.RowStride,
+            Sequences = _sequenceTables.For(args.Sequences),
+            Rows = rows,
+            Channels = channels,
+            Rank = rank,
+            States = states,
+            Slices = slices,
+        };
+        CudaKernel project = MixerStepProjectKernels.Get(_library, new MixerVariant(ActivationType, pieces));
+        Launch(project, slices * DivideUp(outputs, MixerOutputs), MixerOutputs * WarpThreads, parameters, overlaps: true);
+        Dim3 grid = new(DivideUp(channels, MixerChannels), rows);
+        CudaKernel advance = MixerStepAdvanceKernels.Get(_library, new MixerVariant(ActivationType, 0));
+        Launch(advance, grid, MixerChannels * MixerParts, parameters, overlaps: true);
+    }
+
+    /// <summary>Whether the two kernels can be used, and are the best that there is.</summary>
+    private bool TakesMixerStep(in MixerStepArgs args) =>
+        !_options.BatchInvariant && args.X.Rows is > 0 and <= MixerRows && args.X.Columns > 0 && args.ConvolutionWeight.Rows == MixerWidth
+        && args.A.Rows is > 0 and <= MixerStates && args.TimeStepProjection.Columns is > 0 and <= MixerRank
+        && args.X.Columns % MixerPiece == 0 && args.TimeStepProjection.Columns % MixerPiece == 0
+        && args.ScanProjection.Type == ActivationType && args.TimeStepProjection.Type == ActivationType
+        && AreAligned(16, args.ScanProjection, args.TimeStepProjection);
+
+    /// <summary>An instance of either kernel; the second has no pieces.</summary>
+    private readonly record struct MixerVariant(DataType Type, int Pieces)
+    {
+        public static IEnumerable<MixerVariant> Projecting => Advancing.SelectMany(each => new[] { each with { Pieces = 1 }, each with { Pieces = 2 } });
+
+        public static IEnumerable<MixerVariant> Advancing => VectorVariant.ActivationTypes.Select(type => new MixerVariant(type, 0));
+
+        public override string ToString() => Pieces switch
+        {
+            0 => "advance",
+            1 => "project, 1 piece",
+            _ => $"project, {Pieces} pieces",
+        };
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct MixerStepParams
+    {
+        public nint X;
+        public nint Z;
+        public nint ConvWeight;
+        public nint ConvBias;
+        public nint ConvState;
+        public nint NextConvState;
+        public nint ScanWeight;
+        public nint DeltaWeight;
+        public nint DeltaBias;
+        public nint A;
+        public nint D;
+        public nint State;
+        public nint NextState;
+        public nint Shares;
+        public nint Y;
+        public long XStride;
+        public long ZStride;
+        public long ConvWeightStride;
+        public long ConvStateStride;
+        public long NextConvStateStride;
+        public long ScanWeightStride;
+        public long DeltaWeightStride;
+        public long AStride;
+        public long StateStride;
+        public long NextStateStride;
+        public long YStride;
+        public SequenceTable Sequences;
+        public int Rows;
+        public int Channels;
+        public int Rank;
+        public int States;
+        public int Slices;
+    }
+}
