@@ -7,9 +7,11 @@
 //
 // The time is that of reading the weights, so they are read as a stream that nothing interrupts. One block a multiprocessor; its warps are
 // groups, a group has a range of outputs, and each of its warps a part of the inputs: those of x stay in its registers, and the weights of
-// some rows are always on their way. The first of them are read while the kernel before this one ends. Every block makes the sum and its
-// norm anew, which costs nothing beside waiting for another kernel to do so; the scale is multiplied at the end.
+// some rows are always on their way to shared memory, where a lane reads what it has fetched itself, so that nobody waits for anybody. The
+// first of them, 12 MB on an H200, are fetched while the kernel before this one ends; half of a multiprocessor is left to that one. Every
+// block makes the sum and its norm anew, which costs nothing beside waiting for another kernel to do so; the scale is multiplied at the end.
 // Phases: 1. the first weights   2. x, and the squares of h   3. rows: products, the lanes' sums, the next weights   4. sums of a row's parts
+#include "mamba/async_copy.cuh"
 #include "mamba/grid_dependency.cuh"
 #include "mamba/reductions.cuh"
 #include "mamba/vectors.cuh"
@@ -34,6 +36,8 @@ struct AddRmsNormLinearParams {
 
 constexpr int kRowPiece = 8;  // inputs that lie side by side for a lane
 constexpr int kRowMostParts = 16;
+constexpr int kRowStages = 3;
+constexpr int kRowStageLoads = 4;  // of 16 bytes, of a lane in a stage
 
 // The inputs of a lane: kPieces pieces, which lie 32 pieces apart.
 template <int kPieces>
@@ -53,11 +57,12 @@ struct RowInputs {
 };
 
 template <typename T, typename TY, int kPieces, bool kNorm>
-__global__ void __launch_bounds__(512) add_rms_norm_linear(const __grid_constant__ AddRmsNormLinearParams p)
+__global__ void __launch_bounds__(512, 2) add_rms_norm_linear(const __grid_constant__ AddRmsNormLinearParams p)
 {
-    // Rows of weights on their way: 128 bytes a lane.
-    constexpr int kAhead = 16 / static_cast<int>(sizeof(T)) / kPieces;
-    extern __shared__ float row_sums[];  // (group, output, part)
+    using Piece = Stored<T, kRowPiece>;
+    constexpr int kLoads = Piece::kPieces;  // of 16 bytes, that make a piece
+    constexpr int kRows = kRowStageLoads / kLoads / kPieces;
+    extern __shared__ __align__(16) uint4 row_ring[];  // (stage, load, thread), then sums (group, output, part)
     __shared__ float squares[kRowMostParts];
 
     int lane = static_cast<int>(threadIdx.x) % kWarp;
@@ -73,20 +78,39 @@ __global__ void __launch_bounds__(512) add_rms_norm_linear(const __grid_constant
     int last = first_output(group + 1);
     RowInputs<kPieces> own(part, lane, p.inputs);
 
-    // What lies beyond the inputs stays zero.
-    Stored<T, kRowPiece> weights[kAhead][kPieces] = {};
-    auto load_row = [&](int output, Stored<T, kRowPiece> (&to)[kPieces]) {
-        const T* row = static_cast<const T*>(p.weight) + output * p.weight_stride;
+    int threads = static_cast<int>(blockDim.x);
+    uint4* own_ring = row_ring + threadIdx.x;
+    float* row_sums = reinterpret_cast<float*>(row_ring + kRowStages * kRowStageLoads * threads);
+    auto slot = [&](int stage, int row, int piece, int load) {
+        return own_ring + (stage * kRowStageLoads + (row * kPieces + piece) * kLoads + load) * threads;
+    };
+    // Fetches the rows of a stage; beyond the last output and the inputs there are zeros.
+    auto fetch = [&](int output, int stage) {
 #pragma unroll
-        for (int piece = 0; piece < kPieces; ++piece) {
-            if (output < last && own.has(piece)) {
-                load<Access::read_once>(row + own.column(piece), to[piece]);
+        for (int row = 0; row < kRows; ++row) {
+            const T* weights = static_cast<const T*>(p.weight) + (output + row) * p.weight_stride;
+#pragma unroll
+            for (int piece = 0; piece < kPieces; ++piece) {
+#pragma unroll
+                for (int load = 0; load < kLoads; ++load) {
+                    bool there = output + row < last && own.has(piece);
+                    async_copy_16(
+                        slot(stage, row, piece, load), weights + own.column(piece) + load * (kRowPiece / kLoads), there ? 16 : 0);
+                }
             }
         }
+        async_commit();
     };
 #pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-        load_row(first + i, weights[i]);
+    for (int stage = 0; stage < kRowStages; ++stage) {
+        fetch(first + stage * kRows, stage);
+    }
+    float norm_weight[kPieces][kRowPiece];
+#pragma unroll
+    for (int piece = 0; kNorm && piece < kPieces; ++piece) {
+        if (own.has(piece)) {
+            load(p.norm_weight + own.column(piece), norm_weight[piece]);
+        }
     }
 
     wait_for_earlier_grids();
@@ -108,9 +132,7 @@ __global__ void __launch_bounds__(512) add_rms_norm_linear(const __grid_constant
         }
         if constexpr (kNorm) {
             float residual[kRowPiece];
-            float scale[kRowPiece];
             load(p.residual + column, residual);
-            load(p.norm_weight + column, scale);
 #pragma unroll
             for (int i = 0; i < kRowPiece; ++i) {
                 x[piece][i] = residual[i] + x[piece][i];
@@ -121,7 +143,7 @@ __global__ void __launch_bounds__(512) add_rms_norm_linear(const __grid_constant
             }
 #pragma unroll
             for (int i = 0; i < kRowPiece; ++i) {
-                x[piece][i] *= scale[i];
+                x[piece][i] *= norm_weight[piece][i];
             }
         }
     }
@@ -132,25 +154,33 @@ __global__ void __launch_bounds__(512) add_rms_norm_linear(const __grid_constant
         }
     }
 
-    for (int output = first; output < last; output += kAhead) {
-        float sums[kAhead];
+    int stage = 0;
+    for (int output = first; output < last; output += kRows) {
+        async_wait<kRowStages - 1>();
+        float sums[kRows];
 #pragma unroll
-        for (int i = 0; i < kAhead; ++i) {
-            sums[i] = 0.0f;
+        for (int row = 0; row < kRows; ++row) {
+            sums[row] = 0.0f;
 #pragma unroll
             for (int piece = 0; piece < kPieces; ++piece) {
-                float weight[kRowPiece];
-                widen(weights[i][piece], weight);
+                Piece stored;
 #pragma unroll
-                for (int j = 0; j < kRowPiece; ++j) {
-                    sums[i] = fmaf(x[piece][j], weight[j], sums[i]);
+                for (int load = 0; load < kLoads; ++load) {
+                    load_piece<Access::plain>(slot(stage, row, piece, load), stored.pieces[load]);
+                }
+                float weight[kRowPiece];
+                widen(stored, weight);
+#pragma unroll
+                for (int i = 0; i < kRowPiece; ++i) {
+                    sums[row] = fmaf(x[piece][i], weight[i], sums[row]);
                 }
             }
-            load_row(output + kAhead + i, weights[i]);
         }
-        float sum = lane_sums<kAhead, kWarp, 1>(sums, lane);
-        int of_lane = lane / (kWarp / kAhead);
-        if (lane % (kWarp / kAhead) == 0 && output + of_lane < last) {
+        fetch(output + kRowStages * kRows, stage);
+        stage = stage + 1 < kRowStages ? stage + 1 : 0;
+        float sum = lane_sums<kRows, kWarp, 1>(sums, lane);
+        int of_lane = lane / (kWarp / kRows);
+        if (lane % (kWarp / kRows) == 0 && output + of_lane < last) {
             row_sums[(group * p.group_outputs + output - first + of_lane) * p.parts + part] = sum;
         }
     }

@@ -5,6 +5,7 @@
 // One block a chosen row; threads copy units of 16, 4, 2 or 1 bytes, the largest that addresses and row lengths are multiples of.
 // A row number that is not in source is reported (see mamba/faults.cuh) and its row left as it is.
 #include "mamba/faults.cuh"
+#include "mamba/grid_dependency.cuh"
 
 namespace mamba {
 
@@ -24,6 +25,8 @@ template <typename Unit>
 __global__ void __launch_bounds__(256) gather_rows(const __grid_constant__ GatherRowsParams p)
 {
     long long chosen = blockIdx.x;
+    wait_for_earlier_grids();
+    let_next_grid_start();
     long long row = p.indices[chosen * p.indices_stride];
     if (row < 0 || row >= p.source_rows) {
         report(p.fault, FaultKind::row_number, chosen, row);

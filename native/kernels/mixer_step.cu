@@ -62,6 +62,7 @@ constexpr int kMixerChannels = 32;  // of a block of mixer_step_advance
 constexpr int kMixerParts = 8;      // threads that share a channel's states there
 constexpr int kMixerStates = 16;    // most
 constexpr int kMixerRank = 256;     // most
+constexpr int kMixerSlices = 16;    // most
 
 // What a lane has of a row; nothing behind its end.
 template <typename T>
@@ -239,10 +240,16 @@ __global__ void __launch_bounds__(kMixerChannels* kMixerParts) mixer_step_advanc
     let_next_grid_start();
     for (int i = thread; i < outputs; i += kMixerChannels * kMixerParts) {
         const float* shares = p.shares + static_cast<long long>(row) * p.slices * outputs + i;
-        float sum = 0.0f;
-#pragma unroll 4
-        for (int slice = 0; slice < p.slices; ++slice) {
-            sum += shares[slice * outputs];
+        // All on their way at once: one after the other they would take as many times as long.
+        float share[kMixerSlices];
+#pragma unroll
+        for (int slice = 0; slice < kMixerSlices; ++slice) {
+            share[slice] = slice < p.slices ? shares[slice * outputs] : 0.0f;
+        }
+        float sum = share[0];
+#pragma unroll
+        for (int slice = 1; slice < kMixerSlices; ++slice) {
+            sum += share[slice];
         }
         projected[i] = sum;
     }

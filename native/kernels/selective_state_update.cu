@@ -9,6 +9,7 @@
 // channel and add up in shared memory, in order. Bound by the states' traffic: 8 bytes a state. kConstants: p tells which of B and C are
 // constant, if any.
 #include "mamba/fast_math.cuh"
+#include "mamba/grid_dependency.cuh"
 #include "mamba/sequences.cuh"
 #include "mamba/state_numbers.cuh"
 #include "mamba/types.cuh"
@@ -60,6 +61,8 @@ __global__ void __launch_bounds__(kUpdateChannels * kUpdateParts) selective_stat
     long long sequence = blockIdx.x / p.blocks_of_sequence;
     bool exists = channel < p.channels;
     float u = 0.0f;
+    wait_for_earlier_grids();
+    let_next_grid_start();
     if (exists) {
         u = to_float(static_cast<const T*>(p.u)[sequence * p.u_stride + channel]);
         float delta = to_float(static_cast<const T*>(p.delta)[sequence * p.delta_stride + channel]);

@@ -40,7 +40,7 @@ public sealed partial class CudaBackend
             YStride = args.Y.RowStride,
             Channels = channels,
             Epsilon = args.Epsilon,
-        });
+        }, overlaps: true);
     }
 
     /// <summary>

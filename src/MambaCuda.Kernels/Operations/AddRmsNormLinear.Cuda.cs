@@ -8,6 +8,10 @@ public sealed partial class CudaBackend
     private const int RowPiece = 8;
     private const int RowMostParts = 16;
     private const int RowMostPieces = 2;
+    private const int RowThreadBytes = 3 * 4 * 16;
+
+    // Most sums of parts that a block leaves.
+    private const int RowSumBytes = 16 << 10;
 
     // Above, two pieces a lane: fewer parts of a row to be added up.
     private const int RowInputsOfOnePiece = 1024;
@@ -33,17 +37,28 @@ public sealed partial class CudaBackend
     /// <summary>Whether the kernel for one row can be used, which reads 16 bytes at once.</summary>
     private bool TakesRow(in MatrixView x, in MatrixView weight, params ReadOnlySpan<MatrixView> more) =>
         x.Rows == 1 && weight.Rows > 0 && x.Type == weight.Type
-        && x.Columns is > 0 and <= RowMostParts * RowMostPieces * WarpThreads * RowPiece && x.Columns % RowPiece == 0
+        && x.Columns > 0 && x.Columns % RowPiece == 0 && RowParts(x.Columns).Parts <= RowMostWarps
         && AreAligned(16, weight) && AreAligned(16, x) && AreAligned(16, more);
+
+    /// <summary>
+    /// Most warps of a block: half of the shared memory is left to the kernel before, which ends, and the one behind, which begins.
+    /// </summary>
+    private int RowMostWarps => Math.Min(RowMostParts, ((_library.MaxSharedBytes / 2) - RowSumBytes) / (WarpThreads * RowThreadBytes));
+
+    /// <summary>How the inputs are cut: pieces of a lane, and parts.</summary>
+    private static (int Pieces, int Parts) RowParts(int inputs)
+    {
+        int pieces = inputs <= RowInputsOfOnePiece ? 1 : RowMostPieces;
+        return (pieces, DivideUp(inputs, pieces * WarpThreads * RowPiece));
+    }
 
     private void RunRow(in AddRmsNormLinearArgs args, bool hasNorm, bool weightIsAtRest)
     {
-        const int MostSharedBytes = 32 << 10;
         int inputs = args.Weight.Columns, outputs = checked((int)args.Weight.Rows);
-        int pieces = inputs <= RowInputsOfOnePiece ? 1 : RowMostPieces;
-        int parts = DivideUp(inputs, pieces * WarpThreads * RowPiece), groups = RowMostParts / parts;
+        (int pieces, int parts) = RowParts(inputs);
+        int groups = RowMostWarps / parts;
         int blocks = Math.Min(Context.Device.MultiprocessorCount, DivideUp(outputs, groups));
-        blocks = Math.Max(blocks, DivideUp(outputs, groups * (MostSharedBytes / sizeof(float) / (groups * parts))));
+        blocks = Math.Max(blocks, DivideUp(outputs, groups * (RowSumBytes / sizeof(float) / (groups * parts))));
         int groupOutputs = DivideUp(outputs, blocks * groups);
         RowVariant variant = new(args.Weight.Type, args.Y.Type, pieces, hasNorm);
         Launch(
@@ -66,7 +81,7 @@ public sealed partial class CudaBackend
                 GroupOutputs = groupOutputs,
                 Epsilon = args.Epsilon,
             },
-            groups * groupOutputs * parts * sizeof(float),
+            (parts * groups * WarpThreads * RowThreadBytes) + (groups * groupOutputs * parts * sizeof(float)),
             overlaps: weightIsAtRest);
     }
 

@@ -36,7 +36,7 @@ public sealed partial class CudaBackend
             Sequences = _sequenceTables.For(args.Sequences),
             Channels = args.X.Columns,
             Silu = args.Silu ? 1 : 0,
-        });
+        }, overlaps: true);
     }
 
     [StructLayout(LayoutKind.Sequential)]

@@ -30,7 +30,7 @@ public sealed partial class CudaBackend
             WeightStride = args.Weight.RowStride,
             OutputStride = args.Output.RowStride,
             Channels = args.Weight.Columns,
-        });
+        }, overlaps: true);
     }
 
     [StructLayout(LayoutKind.Sequential)]

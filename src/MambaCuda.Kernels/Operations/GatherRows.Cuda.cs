@@ -43,7 +43,7 @@ public sealed partial class CudaBackend
             DestinationStride = destinationStride / unit,
             IndicesStride = checked((int)args.Indices.RowStride),
             Units = checked((int)(rowBytes / unit)),
-        });
+        }, overlaps: true);
     }
 
     [StructLayout(LayoutKind.Sequential)]

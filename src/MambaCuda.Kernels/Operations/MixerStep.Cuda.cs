@@ -13,9 +13,10 @@ public sealed partial class CudaBackend
     private const int MixerParts = 8;
     private const int MixerStates = 16;
     private const int MixerRank = 256;
+    private const int MixerSlices = 16;
 
     // Above, reading what is small again for every row, and one after the other, takes longer than kernels of their own.
-    private const int MixerRows = 8;
+    private const int MixerRows = 4;
 
     // Up to here, slices of half the length: more blocks share the work.
     private const int MixerChannelsOfOnePiece = 2048;
@@ -89,7 +90,7 @@ public sealed partial class CudaBackend
     private bool TakesMixerStep(in MixerStepArgs args) =>
         !_options.BatchInvariant && args.X.Rows is > 0 and <= MixerRows && args.X.Columns > 0 && args.ConvolutionWeight.Rows == MixerWidth
         && args.A.Rows is > 0 and <= MixerStates && args.TimeStepProjection.Columns is > 0 and <= MixerRank
-        && args.X.Columns % MixerPiece == 0 && args.TimeStepProjection.Columns % MixerPiece == 0
+        && args.X.Columns <= MixerSlices * 2 * WarpThreads * MixerPiece && args.X.Columns % MixerPiece == 0 && args.TimeStepProjection.Columns % MixerPiece == 0
         && args.ScanProjection.Type == ActivationType && args.TimeStepProjection.Type == ActivationType
         && AreAligned(16, args.ScanProjection, args.TimeStepProjection);
 

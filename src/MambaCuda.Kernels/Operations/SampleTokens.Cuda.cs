@@ -36,7 +36,7 @@ public sealed partial class CudaBackend
             TokenIdsStride = args.TokenIds.RowStride,
             LogProbabilitiesStride = args.LogProbabilities.RowStride,
             Vocabulary = vocabulary,
-        });
+        }, overlaps: true);
     }
 
     [StructLayout(LayoutKind.Sequential)]

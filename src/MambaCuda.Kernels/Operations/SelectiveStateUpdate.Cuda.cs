@@ -57,7 +57,7 @@ public sealed partial class CudaBackend
             DeltaSoftplus = args.DeltaSoftplus ? 1 : 0,
             ConstantB = args.ConstantB ? 1 : 0,
             ConstantC = args.ConstantC ? 1 : 0,
-        });
+        }, overlaps: true);
     }
 
     [StructLayout(LayoutKind.Sequential)]
