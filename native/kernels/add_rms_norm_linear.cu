@@ -7,9 +7,12 @@
 //
 // The time is that of reading the weights, so they are read as a stream that nothing interrupts. One block a multiprocessor; its warps are
 // groups, a group has a range of outputs, and each of its warps a part of the inputs: those of x stay in its registers, and the weights of
-// some rows are always on their way to shared memory, where a lane reads what it has fetched itself, so that nobody waits for anybody. The
-// first of them, 12 MB on an H200, are fetched while the kernel before this one ends; half of a multiprocessor is left to that one. Every
-// block makes the sum and its norm anew, which costs nothing beside waiting for another kernel to do so; the scale is multiplied at the end.
+// some rows are always on their way to shared memory, where a lane reads what it has fetched itself, so that nobody waits for anybody.
+// Every block makes the sum and its norm anew, which costs nothing beside waiting for another kernel to do so; the scale is multiplied at
+// the end.
+// What memory does while one kernel ends and the next begins decides the rest. The first weights are fetched before the kernel before this
+// one has ended, and the next kernel is let start when the last weights are on their way: earlier, it would take from this one what it
+// gains. kStages says how much may wait in shared memory: more behind kernels that leave memory idle (mixer_step.cu).
 // Phases: 1. the first weights   2. x, and the squares of h   3. rows: products, the lanes' sums, the next weights   4. sums of a row's parts
 #include "mamba/async_copy.cuh"
 #include "mamba/grid_dependency.cuh"
@@ -36,7 +39,6 @@ struct AddRmsNormLinearParams {
 
 constexpr int kRowPiece = 8;  // inputs that lie side by side for a lane
 constexpr int kRowMostParts = 16;
-constexpr int kRowStages = 3;
 constexpr int kRowStageLoads = 4;  // of 16 bytes, of a lane in a stage
 
 // The inputs of a lane: kPieces pieces, which lie 32 pieces apart.
@@ -56,7 +58,7 @@ struct RowInputs {
     __device__ __forceinline__ bool has(int piece) const { return column(piece) < inputs; }
 };
 
-template <typename T, typename TY, int kPieces, bool kNorm>
+template <typename T, typename TY, int kPieces, int kStages, bool kNorm>
 __global__ void __launch_bounds__(512, 2) add_rms_norm_linear(const __grid_constant__ AddRmsNormLinearParams p)
 {
     using Piece = Stored<T, kRowPiece>;
@@ -80,7 +82,7 @@ __global__ void __launch_bounds__(512, 2) add_rms_norm_linear(const __grid_const
 
     int threads = static_cast<int>(blockDim.x);
     uint4* own_ring = row_ring + threadIdx.x;
-    float* row_sums = reinterpret_cast<float*>(row_ring + kRowStages * kRowStageLoads * threads);
+    float* row_sums = reinterpret_cast<float*>(row_ring + kStages * kRowStageLoads * threads);
     auto slot = [&](int stage, int row, int piece, int load) {
         return own_ring + (stage * kRowStageLoads + (row * kPieces + piece) * kLoads + load) * threads;
     };
@@ -102,7 +104,7 @@ __global__ void __launch_bounds__(512, 2) add_rms_norm_linear(const __grid_const
         async_commit();
     };
 #pragma unroll
-    for (int stage = 0; stage < kRowStages; ++stage) {
+    for (int stage = 0; stage < kStages; ++stage) {
         fetch(first + stage * kRows, stage);
     }
     float norm_weight[kPieces][kRowPiece];
@@ -114,7 +116,6 @@ __global__ void __launch_bounds__(512, 2) add_rms_norm_linear(const __grid_const
     }
 
     wait_for_earlier_grids();
-    let_next_grid_start();
     float x[kPieces][kRowPiece];
     float sum_of_squares = 0.0f;
 #pragma unroll
@@ -156,7 +157,7 @@ __global__ void __launch_bounds__(512, 2) add_rms_norm_linear(const __grid_const
 
     int stage = 0;
     for (int output = first; output < last; output += kRows) {
-        async_wait<kRowStages - 1>();
+        async_wait<kStages - 1>();
         float sums[kRows];
 #pragma unroll
         for (int row = 0; row < kRows; ++row) {
@@ -176,8 +177,11 @@ __global__ void __launch_bounds__(512, 2) add_rms_norm_linear(const __grid_const
                 }
             }
         }
-        fetch(output + kRowStages * kRows, stage);
-        stage = stage + 1 < kRowStages ? stage + 1 : 0;
+        fetch(output + kStages * kRows, stage);
+        if (output + (kStages + 1) * kRows >= last) {
+            let_next_grid_start();
+        }
+        stage = stage + 1 < kStages ? stage + 1 : 0;
         float sum = lane_sums<kRows, kWarp, 1>(sums, lane);
         int of_lane = lane / (kWarp / kRows);
         if (lane % (kWarp / kRows) == 0 && output + of_lane < last) {

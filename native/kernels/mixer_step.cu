@@ -190,6 +190,8 @@ __global__ void __launch_bounds__(kMixerChannels* kMixerParts) mixer_step_advanc
     __shared__ float delta_of[kMixerChannels];
     __shared__ float sums[kMixerParts][kMixerChannels];
 
+    // At once: what follows is a projection, whose weights are to come while the shares are waited for.
+    let_next_grid_start();
     int thread = static_cast<int>(threadIdx.x);
     int row = static_cast<int>(blockIdx.y);
     int first_channel = static_cast<int>(blockIdx.x) * kMixerChannels;
@@ -237,7 +239,6 @@ __global__ void __launch_bounds__(kMixerChannels* kMixerParts) mixer_step_advanc
     }
 
     wait_for_earlier_grids();
-    let_next_grid_start();
     for (int i = thread; i < outputs; i += kMixerChannels * kMixerParts) {
         const float* shares = p.shares + static_cast<long long>(row) * p.slices * outputs + i;
         // All on their way at once: one after the other they would take as many times as long.

@@ -50,7 +50,11 @@ internal sealed record BenchOperation(string Name, string ShapeHelp, string Defa
         new("copy", "MEGABYTES", "1024", (context, row) => new CopyBenchmark(context, row)),
         new("read", "MEGABYTES", "1024", (context, row) => new ReadBenchmark(context, row)),
         new("prefill", "BATCHxLENGTH", "8x2048", (context, row) => new PrefillBenchmark(context, row)) { TakesModel = true },
-        new("decode", "BATCH", "1", (context, row) => new DecodeBenchmark(context, row)) { TakesModel = true },
+        new("decode", "BATCH", "1", (context, row) => new DecodeBenchmark(context, row))
+        {
+            TakesModel = true,
+            Variants = [DecodeBenchmark.Draws],
+        },
         new("start", "LENGTH", "128", (context, row) => new StartBenchmark(context, row)) { TakesModel = true, Variants = ["cold", "warm"], DefaultVariant = "cold" },
     ];
 

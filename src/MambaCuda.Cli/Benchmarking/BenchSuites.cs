@@ -82,6 +82,7 @@ internal static class BenchSuites
         ["decode"] =
         [
             Row("decode", 1) with { Model = "130m" },
+            Row("decode", 1) with { Model = "130m", Variant = DecodeBenchmark.Draws },
             Row("decode", 8) with { Model = "130m" },
             Row("decode", 64) with { Model = "130m" },
             Row("decode", 1) with { Model = "1.4b" },

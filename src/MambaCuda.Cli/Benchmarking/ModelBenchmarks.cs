@@ -48,11 +48,14 @@ internal sealed class PrefillBenchmark : Benchmark
 }
 
 /// <summary>
-/// Generation: a token more for each sequence of a batch, drawn by temperature 1 and read by the host, as <see cref="DecodeLoop"/> gives them.
-/// A run is so many tokens in a row, and its time that of one.
+/// Generation: a token more for each sequence of a batch, read by the host, as <see cref="DecodeLoop"/> gives them: the most probable one, as
+/// the official benchmark has it, or drawn. A run is so many tokens in a row, and its time that of one.
 /// </summary>
 internal sealed class DecodeBenchmark : Benchmark
 {
+    /// <summary>Tokens are drawn from the model's distribution.</summary>
+    public const string Draws = "drawn";
+
     private const int TokensInARun = 32;
 
     private readonly MambaModel _model;
@@ -66,7 +69,9 @@ internal sealed class DecodeBenchmark : Benchmark
         _model = context.Model(row.Model!);
         _state = _model.CreateState(batch);
         int vocabulary = _model.Config.VocabularySize;
-        _loop = new DecodeLoop(_state, [.. Enumerable.Range(0, batch).Select(i => new Sampler(new SamplingOptions { Seed = (ulong)i }, vocabulary))]);
+        SamplingOptions sampling = row.Variant == Draws ? new SamplingOptions() : SamplingOptions.Greedy;
+        _loop = new DecodeLoop(
+            _state, [.. Enumerable.Range(0, batch).Select(i => new Sampler(sampling with { Seed = (ulong)i }, vocabulary))]);
         _loop.Start([.. Enumerable.Range(0, batch).Select(i => i % vocabulary)]);
     }
 

@@ -8,17 +8,17 @@ public sealed partial class CudaBackend
     private const int RowPiece = 8;
     private const int RowMostParts = 16;
     private const int RowMostPieces = 2;
-    private const int RowThreadBytes = 3 * 4 * 16;
+    private const int RowStageBytes = 4 * 16;
 
     // Most sums of parts that a block leaves.
-    private const int RowSumBytes = 16 << 10;
+    private const int RowSumBytes = 2 << 10;
 
     // Above, two pieces a lane: fewer parts of a row to be added up.
     private const int RowInputsOfOnePiece = 1024;
 
     private static readonly KernelFamily<RowVariant> AddRmsNormLinearKernels = new(
         "add_rms_norm_linear.cu",
-        variant => $"mamba::add_rms_norm_linear<{TypeName(variant.X)}, {TypeName(variant.Y)}, {variant.Pieces}, {Word(variant.Norm)}>",
+        variant => $"mamba::add_rms_norm_linear<{TypeName(variant.X)}, {TypeName(variant.Y)}, {variant.Pieces}, {RowStages(variant.Norm)}, {Word(variant.Norm)}>",
         RowVariant.All);
 
     /// <inheritdoc/>
@@ -37,13 +37,22 @@ public sealed partial class CudaBackend
     /// <summary>Whether the kernel for one row can be used, which reads 16 bytes at once.</summary>
     private bool TakesRow(in MatrixView x, in MatrixView weight, params ReadOnlySpan<MatrixView> more) =>
         x.Rows == 1 && weight.Rows > 0 && x.Type == weight.Type
-        && x.Columns > 0 && x.Columns % RowPiece == 0 && RowParts(x.Columns).Parts <= RowMostWarps
+        && x.Columns > 0 && x.Columns % RowPiece == 0 && RowParts(x.Columns).Parts <= RowMostWarps(norm: false)
         && AreAligned(16, weight) && AreAligned(16, x) && AreAligned(16, more);
 
+    /// <summary>How much of the weights may wait: a layer without a norm has kernels before it that leave memory idle.</summary>
+    private static int RowStages(bool norm) => norm ? 3 : 6;
+
+    private static int RowThreadBytes(bool norm) => RowStages(norm) * RowStageBytes;
+
     /// <summary>
-    /// Most warps of a block: half of the shared memory is left to the kernel before, which ends, and the one behind, which begins.
+    /// The shared memory of a block: those with and without a norm, which follow each other, together fit a multiprocessor once, so that
+    /// blocks of the one that begins lie beside those of the one that ends, and on every multiprocessor just one.
     /// </summary>
-    private int RowMostWarps => Math.Min(RowMostParts, ((_library.MaxSharedBytes / 2) - RowSumBytes) / (WarpThreads * RowThreadBytes));
+    private int RowSharedBytes(bool norm) => (int)(_library.MaxSharedBytes * (norm ? 0.43 : 0.55));
+
+    private int RowMostWarps(bool norm) =>
+        Math.Min(RowMostParts, (RowSharedBytes(norm) - RowSumBytes) / (WarpThreads * RowThreadBytes(norm)));
 
     /// <summary>How the inputs are cut: pieces of a lane, and parts.</summary>
     private static (int Pieces, int Parts) RowParts(int inputs)
@@ -56,9 +65,10 @@ public sealed partial class CudaBackend
     {
         int inputs = args.Weight.Columns, outputs = checked((int)args.Weight.Rows);
         (int pieces, int parts) = RowParts(inputs);
-        int groups = RowMostWarps / parts;
+        int groups = RowMostWarps(hasNorm) / parts;
+        int room = (RowSharedBytes(hasNorm) - (parts * groups * WarpThreads * RowThreadBytes(hasNorm))) / sizeof(float);
         int blocks = Math.Min(Context.Device.MultiprocessorCount, DivideUp(outputs, groups));
-        blocks = Math.Max(blocks, DivideUp(outputs, groups * (RowSumBytes / sizeof(float) / (groups * parts))));
+        blocks = Math.Max(blocks, DivideUp(outputs, groups * Math.Max(1, room / (groups * parts))));
         int groupOutputs = DivideUp(outputs, blocks * groups);
         RowVariant variant = new(args.Weight.Type, args.Y.Type, pieces, hasNorm);
         Launch(
@@ -81,7 +91,7 @@ public sealed partial class CudaBackend
                 GroupOutputs = groupOutputs,
                 Epsilon = args.Epsilon,
             },
-            (parts * groups * WarpThreads * RowThreadBytes) + (groups * groupOutputs * parts * sizeof(float)),
+            RowSharedBytes(hasNorm),
             overlaps: weightIsAtRest);
     }
 
