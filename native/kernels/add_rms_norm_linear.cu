@@ -6,8 +6,9 @@
 //   x (inputs), may be none with a norm   residual, residual_out (inputs), fp32, not the same   weight (outputs, inputs)   y (outputs)
 //
 // The time is that of reading the weights, so they are read as a stream that nothing interrupts. One block a multiprocessor; its warps are
-// groups, a group has a range of outputs, and each of its warps a part of the inputs: those of x stay in its registers, and the weights of
-// some rows are always on their way to shared memory, where a lane reads what it has fetched itself, so that nobody waits for anybody.
+// groups, a group has some outputs at a time, and each of its warps a part of the inputs: those of x stay in its registers, and the weights
+// of some rows are always on their way to shared memory, where a lane reads what it has fetched itself, so that nobody waits for anybody.
+// All groups go through the weight side by side: ranges of their own cost a third of the bandwidth.
 // Every block makes the sum and its norm anew, which costs nothing beside waiting for another kernel to do so; the scale is multiplied at
 // the end.
 // What memory does while one kernel ends and the next begins decides the rest. The first weights are fetched before the kernel before this
@@ -33,12 +34,15 @@ struct AddRmsNormLinearParams {
     int inputs;
     int outputs;
     int parts;           // of the inputs, each a warp's of a group
-    int group_outputs;   // most that a group has
+    int rounds;          // in which each group has kRows outputs; what is left is spread over all of them
     float epsilon;
 };
 
 constexpr int kRowPiece = 8;  // inputs that lie side by side for a lane
 constexpr int kRowMostParts = 16;
+// Stages that may be on their way at once before the kernel before has ended: all of them would make what that one reads wait for theirs.
+constexpr int kRowPaceOfNorm = 1;
+constexpr int kRowPace = 2;
 constexpr int kRowStageLoads = 4;  // of 16 bytes, of a lane in a stage
 
 // The inputs of a lane: kPieces pieces, which lie 32 pieces apart.
@@ -58,6 +62,33 @@ struct RowInputs {
     __device__ __forceinline__ bool has(int piece) const { return column(piece) < inputs; }
 };
 
+// The outputs of a group: kRows of each round beside those of the others, and at last its share of fewer than kRows for each.
+template <int kRows>
+struct RowOutputs {
+    int group;
+    int groups;
+    int rounds;
+    int rest;
+    int share;
+
+    __device__ __forceinline__ RowOutputs(const AddRmsNormLinearParams& p, int number, int all)
+        : group(number)
+        , groups(all)
+        , rounds(p.rounds)
+    {
+        int left = p.outputs - rounds * groups * kRows;
+        rest = left * group / groups;
+        share = left * (group + 1) / groups - rest;
+    }
+
+    __device__ __forceinline__ int first(int round) const
+    {
+        return round * groups * kRows + (round < rounds ? group * kRows : rest);
+    }
+
+    __device__ __forceinline__ int count(int round) const { return round < rounds ? kRows : round == rounds ? share : 0; }
+};
+
 template <typename T, typename TY, int kPieces, int kStages, bool kNorm>
 __global__ void __launch_bounds__(512, 2) add_rms_norm_linear(const __grid_constant__ AddRmsNormLinearParams p)
 {
@@ -72,13 +103,8 @@ __global__ void __launch_bounds__(512, 2) add_rms_norm_linear(const __grid_const
     int part = warp % p.parts;
     int group = warp / p.parts;
     int groups = static_cast<int>(blockDim.x) / kWarp / p.parts;
-    int all_groups = static_cast<int>(gridDim.x) * groups;
-    auto first_output = [&](int of_group) {
-        return static_cast<int>(static_cast<long long>(p.outputs) * (static_cast<int>(blockIdx.x) * groups + of_group) / all_groups);
-    };
-    int first = first_output(group);
-    int last = first_output(group + 1);
     RowInputs<kPieces> own(part, lane, p.inputs);
+    RowOutputs<kRows> outputs(p, static_cast<int>(blockIdx.x) * groups + group, static_cast<int>(gridDim.x) * groups);
 
     int threads = static_cast<int>(blockDim.x);
     uint4* own_ring = row_ring + threadIdx.x;
@@ -86,27 +112,38 @@ __global__ void __launch_bounds__(512, 2) add_rms_norm_linear(const __grid_const
     auto slot = [&](int stage, int row, int piece, int load) {
         return own_ring + (stage * kRowStageLoads + (row * kPieces + piece) * kLoads + load) * threads;
     };
-    // Fetches the rows of a stage; beyond the last output and the inputs there are zeros.
-    auto fetch = [&](int output, int stage) {
+    // Fetches the rows of a round; beyond the last output and the inputs there are zeros.
+    auto fetch = [&](int round, int stage) {
+        const T* weights = static_cast<const T*>(p.weight) + outputs.first(round) * p.weight_stride;
+        int count = outputs.count(round);
 #pragma unroll
         for (int row = 0; row < kRows; ++row) {
-            const T* weights = static_cast<const T*>(p.weight) + (output + row) * p.weight_stride;
 #pragma unroll
             for (int piece = 0; piece < kPieces; ++piece) {
 #pragma unroll
                 for (int load = 0; load < kLoads; ++load) {
-                    bool there = output + row < last && own.has(piece);
+                    bool there = row < count && own.has(piece);
                     async_copy_16(
                         slot(stage, row, piece, load), weights + own.column(piece) + load * (kRowPiece / kLoads), there ? 16 : 0);
                 }
             }
+            weights += p.weight_stride;
         }
         async_commit();
     };
 #pragma unroll
     for (int stage = 0; stage < kStages; ++stage) {
-        fetch(first + stage * kRows, stage);
+        fetch(stage, stage);
+        async_wait<kNorm ? kRowPaceOfNorm : kRowPace>();
     }
+    // The sum that this thread is to end, found while there is time.
+    int group_sums = (p.rounds + 1) * kRows;
+    auto output_of_sum = [&](int i) {
+        RowOutputs<kRows> its(p, static_cast<int>(blockIdx.x) * groups + i / group_sums, static_cast<int>(gridDim.x) * groups);
+        int round = i % group_sums / kRows;
+        return i < groups * group_sums && i % kRows < its.count(round) ? its.first(round) + i % kRows : -1;
+    };
+    int first_end = output_of_sum(static_cast<int>(threadIdx.x));
     float norm_weight[kPieces][kRowPiece];
 #pragma unroll
     for (int piece = 0; kNorm && piece < kPieces; ++piece) {
@@ -156,7 +193,7 @@ __global__ void __launch_bounds__(512, 2) add_rms_norm_linear(const __grid_const
     }
 
     int stage = 0;
-    for (int output = first; output < last; output += kRows) {
+    for (int round = 0; round <= p.rounds; ++round) {
         async_wait<kStages - 1>();
         float sums[kRows];
 #pragma unroll
@@ -177,15 +214,15 @@ __global__ void __launch_bounds__(512, 2) add_rms_norm_linear(const __grid_const
                 }
             }
         }
-        fetch(output + kStages * kRows, stage);
-        if (output + (kStages + 1) * kRows >= last) {
+        fetch(round + kStages, stage);
+        if (round + kStages >= p.rounds) {
             let_next_grid_start();
         }
         stage = stage + 1 < kStages ? stage + 1 : 0;
         float sum = lane_sums<kRows, kWarp, 1>(sums, lane);
         int of_lane = lane / (kWarp / kRows);
-        if (lane % (kWarp / kRows) == 0 && output + of_lane < last) {
-            row_sums[(group * p.group_outputs + output - first + of_lane) * p.parts + part] = sum;
+        if (lane % (kWarp / kRows) == 0) {
+            row_sums[((group * (p.rounds + 1) + round) * kRows + of_lane) * p.parts + part] = sum;
         }
     }
     __syncthreads();
@@ -198,10 +235,9 @@ __global__ void __launch_bounds__(512, 2) add_rms_norm_linear(const __grid_const
         }
         scale = 1.0f / sqrtf(sum / static_cast<float>(p.inputs) + p.epsilon);
     }
-    for (int i = static_cast<int>(threadIdx.x); i < groups * p.group_outputs; i += static_cast<int>(blockDim.x)) {
-        int of_group = i / p.group_outputs;
-        int output = first_output(of_group) + i % p.group_outputs;
-        if (output < first_output(of_group + 1)) {
+    for (int i = static_cast<int>(threadIdx.x); i < groups * group_sums; i += threads) {
+        int output = i < threads ? first_end : output_of_sum(i);
+        if (output >= 0) {
             float sum = 0.0f;
             for (int k = 0; k < p.parts; ++k) {
                 sum += row_sums[i * p.parts + k];

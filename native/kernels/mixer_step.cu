@@ -11,7 +11,8 @@
 //                        which costs less than a kernel of its own; then the warp's share of its output
 //   mixer_step_advance   a block has 32 channels of a row: adds up the shares, delta of its channels, their states, y
 // All states are written by the second kernel, when the first has ended; so they may be in place.
-// Both are bound by latency, so all that does not come of the kernel before is read before that one ends. Rows and their parts start at
+// Both are bound by latency, so all that does not come of the kernels just before is read before those end; and both let the next kernel
+// start at once, whose weights may come while memory is idle. Rows and their parts start at
 // multiples of 16 bytes: channels and rank are multiples of 8.
 #include "mamba/causal_conv.cuh"
 #include "mamba/grid_dependency.cuh"
@@ -59,7 +60,7 @@ struct MixerStepParams {
 constexpr int kMixerPiece = 8;      // elements that a lane reads at once
 constexpr int kMixerOutputs = 16;   // of a block of mixer_step_project
 constexpr int kMixerChannels = 32;  // of a block of mixer_step_advance
-constexpr int kMixerParts = 8;      // threads that share a channel's states there
+constexpr int kMixerParts = 8;      // threads that share a channel there
 constexpr int kMixerStates = 16;    // most
 constexpr int kMixerRank = 256;     // most
 constexpr int kMixerSlices = 16;    // most
@@ -131,6 +132,7 @@ struct MixerConvolution {
 template <typename T, int kWidth, int kPieces>
 __global__ void __launch_bounds__(512) mixer_step_project(const __grid_constant__ MixerStepParams p)
 {
+    let_next_grid_start();
     constexpr int kSlice = kPieces * kWarp * kMixerPiece;
     __shared__ __align__(16) float inner[kSlice];
     int lane = static_cast<int>(threadIdx.x) % kWarp;
@@ -155,7 +157,6 @@ __global__ void __launch_bounds__(512) mixer_step_project(const __grid_constant_
     }
 
     wait_for_earlier_grids();
-    let_next_grid_start();
     for (int row = 0; row < p.rows; ++row) {
         if (row > 0) {
             __syncthreads();
@@ -183,14 +184,13 @@ template <typename T, int kWidth>
 __global__ void __launch_bounds__(kMixerChannels* kMixerParts) mixer_step_advance(const __grid_constant__ MixerStepParams p)
 {
     constexpr int kStates = kMixerStates / kMixerParts;  // of a thread, most
-    constexpr int kDotLanes = 8;                         // that share the delta of a channel
+    constexpr int kDotLanes = kMixerParts;               // neighbours that share the delta of a channel
     constexpr int kDotPieces = kMixerRank / kMixerPiece / kDotLanes;
     __shared__ __align__(16) float projected[kMixerRank + 2 * kMixerStates];
     __shared__ float u_of[kMixerChannels];
     __shared__ float delta_of[kMixerChannels];
     __shared__ float sums[kMixerParts][kMixerChannels];
 
-    // At once: what follows is a projection, whose weights are to come while the shares are waited for.
     let_next_grid_start();
     int thread = static_cast<int>(threadIdx.x);
     int row = static_cast<int>(blockIdx.y);
@@ -204,7 +204,7 @@ __global__ void __launch_bounds__(kMixerChannels* kMixerParts) mixer_step_advanc
 
     // A warp makes the deltas of four channels.
     int dot_lane = thread % kWarp % kDotLanes;
-    int dot_in_block = part * (kWarp / kDotLanes) + thread % kWarp / kDotLanes;
+    int dot_in_block = thread / kDotLanes;
     const T* delta_weights =
         static_cast<const T*>(p.delta_weight) + min(first_channel + dot_in_block, p.channels - 1) * p.delta_weight_stride;
     Stored<T, kMixerPiece> weights[kDotPieces];
@@ -226,19 +226,20 @@ __global__ void __launch_bounds__(kMixerChannels* kMixerParts) mixer_step_advanc
     float bias = 0.0f;
     float skip = 0.0f;
     float z = 0.0f;
-    // x and z are not of the kernel just before this one, which has waited for the one that wrote them.
     if (exists) {
         bias = p.delta_bias[channel];
         if (part == 0) {
             convolution.load_parameters(p, channel);
             convolution.load_state(p, row, channel);
             skip = p.d[channel];
-            z = to_float(static_cast<const T*>(p.z)[row * p.z_stride + channel]);
-            u_of[in_block] = convolution.step(p, row, channel);
         }
     }
 
     wait_for_earlier_grids();
+    if (exists && part == 0) {
+        z = to_float(static_cast<const T*>(p.z)[row * p.z_stride + channel]);
+        u_of[in_block] = convolution.step(p, row, channel);
+    }
     for (int i = thread; i < outputs; i += kMixerChannels * kMixerParts) {
         const float* shares = p.shares + static_cast<long long>(row) * p.slices * outputs + i;
         // All on their way at once: one after the other they would take as many times as long.

@@ -103,7 +103,7 @@ struct Place {
 template <typename Body>
 __device__ __forceinline__ void for_each_token(const float* from, const Place& place, Body body)
 {
-    constexpr int kAhead = 4;
+    constexpr int kAhead = 8;
     for (int first = place.first + place.lane; first < place.end; first += kAhead * kWarp) {
         float values[kAhead];
 #pragma unroll

@@ -5,14 +5,15 @@
 //   u, delta, z, y (sequences, channels)   A (states, channels)   B, C (sequences, groups * states), or (states, channels) where constant
 //   h (slots * states, channels); for complex A see state_numbers.cuh
 //
-// Threads of a row of the block have consecutive channels, so that states are read and written as they lie; kParts rows share the states of a
-// channel and add up in shared memory, in order. Bound by the states' traffic: 8 bytes a state. kConstants: p tells which of B and C are
-// constant, if any.
+// Threads of a row of the block have consecutive channels, kVec each, so that states are read and written as they lie; kUpdateParts rows
+// share the states of a channel and add up in shared memory, in order. Bound by the states' traffic, 8 bytes a state: a thread has
+// kUpdateAhead of its states on their way at once. kConstants: p tells which of B and C are constant, if any.
 #include "mamba/fast_math.cuh"
 #include "mamba/grid_dependency.cuh"
 #include "mamba/sequences.cuh"
 #include "mamba/state_numbers.cuh"
 #include "mamba/types.cuh"
+#include "mamba/vectors.cuh"
 
 namespace mamba {
 
@@ -49,26 +50,73 @@ struct SelectiveStateUpdateParams {
     int constant_c;
 };
 
-constexpr int kUpdateChannels = 32;
+constexpr int kUpdateLanes = 32;
 constexpr int kUpdateParts = 4;
+constexpr int kUpdateAhead = 4;
 
-template <typename T, typename Number, bool kConstants>
-__global__ void __launch_bounds__(kUpdateChannels * kUpdateParts) selective_state_update(const __grid_constant__ SelectiveStateUpdateParams p)
+// The number of a state for kVec neighbouring channels.
+template <typename Number, int kVec>
+__device__ __forceinline__ void numbers_in_columns(const float* column, int state, long long stride, Number (&to)[kVec])
 {
-    __shared__ float sums[kUpdateParts][kUpdateChannels];
+    if constexpr (kVec == 1) {
+        to[0] = number_in_column<Number>(column, state, stride);
+    } else {
+        load(column + state * stride, to);
+    }
+}
+
+// A of it, see rate.
+template <typename Number, int kVec>
+__device__ __forceinline__ void rates_of(const SelectiveStateUpdateParams& p, int state, int channel, Number (&to)[kVec])
+{
+    if constexpr (kVec == 1) {
+        to[0] = rate<Number>(p, state, channel);
+    } else {
+        load(p.a + state * p.a_stride + channel, to);
+#pragma unroll
+        for (int i = 0; i < kVec; ++i) {
+            to[i] *= kLog2E;
+        }
+    }
+}
+
+template <typename Number, int kVec>
+__device__ __forceinline__ void store_in_columns(float* column, int state, long long stride, const Number (&from)[kVec])
+{
+    if constexpr (kVec == 1) {
+        store_in_column(column, state, stride, from[0]);
+    } else {
+        store(column + state * stride, from);
+    }
+}
+
+template <typename T, typename Number, bool kConstants, int kVec>
+__global__ void __launch_bounds__(kUpdateLanes* kUpdateParts) selective_state_update(const __grid_constant__ SelectiveStateUpdateParams p)
+{
+    static_assert(kVec == 1 || (kParts<Number> == 1 && !kConstants), "only real states of the input's B and C lie side by side");
+    __shared__ float sums_of[kUpdateParts][kUpdateLanes * kVec];
     int part = threadIdx.y;
-    int channel = blockIdx.x % p.blocks_of_sequence * kUpdateChannels + threadIdx.x;
+    int channel = (blockIdx.x % p.blocks_of_sequence * kUpdateLanes + threadIdx.x) * kVec;
     long long sequence = blockIdx.x / p.blocks_of_sequence;
     bool exists = channel < p.channels;
-    float u = 0.0f;
+    float u[kVec] = {};
     wait_for_earlier_grids();
     let_next_grid_start();
     if (exists) {
-        u = to_float(static_cast<const T*>(p.u)[sequence * p.u_stride + channel]);
-        float delta = to_float(static_cast<const T*>(p.delta)[sequence * p.delta_stride + channel]);
-        delta += p.delta_bias != nullptr ? p.delta_bias[channel] : 0.0f;
-        delta = p.delta_softplus ? softplus_for<T>(delta) : delta;
-        float delta_u = delta * u;
+        float delta[kVec];
+        float delta_u[kVec];
+        float bias[kVec] = {};
+        load(static_cast<const T*>(p.u) + sequence * p.u_stride + channel, u);
+        load(static_cast<const T*>(p.delta) + sequence * p.delta_stride + channel, delta);
+        if (p.delta_bias != nullptr) {
+            load(p.delta_bias + channel, bias);
+        }
+#pragma unroll
+        for (int i = 0; i < kVec; ++i) {
+            delta[i] += bias[i];
+            delta[i] = p.delta_softplus ? softplus_for<T>(delta[i]) : delta[i];
+            delta_u[i] = delta[i] * u[i];
+        }
         long long slot = p.sequences.slot(static_cast<int>(sequence));
         long long state_row = slot * p.states * kParts<Number>;
         const float* state = p.state + state_row * p.state_stride + channel;
@@ -76,32 +124,67 @@ __global__ void __launch_bounds__(kUpdateChannels * kUpdateParts) selective_stat
         long long group_column = static_cast<long long>(channel / p.group_channels) * p.states * kParts<Number>;
         const T* token_b = static_cast<const T*>(p.b) + sequence * p.b_stride + group_column;
         const T* token_c = static_cast<const T*>(p.c) + sequence * p.c_stride + group_column;
-        float sum = 0.0f;
-#pragma unroll(kParts<Number> == 1 ? 4 : 1)
-        for (int n = part; n < p.states; n += kUpdateParts) {
-            Number b = kConstants && p.constant_b
-                ? number_in_column<Number>(static_cast<const float*>(p.b) + channel, n, p.b_stride)
-                : number_in_row<Number>(token_b, n);
-            Number c = kConstants && p.constant_c
-                ? number_in_column<Number>(static_cast<const float*>(p.c) + channel, n, p.c_stride)
-                : number_in_row<Number>(token_c, n);
-            Number decay = decay_for<T>(delta, rate<Number>(p, n, channel));
-            Number h = advance(decay, number_in_column<Number>(state, n, p.state_stride), delta_u, b);
-            store_in_column(next_state, n, p.next_state_stride, h);
-            sum = add_output(h, c, sum);
+        float sums[kVec] = {};
+        for (int first = part; first < p.states; first += kUpdateAhead * kUpdateParts) {
+            // Read before anything is written, past which the compiler could move no read.
+            Number h[kUpdateAhead][kVec];
+            Number rates[kUpdateAhead][kVec];
+            Number b[kUpdateAhead];
+            Number c[kUpdateAhead];
+#pragma unroll
+            for (int k = 0; k < kUpdateAhead; ++k) {
+                int n = first + k * kUpdateParts;
+                if (n < p.states) {
+                    numbers_in_columns(state, n, p.state_stride, h[k]);
+                    rates_of(p, n, channel, rates[k]);
+                    b[k] = kConstants && p.constant_b
+                        ? number_in_column<Number>(static_cast<const float*>(p.b) + channel, n, p.b_stride)
+                        : number_in_row<Number>(token_b, n);
+                    c[k] = kConstants && p.constant_c
+                        ? number_in_column<Number>(static_cast<const float*>(p.c) + channel, n, p.c_stride)
+                        : number_in_row<Number>(token_c, n);
+                }
+            }
+#pragma unroll
+            for (int k = 0; k < kUpdateAhead; ++k) {
+                int n = first + k * kUpdateParts;
+                if (n < p.states) {
+#pragma unroll
+                    for (int i = 0; i < kVec; ++i) {
+                        h[k][i] = advance(decay_for<T>(delta[i], rates[k][i]), h[k][i], delta_u[i], b[k]);
+                        sums[i] = add_output(h[k][i], c[k], sums[i]);
+                    }
+                    store_in_columns(next_state, n, p.next_state_stride, h[k]);
+                }
+            }
         }
-        sums[part][threadIdx.x] = sum;
+#pragma unroll
+        for (int i = 0; i < kVec; ++i) {
+            sums_of[part][threadIdx.x * kVec + i] = sums[i];
+        }
     }
     __syncthreads();
     if (exists && part == 0) {
-        float y = sums[0][threadIdx.x];
-#pragma unroll
-        for (int i = 1; i < kUpdateParts; ++i) {
-            y += sums[i][threadIdx.x];
+        float y[kVec];
+        float d[kVec] = {};
+        float z[kVec] = {};
+        if (p.d != nullptr) {
+            load(p.d + channel, d);
         }
-        y = p.d != nullptr ? fmaf(p.d[channel], u, y) : y;
-        y = p.z != nullptr ? y * silu_for<T>(to_float(static_cast<const T*>(p.z)[sequence * p.z_stride + channel])) : y;
-        static_cast<T*>(p.y)[sequence * p.y_stride + channel] = from_float<T>(y);
+        if (p.z != nullptr) {
+            load(static_cast<const T*>(p.z) + sequence * p.z_stride + channel, z);
+        }
+#pragma unroll
+        for (int i = 0; i < kVec; ++i) {
+            y[i] = sums_of[0][threadIdx.x * kVec + i];
+#pragma unroll
+            for (int k = 1; k < kUpdateParts; ++k) {
+                y[i] += sums_of[k][threadIdx.x * kVec + i];
+            }
+            y[i] = p.d != nullptr ? fmaf(d[i], u[i], y[i]) : y[i];
+            y[i] = p.z != nullptr ? y[i] * silu_for<T>(z[i]) : y[i];
+        }
+        store(static_cast<T*>(p.y) + sequence * p.y_stride + channel, y);
     }
 }
 

@@ -66,10 +66,11 @@ public sealed partial class CudaBackend
         int inputs = args.Weight.Columns, outputs = checked((int)args.Weight.Rows);
         (int pieces, int parts) = RowParts(inputs);
         int groups = RowMostWarps(hasNorm) / parts;
+        int rows = RowStageBytes / (pieces * RowPiece * args.Weight.Type.Size());
         int room = (RowSharedBytes(hasNorm) - (parts * groups * WarpThreads * RowThreadBytes(hasNorm))) / sizeof(float);
+        int mostRounds = Math.Max(1, (room / (groups * parts * rows)) - 1);
         int blocks = Math.Min(Context.Device.MultiprocessorCount, DivideUp(outputs, groups));
-        blocks = Math.Max(blocks, DivideUp(outputs, groups * Math.Max(1, room / (groups * parts))));
-        int groupOutputs = DivideUp(outputs, blocks * groups);
+        blocks = Math.Max(blocks, DivideUp(outputs, groups * rows * mostRounds));
         RowVariant variant = new(args.Weight.Type, args.Y.Type, pieces, hasNorm);
         Launch(
             AddRmsNormLinearKernels.Get(_library, variant),
@@ -88,7 +89,7 @@ public sealed partial class CudaBackend
                 Inputs = inputs,
                 Outputs = outputs,
                 Parts = parts,
-                GroupOutputs = groupOutputs,
+                Rounds = outputs / (blocks * groups * rows),
                 Epsilon = args.Epsilon,
             },
             RowSharedBytes(hasNorm),
@@ -121,7 +122,7 @@ public sealed partial class CudaBackend
         public int Inputs;
         public int Outputs;
         public int Parts;
-        public int GroupOutputs;
+        public int Rounds;
         public float Epsilon;
     }
 }

@@ -6,8 +6,9 @@ namespace MambaCuda.Kernels;
 public sealed partial class CudaBackend
 {
     // As in selective_state_update.cu.
-    private const int UpdateChannels = 32;
+    private const int UpdateLanes = 32;
     private const int UpdateParts = 4;
+    private const int UpdateVec = 4;
 
     private static readonly KernelFamily<UpdateVariant> SelectiveStateUpdateKernels = new(
         "selective_state_update.cu", variant => variant.Expression, UpdateVariant.All);
@@ -21,9 +22,16 @@ public sealed partial class CudaBackend
             return;
         }
 
-        int blocks = DivideUp(channels, UpdateChannels);
-        Dim3 block = new(UpdateChannels, UpdateParts);
         UpdateVariant variant = UpdateVariant.For(ActivationType, args);
+        if (!variant.Constants && channels / args.Groups % UpdateVec == 0
+            && AreAligned(UpdateVec * sizeof(float), args.InitialState, args.FinalState, args.A, args.D, args.DeltaBias)
+            && AreAligned(UpdateVec * ActivationType.Size(), args.U, args.Delta, args.Z, args.Y))
+        {
+            variant = variant with { Vec = UpdateVec };
+        }
+
+        int blocks = DivideUp(channels, UpdateLanes * variant.Vec);
+        Dim3 block = new(UpdateLanes, UpdateParts);
         CudaKernel kernel = SelectiveStateUpdateKernels.Get(_library, variant);
         Launch(kernel, checked(blocks * args.Sequences.Count), block, new SelectiveStateUpdateParams
         {
@@ -96,18 +104,22 @@ public sealed partial class CudaBackend
     }
 
     /// <summary>An instance; those with constants take B and C of the input too, which complex A does.</summary>
-    private readonly record struct UpdateVariant(DataType Type, bool IsComplex, bool Constants)
+    private readonly record struct UpdateVariant(DataType Type, bool IsComplex, bool Constants, int Vec)
     {
         public static IEnumerable<UpdateVariant> All =>
             from type in VectorVariant.ActivationTypes
-            from (bool IsComplex, bool Constants) kind in new[] { (false, false), (false, true), (true, true) }
-            select new UpdateVariant(type, kind.IsComplex, kind.Constants);
+            from (bool IsComplex, bool Constants, int Vec) kind in new[]
+            {
+                (false, false, 1), (false, false, UpdateVec), (false, true, 1), (true, true, 1),
+            }
+            select new UpdateVariant(type, kind.IsComplex, kind.Constants, kind.Vec);
 
-        public string Expression => $"mamba::selective_state_update<{TypeName(Type)}, {NumberName(IsComplex)}, {Word(Constants)}>";
+        public string Expression => $"mamba::selective_state_update<{TypeName(Type)}, {NumberName(IsComplex)}, {Word(Constants)}, {Vec}>";
 
         public static UpdateVariant For(DataType type, in SelectiveScanForwardArgs args) =>
-            new(type, args.IsComplex, args.IsComplex || args.ConstantB || args.ConstantC);
+            new(type, args.IsComplex, args.IsComplex || args.ConstantB || args.ConstantC, 1);
 
-        public override string ToString() => IsComplex ? "complex" : Constants ? "constant B or C" : "B and C of the input";
+        public override string ToString() =>
+            IsComplex ? "complex" : Constants ? "constant B or C" : Vec == 1 ? "B and C of the input" : $"B and C of the input, {Vec} channels";
     }
 }
