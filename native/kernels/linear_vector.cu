@@ -12,7 +12,7 @@
 //                       want them; the order of the 16 inputs that one product sums is free, so a lane takes its inputs as they lie, 8
 //                       neighbours for two products.
 // Both do as many rows at a time as their template says; blocks for the next rows of the same outputs follow at once and find the weights
-// in the L2. Where the weights are at rest, linear_vector reads the first of them while the kernel before it ends: into registers; the same
+// in the L2. Where the weights are at rest, they read the first of them while the kernel before it ends: into registers; the same
 // by a prefetch into the L2 is slower than none.
 #include "mamba/grid_dependency.cuh"
 #include "mamba/mma.cuh"
@@ -189,17 +189,26 @@ __global__ void __launch_bounds__(512) linear_vector_mma(const __grid_constant__
         x[group] = static_cast<const T*>(p.x) + min(work.row + group * 8 + place, p.rows - 1) * p.x_stride;
     }
 
+    Stored<T, kVectorInputs> weights[kParts][2];
+    auto load_next = [&](int first) {
+#pragma unroll
+        for (int part = 0; part < kParts && first < p.inputs; ++part) {
+            int input = first + part * 32 + work.lane % 4 * kVectorInputs;
+            load_weights<kAligned>(above + input, p.inputs - input, weights[part][0]);
+            load_weights<kAligned>(below + input, p.inputs - input, weights[part][1]);
+        }
+    };
+    int first = work.warp * kParts * 32;
+    load_next(first);
+    // As in linear_vector.
     wait_for_earlier_grids();
     let_next_grid_start();
     float sums[kRowGroups][4] = {};
-    for (int first = work.warp * kParts * 32; first < p.inputs; first += work.warps * kParts * 32) {
-        Stored<T, kVectorInputs> weights[kParts][2];
+    while (first < p.inputs) {
         Stored<T, kVectorInputs> stored[kParts][kRowGroups];
 #pragma unroll
         for (int part = 0; part < kParts; ++part) {
             int input = first + part * 32 + work.lane % 4 * kVectorInputs;
-            load_weights<kAligned>(above + input, p.inputs - input, weights[part][0]);
-            load_weights<kAligned>(below + input, p.inputs - input, weights[part][1]);
 #pragma unroll
             for (int group = 0; group < kRowGroups; ++group) {
                 load_inputs<kAligned, Access::plain>(x[group] + input, p.inputs - input, stored[part][group]);
@@ -218,6 +227,8 @@ __global__ void __launch_bounds__(512) linear_vector_mma(const __grid_constant__
                 }
             }
         }
+        first += work.warps * kParts * 32;
+        load_next(first);
     }
 
 #pragma unroll

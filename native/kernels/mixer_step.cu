@@ -105,10 +105,15 @@ struct MixerConvolution {
         window.load_state(p.conv_state + first_row(p, row) * p.conv_state_stride + channel, p.conv_state_stride);
     }
 
-    // u, and x becomes the last input.
-    __device__ __forceinline__ float step(const MixerStepParams& p, int row, int channel)
+    static __device__ __forceinline__ float input(const MixerStepParams& p, int row, int channel)
     {
-        float x[1] = {to_float(static_cast<const T*>(p.x)[row * p.x_stride + channel])};
+        return to_float(static_cast<const T*>(p.x)[row * p.x_stride + channel]);
+    }
+
+    // u, and the input becomes the last one.
+    __device__ __forceinline__ float step(float input)
+    {
+        float x[1] = {input};
         float u[1];
         window.step(x, true, u);
         return u[0];
@@ -129,12 +134,12 @@ struct MixerConvolution {
     }
 };
 
-template <typename T, int kWidth, int kPieces>
+template <typename T, int kWidth, int kPieces, int kRows>
 __global__ void __launch_bounds__(512) mixer_step_project(const __grid_constant__ MixerStepParams p)
 {
     let_next_grid_start();
     constexpr int kSlice = kPieces * kWarp * kMixerPiece;
-    __shared__ __align__(16) float inner[kSlice];
+    __shared__ __align__(16) float inner[kRows][kSlice];
     int lane = static_cast<int>(threadIdx.x) % kWarp;
     int slice = static_cast<int>(blockIdx.x) % p.slices;
     int output = static_cast<int>(blockIdx.x) / p.slices * kMixerOutputs + static_cast<int>(threadIdx.x) / kWarp;
@@ -147,34 +152,56 @@ __global__ void __launch_bounds__(512) mixer_step_project(const __grid_constant_
     const T* row_of_weights = static_cast<const T*>(p.scan_weight) + min(output, outputs - 1) * p.scan_weight_stride;
 #pragma unroll
     for (int piece = 0; piece < kPieces; ++piece) {
-        int column = slice * kSlice + (piece * kWarp + lane) * kMixerPiece;
-        load_weights(row_of_weights, column, p.channels, weights[piece]);
+        load_weights(row_of_weights, slice * kSlice + (piece * kWarp + lane) * kMixerPiece, p.channels, weights[piece]);
     }
-    MixerConvolution<T, kWidth> convolution;
-    if (convolves) {
-        convolution.load_parameters(p, channel);
-        convolution.load_state(p, 0, channel);
-    }
-
-    wait_for_earlier_grids();
-    for (int row = 0; row < p.rows; ++row) {
-        if (row > 0) {
-            __syncthreads();
-            if (convolves) {
-                convolution.load_state(p, row, channel);
+    // The parameters are the same in all rows; the states of kRows rows are on their way at once.
+    MixerConvolution<T, kWidth> convolutions[kRows];
+    auto load_states = [&](int first) {
+#pragma unroll
+        for (int row = 0; row < kRows; ++row) {
+            if (convolves && first + row < p.rows) {
+                convolutions[row].load_state(p, first + row, channel);
             }
         }
-        if (thread < kSlice) {
-            inner[thread] = convolves ? convolution.step(p, row, channel) : 0.0f;
+    };
+    if (convolves) {
+#pragma unroll
+        for (int row = 0; row < kRows; ++row) {
+            convolutions[row].load_parameters(p, channel);
+        }
+    }
+    load_states(0);
+
+    wait_for_earlier_grids();
+    for (int first = 0; first < p.rows; first += kRows) {
+        if (first > 0) {
+            __syncthreads();
+            load_states(first);
+        }
+        float x[kRows];
+#pragma unroll
+        for (int row = 0; row < kRows; ++row) {
+            x[row] = convolves && first + row < p.rows ? convolutions[row].input(p, first + row, channel) : 0.0f;
+        }
+#pragma unroll
+        for (int row = 0; row < kRows; ++row) {
+            if (thread < kSlice) {
+                inner[row][thread] = convolves && first + row < p.rows ? convolutions[row].step(x[row]) : 0.0f;
+            }
         }
         __syncthreads();
-        float sum = 0.0f;
+        float sums[kRows];
 #pragma unroll
-        for (int piece = 0; piece < kPieces; ++piece) {
-            sum += dot(weights[piece], inner + (piece * kWarp + lane) * kMixerPiece);
+        for (int row = 0; row < kRows; ++row) {
+            sums[row] = 0.0f;
+#pragma unroll
+            for (int piece = 0; piece < kPieces; ++piece) {
+                sums[row] += dot(weights[piece], inner[row] + (piece * kWarp + lane) * kMixerPiece);
+            }
         }
-        sum = warp_sum(sum);
-        if (lane == 0 && output < outputs) {
+        float sum = lane_sums<kRows, kWarp, 1>(sums, lane);
+        int row = first + lane / (kWarp / kRows);
+        if (lane % (kWarp / kRows) == 0 && output < outputs && row < p.rows) {
             p.shares[(static_cast<long long>(row) * p.slices + slice) * outputs + output] = sum;
         }
     }
@@ -238,7 +265,7 @@ __global__ void __launch_bounds__(kMixerChannels* kMixerParts) mixer_step_advanc
     wait_for_earlier_grids();
     if (exists && part == 0) {
         z = to_float(static_cast<const T*>(p.z)[row * p.z_stride + channel]);
-        u_of[in_block] = convolution.step(p, row, channel);
+        u_of[in_block] = convolution.step(convolution.input(p, row, channel));
     }
     for (int i = thread; i < outputs; i += kMixerChannels * kMixerParts) {
         const float* shares = p.shares + static_cast<long long>(row) * p.slices * outputs + i;

@@ -16,14 +16,17 @@ public sealed partial class CudaBackend
     private const int MixerSlices = 16;
 
     // Above, reading what is small again for every row, and one after the other, takes longer than kernels of their own.
-    private const int MixerRows = 4;
+    private const int MixerRows = 8;
+
+    // As many as mixer_step_project takes at once, where there are several.
+    private const int MixerRowsAtOnce = 4;
 
     // Up to here, slices of half the length: more blocks share the work.
     private const int MixerChannelsOfOnePiece = 2048;
 
     private static readonly KernelFamily<MixerVariant> MixerStepProjectKernels = new(
         "mixer_step.cu",
-        variant => $"mamba::mixer_step_project<{TypeName(variant.Type)}, {MixerWidth}, {variant.Pieces}>",
+        variant => $"mamba::mixer_step_project<{TypeName(variant.Type)}, {MixerWidth}, {variant.Pieces}, {variant.Rows}>",
         MixerVariant.Projecting);
 
     private static readonly KernelFamily<MixerVariant> MixerStepAdvanceKernels = new(
@@ -79,10 +82,10 @@ public sealed partial class CudaBackend
             States = states,
             Slices = slices,
         };
-        CudaKernel project = MixerStepProjectKernels.Get(_library, new MixerVariant(ActivationType, pieces));
+        CudaKernel project = MixerStepProjectKernels.Get(_library, new MixerVariant(ActivationType, pieces, rows == 1 ? 1 : MixerRowsAtOnce));
         Launch(project, slices * DivideUp(outputs, MixerOutputs), MixerOutputs * WarpThreads, parameters, overlaps: true);
         Dim3 grid = new(DivideUp(channels, MixerChannels), rows);
-        CudaKernel advance = MixerStepAdvanceKernels.Get(_library, new MixerVariant(ActivationType, 0));
+        CudaKernel advance = MixerStepAdvanceKernels.Get(_library, new MixerVariant(ActivationType));
         Launch(advance, grid, MixerChannels * MixerParts, parameters, overlaps: true);
     }
 
@@ -95,18 +98,18 @@ public sealed partial class CudaBackend
         && AreAligned(16, args.ScanProjection, args.TimeStepProjection);
 
     /// <summary>An instance of either kernel; the second has no pieces.</summary>
-    private readonly record struct MixerVariant(DataType Type, int Pieces)
+    private readonly record struct MixerVariant(DataType Type, int Pieces = 0, int Rows = 0)
     {
-        public static IEnumerable<MixerVariant> Projecting => Advancing.SelectMany(each => new[] { each with { Pieces = 1 }, each with { Pieces = 2 } });
+        public static IEnumerable<MixerVariant> Projecting =>
+            from each in Advancing
+            from isLong in VectorVariant.Either
+            from hasRows in VectorVariant.Either
+            select each with { Pieces = isLong ? 2 : 1, Rows = hasRows ? MixerRowsAtOnce : 1 };
 
-        public static IEnumerable<MixerVariant> Advancing => VectorVariant.ActivationTypes.Select(type => new MixerVariant(type, 0));
+        public static IEnumerable<MixerVariant> Advancing => VectorVariant.ActivationTypes.Select(type => new MixerVariant(type));
 
-        public override string ToString() => Pieces switch
-        {
-            0 => "advance",
-            1 => "project, 1 piece",
-            _ => $"project, {Pieces} pieces",
-        };
+        public override string ToString() =>
+            Pieces == 0 ? "advance" : $"project, {Pieces} {(Pieces == 1 ? "piece" : "pieces")}{(Rows == 1 ? "" : $", {Rows} rows")}";
     }
 
     [StructLayout(LayoutKind.Sequential)]
