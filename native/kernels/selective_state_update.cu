@@ -103,6 +103,35 @@ __global__ void __launch_bounds__(kUpdateLanes* kUpdateParts) selective_state_up
     wait_for_earlier_grids();
     let_next_grid_start();
     if (exists) {
+        long long slot = p.sequences.slot(static_cast<int>(sequence));
+        long long state_row = slot * p.states * kParts<Number>;
+        const float* state = p.state + state_row * p.state_stride + channel;
+        float* next_state = p.next_state + state_row * p.next_state_stride + channel;
+        long long group_column = static_cast<long long>(channel / p.group_channels) * p.states * kParts<Number>;
+        const T* token_b = static_cast<const T*>(p.b) + sequence * p.b_stride + group_column;
+        const T* token_c = static_cast<const T*>(p.c) + sequence * p.c_stride + group_column;
+        // Read before anything is computed or written, past which the compiler could move no read.
+        Number h[kUpdateAhead][kVec];
+        Number rates[kUpdateAhead][kVec];
+        Number b[kUpdateAhead];
+        Number c[kUpdateAhead];
+        auto load_states = [&](int first) {
+#pragma unroll
+            for (int k = 0; k < kUpdateAhead; ++k) {
+                int n = first + k * kUpdateParts;
+                if (n < p.states) {
+                    numbers_in_columns(state, n, p.state_stride, h[k]);
+                    rates_of(p, n, channel, rates[k]);
+                    b[k] = kConstants && p.constant_b
+                        ? number_in_column<Number>(static_cast<const float*>(p.b) + channel, n, p.b_stride)
+                        : number_in_row<Number>(token_b, n);
+                    c[k] = kConstants && p.constant_c
+                        ? number_in_column<Number>(static_cast<const float*>(p.c) + channel, n, p.c_stride)
+                        : number_in_row<Number>(token_c, n);
+                }
+            }
+        };
+        load_states(part);
         float delta[kVec];
         float delta_u[kVec];
         float bias[kVec] = {};
@@ -117,33 +146,10 @@ __global__ void __launch_bounds__(kUpdateLanes* kUpdateParts) selective_state_up
             delta[i] = p.delta_softplus ? softplus_for<T>(delta[i]) : delta[i];
             delta_u[i] = delta[i] * u[i];
         }
-        long long slot = p.sequences.slot(static_cast<int>(sequence));
-        long long state_row = slot * p.states * kParts<Number>;
-        const float* state = p.state + state_row * p.state_stride + channel;
-        float* next_state = p.next_state + state_row * p.next_state_stride + channel;
-        long long group_column = static_cast<long long>(channel / p.group_channels) * p.states * kParts<Number>;
-        const T* token_b = static_cast<const T*>(p.b) + sequence * p.b_stride + group_column;
-        const T* token_c = static_cast<const T*>(p.c) + sequence * p.c_stride + group_column;
         float sums[kVec] = {};
         for (int first = part; first < p.states; first += kUpdateAhead * kUpdateParts) {
-            // Read before anything is written, past which the compiler could move no read.
-            Number h[kUpdateAhead][kVec];
-            Number rates[kUpdateAhead][kVec];
-            Number b[kUpdateAhead];
-            Number c[kUpdateAhead];
-#pragma unroll
-            for (int k = 0; k < kUpdateAhead; ++k) {
-                int n = first + k * kUpdateParts;
-                if (n < p.states) {
-                    numbers_in_columns(state, n, p.state_stride, h[k]);
-                    rates_of(p, n, channel, rates[k]);
-                    b[k] = kConstants && p.constant_b
-                        ? number_in_column<Number>(static_cast<const float*>(p.b) + channel, n, p.b_stride)
-                        : number_in_row<Number>(token_b, n);
-                    c[k] = kConstants && p.constant_c
-                        ? number_in_column<Number>(static_cast<const float*>(p.c) + channel, n, p.c_stride)
-                        : number_in_row<Number>(token_c, n);
-                }
+            if (first > part) {
+                load_states(first);
             }
 #pragma unroll
             for (int k = 0; k < kUpdateAhead; ++k) {

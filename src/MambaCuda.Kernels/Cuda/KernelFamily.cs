@@ -24,12 +24,17 @@ internal interface IKernelFamily
 /// <param name="variants">All variants that launches can ask for; tests compile each.</param>
 /// <param name="suffix">"a" where the template uses instructions of one generation alone (sm_90a).</param>
 /// <param name="describe">A variant for people, its type of activations left out; by itself, the variant's own text.</param>
+/// <param name="inSteps">
+/// Whether it is one of those that run token by token, each beside the next: a multiprocessor divides its memory between shared and
+/// first-level cache anew only when nothing runs on it, so they must all ask for the same.
+/// </param>
 internal sealed class KernelFamily<TVariant>(
     string file,
     Func<TVariant, string> expression,
     IEnumerable<TVariant> variants,
     string suffix = "",
-    Func<TVariant, string>? describe = null) : IKernelFamily
+    Func<TVariant, string>? describe = null,
+    bool inSteps = false) : IKernelFamily
     where TVariant : struct, IEquatable<TVariant>
 {
     /// <inheritdoc/>
@@ -54,6 +59,11 @@ internal sealed class KernelFamily<TVariant>(
         if (!kernels.TryGetValue(variant, out CudaKernel? kernel))
         {
             kernel = library.Load(File, Expression(variant), Suffix);
+            if (inSteps)
+            {
+                kernel.PreferredSharedCarveout = 100;
+            }
+
             library.Name(kernel, Expression(variant), describe?.Invoke(variant) ?? variant.ToString() ?? "");
             kernels.Add(variant, kernel);
         }

@@ -11,7 +11,7 @@ public sealed partial class CudaBackend
     private static readonly KernelFamily<AddRmsNormVariant> AddRmsNormForwardKernels = new(
         "add_rms_norm_forward.cu",
         variant => $"mamba::add_rms_norm_forward<{TypeName(variant.Type)}, {Word(variant.Aligned)}, {Word(variant.InOnePass)}>",
-        AddRmsNormVariant.All);
+        AddRmsNormVariant.All, inSteps: true);
 
     /// <inheritdoc/>
     protected override void AddRmsNormForwardCore(in AddRmsNormForwardArgs args)

@@ -19,7 +19,8 @@ public sealed partial class CudaBackend
     private static readonly KernelFamily<RowVariant> AddRmsNormLinearKernels = new(
         "add_rms_norm_linear.cu",
         variant => $"mamba::add_rms_norm_linear<{TypeName(variant.X)}, {TypeName(variant.Y)}, {variant.Pieces}, {RowStages(variant.Norm)}, {Word(variant.Norm)}>",
-        RowVariant.All);
+        RowVariant.All,
+        inSteps: true);
 
     /// <inheritdoc/>
     protected override void AddRmsNormLinearCore(in AddRmsNormLinearArgs args)

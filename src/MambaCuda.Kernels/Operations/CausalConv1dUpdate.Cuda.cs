@@ -8,7 +8,7 @@ public sealed partial class CudaBackend
     private static readonly KernelFamily<ConvolutionVariant> CausalConv1dUpdateKernels = new(
         "causal_conv1d_update.cu",
         variant => $"mamba::causal_conv1d_update<{TypeName(variant.Vector.Type)}, {variant.Width}, {variant.Vector.Elements}>",
-        ConvolutionVariant.All);
+        ConvolutionVariant.All, inSteps: true);
 
     /// <inheritdoc/>
     protected override void CausalConv1dUpdateCore(in CausalConv1dForwardArgs args)

@@ -7,7 +7,7 @@ public sealed partial class CudaBackend
     private const int EmbeddingThreads = 256;
 
     private static readonly KernelFamily<VectorVariant> EmbeddingForwardKernels = new(
-        "embedding_forward.cu", variant => $"mamba::embedding_forward<{TypeName(variant.Type)}, {variant.Elements}>", VectorVariant.All(VectorVariant.Bytes));
+        "embedding_forward.cu", variant => $"mamba::embedding_forward<{TypeName(variant.Type)}, {variant.Elements}>", VectorVariant.All(VectorVariant.Bytes), inSteps: true);
 
     /// <inheritdoc/>
     protected override void EmbeddingForwardCore(in EmbeddingForwardArgs args)

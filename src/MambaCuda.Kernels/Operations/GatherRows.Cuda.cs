@@ -18,7 +18,7 @@ public sealed partial class CudaBackend
             _ => "mamba::gather_rows<unsigned char>",
         },
         [16, 4, 2, 1],
-        describe: bytes => bytes == 1 ? "1 byte" : $"{bytes} bytes");
+        describe: bytes => bytes == 1 ? "1 byte" : $"{bytes} bytes", inSteps: true);
 
     /// <inheritdoc/>
     protected override void GatherRowsCore(in GatherRowsArgs args)

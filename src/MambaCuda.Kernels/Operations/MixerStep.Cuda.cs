@@ -16,7 +16,7 @@ public sealed partial class CudaBackend
     private const int MixerSlices = 16;
 
     // Above, reading what is small again for every row, and one after the other, takes longer than kernels of their own.
-    private const int MixerRows = 8;
+    private const int MixerRows = 4;
 
     // As many as mixer_step_project takes at once, where there are several.
     private const int MixerRowsAtOnce = 4;
@@ -27,12 +27,14 @@ public sealed partial class CudaBackend
     private static readonly KernelFamily<MixerVariant> MixerStepProjectKernels = new(
         "mixer_step.cu",
         variant => $"mamba::mixer_step_project<{TypeName(variant.Type)}, {MixerWidth}, {variant.Pieces}, {variant.Rows}>",
-        MixerVariant.Projecting);
+        MixerVariant.Projecting,
+        inSteps: true);
 
     private static readonly KernelFamily<MixerVariant> MixerStepAdvanceKernels = new(
         "mixer_step.cu",
         variant => $"mamba::mixer_step_advance<{TypeName(variant.Type)}, {MixerWidth}>",
-        MixerVariant.Advancing);
+        MixerVariant.Advancing,
+        inSteps: true);
 
     /// <inheritdoc/>
     protected override void MixerStepCore(in MixerStepArgs args)

@@ -7,7 +7,7 @@ public sealed partial class CudaBackend
     private const int MostSampleThreads = 1024;
 
     private static readonly KernelFamily<int> SampleTokensKernels = new(
-        "sample_tokens.cu", threads => $"mamba::sample_tokens<{threads}>", [MostSampleThreads]);
+        "sample_tokens.cu", threads => $"mamba::sample_tokens<{threads}>", [MostSampleThreads], inSteps: true);
 
     /// <inheritdoc/>
     protected override void SampleTokensCore(in SampleTokensArgs args)

@@ -11,7 +11,7 @@ public sealed partial class CudaBackend
     private const int UpdateVec = 4;
 
     private static readonly KernelFamily<UpdateVariant> SelectiveStateUpdateKernels = new(
-        "selective_state_update.cu", variant => variant.Expression, UpdateVariant.All);
+        "selective_state_update.cu", variant => variant.Expression, UpdateVariant.All, inSteps: true);
 
     /// <inheritdoc/>
     protected override void SelectiveStateUpdateCore(in SelectiveScanForwardArgs args)

@@ -27,7 +27,7 @@ public sealed record MixerStepCase(int Rows, int Channels, int Rank, int StateSi
         new(1, 8, 8, 1),
         new(1, 264, 16, 16) { InPlace = true },
         new(2, 56, 40, 5) { ConvolutionBias = false, OwnSlots = true },
-        new(7, 304, 8, 16) { OwnSlots = true },
+        new(4, 304, 8, 16) { OwnSlots = true },
         new(1, 8200, 8, 2),
         new(1, 2056, 136, 16) { ConvolutionBias = false },
         new(3, 2064, 256, 9) { InPlace = true },
