@@ -10,11 +10,9 @@ namespace MambaCuda.Cli;
 internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
 {
     private const string CommitVariable = "MAMBACUDA_COMMIT";
-    private const int ProbeRuns = 15;
 
     private readonly Dictionary<(string Type, bool OwnLinear), (BenchContext Context, BenchTimer Timer)> _contexts = [];
-    private double? _copy, _read;
-    private bool _probed;
+    private DeviceCeilings? _ceilings;
 
     /// <summary>Measures a row; what cannot be measured is told in the result.</summary>
     public BenchResult Measure(BenchRow row)
@@ -59,8 +57,8 @@ internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
         Commit = commit ?? Environment.GetEnvironmentVariable(CommitVariable) ?? CommitOfWorkingTree() ?? "unknown",
         Date = DateTime.UtcNow,
         Machine = Machine(),
-        CopyGigabytesPerSecond = _copy,
-        ReadGigabytesPerSecond = _read,
+        CopyGigabytesPerSecond = _ceilings?.Copy,
+        ReadGigabytesPerSecond = _ceilings?.Read,
         Rows = rows,
     };
 
@@ -88,33 +86,8 @@ internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
         return entry;
     }
 
-    /// <summary>The ceilings, once: what a copy and a read reach on this device in this invocation.</summary>
-    private void Probe(BenchContext context, BenchTimer timer)
-    {
-        if (_probed)
-        {
-            return;
-        }
-
-        _probed = true;
-        BenchRow size = new("copy", [BenchContext.ProbeMegabytes(context.Backend)]);
-        using (CopyBenchmark copy = new(context, size))
-        {
-            _copy = Rate(copy, timer);
-        }
-
-        if (context.Backend is CudaBackend)
-        {
-            using ReadBenchmark read = new(context, size);
-            _read = Rate(read, timer);
-        }
-    }
-
-    private static double Rate(Benchmark benchmark, BenchTimer timer)
-    {
-        double[] times = timer.Measure(benchmark, ProbeRuns);
-        return benchmark.Bytes / times[times.Length / 2] / 1e6;
-    }
+    /// <summary>The ceilings, once: what this device reaches in this invocation.</summary>
+    private void Probe(BenchContext context, BenchTimer timer) => _ceilings ??= DeviceCeilings.Measure(context, timer);
 
     private bool IsTimedByHost(Benchmark benchmark) => benchmark.TimedByHost || !useCuda;
 
@@ -124,8 +97,8 @@ internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
         double rate = benchmark.Bytes / median / 1e6;
         double? ceiling = benchmark.Ceiling switch
         {
-            BenchCeiling.Copy => _copy,
-            BenchCeiling.Read => _read,
+            BenchCeiling.Copy => _ceilings?.Copy,
+            BenchCeiling.Read => _ceilings?.Read,
             _ => null,
         };
         return empty with

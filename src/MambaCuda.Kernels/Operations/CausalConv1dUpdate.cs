@@ -12,7 +12,9 @@ public abstract partial class Backend
         CheckCausalConv1d(Operation, args);
         Check.OneTokenEach(Operation, args.Sequences);
         Check.InPlace(Operation, args.InitialState, args.FinalState);
+        Trace?.BeginOperation(Operation, args.Work);
         CausalConv1dUpdateCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

@@ -14,7 +14,9 @@ public abstract partial class Backend
         Check.OneTokenEach(Operation, args.Sequences);
         Check.None(Operation, "checkpoints", args.Checkpoints);
         Check.InPlace(Operation, args.InitialState, args.FinalState);
+        Trace?.BeginOperation(Operation, args.Work);
         SelectiveStateUpdateCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

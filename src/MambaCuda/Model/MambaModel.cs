@@ -291,9 +291,11 @@ public sealed class MambaModel : IDisposable
         for (int layer = 0; layer < Config.LayerCount; layer++)
         {
             LayerWeights weights = _weights.Layers[layer];
+            Backend.Trace?.BeginPart("layer", layer);
             AddNorm(layer == 0 ? default : _work.BlockOutput, weights.Norm);
             MambaBlock.Forward(
                 Config, weights, _work.Block(sequences, state.Convolution(layer), state.Scan(layer)), Backend);
+            Backend.Trace?.EndPart();
         }
 
         AddNorm(_work.BlockOutput, _weights.FinalNorm);
