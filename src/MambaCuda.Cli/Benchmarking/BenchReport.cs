@@ -20,7 +20,24 @@ internal sealed record BenchReport
     /// <summary>Measured in the same invocation; null where the device has no such figure.</summary>
     public double? ReadGigabytesPerSecond { get; init; }
 
+    /// <summary>Products of 16-bit matrices by tensor cores, measured in the same invocation; null where the device has none.</summary>
+    public double? MatrixTeraflopPerSecond { get; init; }
+
+    /// <summary>Multiply-adds in float32, two operations each, measured in the same invocation; null on the CPU.</summary>
+    public double? MultiplyAddTeraflopPerSecond { get; init; }
+
+    /// <summary>Exponentials by the special-function units, measured in the same invocation; null on the CPU.</summary>
+    public double? SpecialGigaoperationsPerSecond { get; init; }
+
     public required IReadOnlyList<BenchResult> Rows { get; init; }
+
+    /// <summary>What arithmetic reached, from the ceilings that were measured.</summary>
+    [JsonIgnore]
+    public IEnumerable<(string Name, double TeraflopPerSecond)> Levels => new[]
+    {
+        ("tensor cores", MatrixTeraflopPerSecond ?? 0), ("multiply-add", MultiplyAddTeraflopPerSecond ?? 0),
+        ("special functions", (SpecialGigaoperationsPerSecond ?? 0) / 1e3),
+    }.Where(level => level.Item2 > 0);
 
     public string ToJson() => JsonSerializer.Serialize(this, BenchJson.Default.BenchReport);
 
@@ -60,6 +77,9 @@ internal sealed record BenchMachine
 internal sealed record BenchResult
 {
     public required string Operation { get; init; }
+
+    /// <summary>Whose program was measured, as in "PyTorch 2.11 SDPA flash"; null for this one.</summary>
+    public string? Implementation { get; init; }
 
     public required string Shape { get; init; }
 

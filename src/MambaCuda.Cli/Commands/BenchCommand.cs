@@ -8,6 +8,8 @@ namespace MambaCuda.Cli;
 /// <summary>mamba-cuda bench: how long operations and whole passes take.</summary>
 internal static class BenchCommand
 {
+    private const string DefaultResults = "bench/results";
+
     public static Command Create(TextWriter output, TextWriter error)
     {
         Options options = new();
@@ -33,6 +35,7 @@ internal static class BenchCommand
               mamba-cuda bench prefill --model 130m --shape 8x2048
               mamba-cuda bench --suite scan --suite ops --out bench/results
               mamba-cuda bench --render bench/results
+              mamba-cuda bench --report bench/results
             """);
         options.AddTo(command);
         command.SetAction((parsed, cancellation) => RunAsync(options, parsed, output, error, cancellation));
@@ -42,15 +45,22 @@ internal static class BenchCommand
     private static async Task<int> RunAsync(Options options, ParseResult parsed, TextWriter output, TextWriter error, CancellationToken cancellation)
     {
         string? operation = parsed.GetValue(options.Operation), folder = parsed.GetValue(options.Render);
+        bool reports = parsed.GetResult(options.Report) is { Implicit: false };
         string[] suites = parsed.GetValue(options.Suite) ?? [];
-        if (new[] { operation is not null, suites.Length > 0, folder is not null }.Count(given => given) != 1)
+        if (new[] { operation is not null, suites.Length > 0, folder is not null, reports }.Count(given => given) != 1)
         {
-            throw new UsageException("Name an operation, or give --suite or --render; one of them.");
+            throw new UsageException("Name an operation, or give --suite, --render or --report; one of them.");
         }
 
         if (folder is not null)
         {
             BenchTable.Render(folder);
+            return ExitCode.Done;
+        }
+
+        if (reports)
+        {
+            await output.WriteLineAsync(ReportPage.Write(parsed.GetValue(options.Report) ?? DefaultResults));
             return ExitCode.Done;
         }
 
@@ -193,6 +203,14 @@ internal static class BenchCommand
             HelpName = "DIR",
         };
 
+        public Option<string?> Report { get; } = new("--report")
+        {
+            Description = $"Measure nothing: make one page, {ReportPage.FileName}, of the results in a folder, with charts and all numbers. "
+                + $"{DefaultResults} where none is named.",
+            Arity = ArgumentArity.ZeroOrOne,
+            HelpName = "DIR",
+        };
+
         public void AddTo(Command command)
         {
             Type.AcceptOnlyFromAmong("bf16", "fp16", "fp32");
@@ -202,7 +220,7 @@ internal static class BenchCommand
             command.Arguments.Add(Operation);
             foreach (Option option in new Option[]
             {
-                Shape, Type, Model, Variant, StateSize, Runs, Launches, Device, Json, Suite, Out, Commit, Render,
+                Shape, Type, Model, Variant, StateSize, Runs, Launches, Device, Json, Suite, Out, Commit, Render, Report,
             })
             {
                 command.Options.Add(option);
