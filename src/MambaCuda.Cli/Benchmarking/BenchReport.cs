@@ -121,7 +121,7 @@ internal sealed record BenchResult
 
     public double TeraflopPerSecond { get; init; }
 
-    /// <summary>copy or read: the ceiling that the percentage is of; null where memory is not the limit.</summary>
+    /// <summary>copy, read, tensor or special: the ceiling that the percentage is of; null where none is known to be the limit.</summary>
     public string? Ceiling { get; init; }
 
     public double? PercentOfCeiling { get; init; }

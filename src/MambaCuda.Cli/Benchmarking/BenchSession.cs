@@ -59,6 +59,9 @@ internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
         Machine = Machine(),
         CopyGigabytesPerSecond = _ceilings?.Copy,
         ReadGigabytesPerSecond = _ceilings?.Read,
+        MatrixTeraflopPerSecond = _ceilings?.Matrix,
+        MultiplyAddTeraflopPerSecond = _ceilings?.MultiplyAdd,
+        SpecialGigaoperationsPerSecond = _ceilings?.Special,
         Rows = rows,
     };
 
@@ -95,12 +98,7 @@ internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
     {
         double median = times.Length % 2 == 1 ? times[times.Length / 2] : (times[(times.Length / 2) - 1] + times[times.Length / 2]) / 2;
         double rate = benchmark.Bytes / median / 1e6;
-        double? ceiling = benchmark.Ceiling switch
-        {
-            BenchCeiling.Copy => _ceilings?.Copy,
-            BenchCeiling.Read => _ceilings?.Read,
-            _ => null,
-        };
+        (string? ceiling, double? percent) = Ceiling(benchmark, empty.Type, median);
         return empty with
         {
             Clock = IsTimedByHost(benchmark) ? "host" : "events",
@@ -114,9 +112,25 @@ internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
             GigabytesPerSecond = rate,
             GigaelementsPerSecond = benchmark.Elements / median / 1e6,
             TeraflopPerSecond = benchmark.Operations / median / 1e9,
-            Ceiling = ceiling is null ? null : benchmark.Ceiling == BenchCeiling.Copy ? "copy" : "read",
-            PercentOfCeiling = 100 * rate / ceiling,
+            Ceiling = ceiling,
+            PercentOfCeiling = percent,
         };
+    }
+
+    /// <summary>The ceiling that a row is nearest to, of that of its kind and that of special functions.</summary>
+    private (string? Name, double? Percent) Ceiling(Benchmark benchmark, string type, double milliseconds)
+    {
+        double rate = benchmark.Bytes / milliseconds / 1e6;
+        (string? name, double? percent) = benchmark.Ceiling switch
+        {
+            BenchCeiling.Copy => ("copy", 100 * rate / _ceilings?.Copy),
+            BenchCeiling.Read => ("read", 100 * rate / _ceilings?.Read),
+            BenchCeiling.Tensor when type != "fp32" => ("tensor", 100 * benchmark.Operations / milliseconds / 1e9 / _ceilings?.Matrix),
+            _ => ("", null),
+        };
+        double? special = benchmark.Special > 0 ? 100 * benchmark.Special / milliseconds / 1e6 / _ceilings?.Special : null;
+        (name, percent) = special > (percent ?? 0) ? ("special", special) : (name, percent);
+        return percent is null ? (null, null) : (name, percent);
     }
 
     private BenchMachine Machine() => new()

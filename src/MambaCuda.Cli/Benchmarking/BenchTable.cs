@@ -88,11 +88,11 @@ internal static class BenchTable
             rates.Add(Text($"{result.GigaelementsPerSecond:f1} Gelem/s"));
         }
 
-        if (result.Operation is "linear" or "prefill" && result.Ceiling is null)
+        if (result.Operation is "linear" or "prefill" or "score" && result.Ceiling is null or "tensor")
         {
             rates.Add(Text($"{result.TeraflopPerSecond:f1} TFLOP/s"));
         }
-        else if (result.Bytes > 0 && result.Operation != "prefill")
+        else if (result.Bytes > 0 && result.Operation is not ("prefill" or "score"))
         {
             rates.Add(Text($"{result.GigabytesPerSecond:n0} GB/s"));
         }

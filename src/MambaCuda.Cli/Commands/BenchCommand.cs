@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 using MambaCuda.Driver;
 using MambaCuda.Kernels;
 
@@ -64,7 +63,13 @@ internal static class BenchCommand
             return ExitCode.Done;
         }
 
-        bool useCuda = UsesCuda(parsed.GetValue(options.Device)!);
+        bool onCpu = suites.Contains(BenchSuites.Cpu);
+        if (onCpu && (suites.Length > 1 || parsed.GetValue(options.Device) == "cuda"))
+        {
+            throw new UsageException($"--suite {BenchSuites.Cpu} measures the CPU: give it alone, and without --device cuda.");
+        }
+
+        bool useCuda = !onCpu && UsesCuda(parsed.GetValue(options.Device)!);
         string type = TypeOf(parsed.GetValue(options.Type), useCuda);
         string command = $"mamba-cuda {string.Join(' ', parsed.Tokens.Select(token => token.Value))}";
         bool failed = false;
@@ -84,11 +89,9 @@ internal static class BenchCommand
             }
 
             BenchReport report = session.Report(command, parsed.GetValue(options.Commit), results);
-            if (report.CopyGigabytesPerSecond is { } copy)
+            if (BenchTable.Ceilings(report) is { Length: > 0 } ceilings)
             {
-                await output.WriteLineAsync(string.Create(
-                    CultureInfo.InvariantCulture, $"{report.Machine.Device}: copy {copy:n0} GB/s")
-                    + (report.ReadGigabytesPerSecond is { } read ? string.Create(CultureInfo.InvariantCulture, $", read {read:n0} GB/s") : ""));
+                await output.WriteLineAsync($"{report.Machine.Device}: {ceilings}");
             }
 
             if (suite is not null && parsed.GetValue(options.Out) is { } target)

@@ -8,7 +8,8 @@ internal static class ProfileTable
 {
     private static readonly string[] Columns = ["calls", "ms", "share", "MB", "GB/s", "TFLOP/s", "of ceiling"];
     private const int NameWidth = 48;
-    private const int ColumnWidth = 13;
+    private const int ColumnWidth = 12;
+    private const int LastColumnWidth = 20;
 
     public static string Text(StepProfile profile, bool layers)
     {
@@ -28,7 +29,7 @@ internal static class ProfileTable
         var operations = all.Where(entry => IsOuterOperation(entry.Slice, entry.Around)).Select(entry => entry.Slice).ToList();
         foreach (IGrouping<string, ProfileSlice> group in operations.GroupBy(slice => slice.Name).OrderByDescending(Total))
         {
-            text.AppendLine(OperationLine(group.Key, [.. group], profile.Ceilings, whole));
+            text.AppendLine(OperationLine(group.Key, [.. group], profile, whole));
             foreach (IGrouping<string, ProfileSlice> kernel in group.SelectMany(slice => slice.All()).Select(entry => entry.Slice)
                 .Where(slice => slice.Kind == SliceKind.Kernel).GroupBy(slice => slice.Name).OrderByDescending(Total))
             {
@@ -40,28 +41,28 @@ internal static class ProfileTable
         {
             text.AppendLine();
             text.AppendLine(Header("part, layer"));
-            Parts(text, profile.Step, "", profile.Ceilings, whole);
+            Parts(text, profile.Step, "", profile, whole);
         }
 
         return text.ToString().TrimEnd();
     }
 
     /// <summary>A part, its operations that are in no smaller part, and then its parts.</summary>
-    private static void Parts(StringBuilder text, ProfileSlice part, string indent, DeviceCeilings ceilings, double whole)
+    private static void Parts(StringBuilder text, ProfileSlice part, string indent, StepProfile profile, double whole)
     {
         List<ProfileSlice> operations =
             [.. part.All().Where(entry => IsOuterOperation(entry.Slice, entry.Around)).Select(entry => entry.Slice)];
-        text.AppendLine(OperationLine($"{indent}{(part.Kind == SliceKind.Step ? "step" : part.Name)}", operations, ceilings, whole));
+        text.AppendLine(OperationLine($"{indent}{(part.Kind == SliceKind.Step ? "step" : part.Name)}", operations, profile, whole));
         foreach (ProfileSlice child in part.Children.Where(child => child.Kind == SliceKind.Part))
         {
-            Parts(text, child, indent + "  ", ceilings, whole);
+            Parts(text, child, indent + "  ", profile, whole);
         }
     }
 
     private static bool IsOuterOperation(ProfileSlice slice, IReadOnlyList<ProfileSlice> around) =>
         slice.Kind == SliceKind.Operation && around.All(outer => outer.Kind != SliceKind.Operation);
 
-    private static string OperationLine(string name, List<ProfileSlice> slices, DeviceCeilings ceilings, double whole)
+    private static string OperationLine(string name, List<ProfileSlice> slices, StepProfile profile, double whole)
     {
         double milliseconds = Total(slices);
         long bytes = slices.Sum(slice => slice.Work.Bytes);
@@ -72,14 +73,14 @@ internal static class ProfileTable
             bytes == 0 ? "" : Number(bytes / 1e6),
             bytes == 0 ? "" : Number(bytes / milliseconds / 1e6),
             operations == 0 ? "" : Number(operations / milliseconds / 1e9),
-            OfCeiling(slices, ceilings, milliseconds),
+            OfCeiling(slices, profile, milliseconds),
         ]);
     }
 
     /// <summary>The least time that the ceilings allow, as a share of the time; and which ceiling is most of it.</summary>
-    private static string OfCeiling(List<ProfileSlice> slices, DeviceCeilings ceilings, double milliseconds)
+    private static string OfCeiling(List<ProfileSlice> slices, StepProfile profile, double milliseconds)
     {
-        List<(double Milliseconds, string Ceiling)> least = [.. slices.Select(slice => ceilings.Least(slice.Work)).OfType<(double, string)>()];
+        List<(double Milliseconds, string Ceiling)> least = [.. slices.Select(slice => profile.Ceilings.Least(slice.Work, profile.Activations)).OfType<(double, string)>()];
         if (least.Count == 0)
         {
             return "";
@@ -90,7 +91,7 @@ internal static class ProfileTable
     }
 
     private static string CeilingsOf(DeviceCeilings ceilings) => "ceilings, measured just before: " + string.Join(
-        ", ", ceilings.Named.Select(ceiling => Line($"{ceiling.Name} {ceiling.Value:n0} {ceiling.Unit}")));
+        ", ", ceilings.Named.Select(ceiling => $"{ceiling.Name} {Number(ceiling.Value)} {ceiling.Unit}"));
 
     private static double Total(IEnumerable<ProfileSlice> slices) => slices.Sum(slice => slice.Milliseconds);
 
@@ -112,7 +113,7 @@ internal static class ProfileTable
     private static string Header(string name) => Row(name, Columns);
 
     private static string Row(string name, IReadOnlyList<string> cells) =>
-        (name.PadRight(NameWidth) + string.Concat(cells.Select(cell => cell.PadLeft(ColumnWidth)))).TrimEnd();
+        (name.PadRight(NameWidth) + string.Concat(cells.Select((cell, i) => cell.PadLeft(i == Columns.Length - 1 ? LastColumnWidth : ColumnWidth)))).TrimEnd();
 
     private static string Line(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

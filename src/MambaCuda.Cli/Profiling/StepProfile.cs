@@ -14,6 +14,9 @@ internal sealed record StepProfile
     /// <summary>On what.</summary>
     public required string Device { get; init; }
 
+    /// <summary>The type of activations.</summary>
+    public required DataType Activations { get; init; }
+
     /// <summary>The step without marks, by the host's clock, until its result is on the host.</summary>
     public required double PlainMilliseconds { get; init; }
 
@@ -74,6 +77,7 @@ internal sealed record StepProfile
         {
             Title = title,
             Device = backend.Description,
+            Activations = backend.ActivationType,
             PlainMilliseconds = ProfileSlice.MedianOf(plain),
             MarkedMilliseconds = ProfileSlice.MedianOf(marked),
             MarkMilliseconds = recorder.MarkMilliseconds,
