@@ -70,9 +70,30 @@ public sealed partial class ReportPageTests : IDisposable
     }
 
     [Fact]
+    public void Devices_and_types_are_never_mixed()
+    {
+        BenchResult[] rows = [.. new[] { 512, 1024, 2048 }.Select(length => Row("scan", $"1x8x{length}", length))];
+        ReportData one = Data([.. rows, .. rows.Select(row => row with { Type = "fp16" })]), other = Data(rows);
+        ReportData both = new()
+        {
+            Files = [("a", one.Files[0].Report), ("b", other.Files[0].Report with { Machine = new BenchMachine { Device = "other", Host = "", Runtime = "" } })],
+        };
+        Chart[] charts = [.. ReportCharts.Of(both).Charts];
+        Assert.Equal(
+            [
+                "Time against length, batch 1, 8 channels, a card & more", "Time against length, batch 1, 8 channels, other",
+                "Roofline of every operation, a card & more", "Roofline of every operation, other",
+            ],
+            charts.Select(chart => chart.Title));
+        Assert.Equal(["scan bf16", "scan fp16"], charts[0].Series.Select(series => series.Name));
+        Assert.Equal(["scan"], charts[1].Series.Select(series => series.Name));
+        Assert.Equal(charts.Length, charts.Select(chart => chart.Id).Distinct().Count());
+    }
+
+    [Fact]
     public void A_Transformer_is_bound_by_its_weights_and_its_cache()
     {
-        Chart chart = ReportCharts.Of(Everything()).Charts.Single(chart => chart.Id == "decode-1-4b");
+        Chart chart = ReportCharts.Of(Everything()).Charts.Single(chart => chart.Title == "Decode against batch, 1.4b");
         Assert.Equal(["MambaCuda", "theirs <&>", "bound of a Transformer"], chart.Series.Select(series => series.Name));
         Assert.Equal([10.0, 80, 320], chart.Series[0].Points.Select(point => point.Y));
         long parameters = ModelSizes.Config("1.4b").Tensors().Sum(tensor => tensor.ElementCount);
@@ -141,24 +162,27 @@ public sealed partial class ReportPageTests : IDisposable
         }
 
         rows.Add(Row("linear", "64x64x64", 0.01) with { Operations = 1e12, Bytes = 1_000_000_000 });
-        List<BenchResult> theirs = [.. lengths.Select(length => Row("attention", $"1x16x{length}x64", Math.Pow(length / 1024.0, 2)) with { Implementation = "theirs <&>" })];
+        List<BenchResult> theirs = [.. lengths.Select(length => Row("attention", $"1x16x64x{length}", Math.Pow(length / 1024.0, 2)) with { Variant = "theirs <&>" })];
         foreach (string model in new[] { "130m", "1.4b", "2.8b" })
         {
             foreach ((int batch, double rate) in new[] { (1, 10.0), (8, 80), (64, 320) })
             {
                 rows.Add(Row("decode", $"{batch}", batch * 1e3 / rate) with { Model = model, Elements = batch });
-                theirs.Add(Row("decode", $"{batch}", batch * 2e3 / rate) with { Model = model, Elements = batch, Implementation = "theirs <&>" });
+                theirs.Add(Row("decode", $"{batch}", batch * 2e3 / rate) with { Model = model, Elements = batch, Variant = "theirs <&>" });
             }
         }
 
         ReportData data = Data(rows);
         BenchReport report = data.Files[0].Report with
         {
-            ReadGigabytesPerSecond = 2000, CopyGigabytesPerSecond = 1900, MatrixTeraflopPerSecond = 700, MultiplyAddTeraflopPerSecond = 50,
+            ReadGigabytesPerSecond = 2000,
+            CopyGigabytesPerSecond = 1900,
+            MatrixTeraflopPerSecond = 700,
+            MultiplyAddTeraflopPerSecond = 50,
             SpecialGigaoperationsPerSecond = 4000,
         };
         BenchReport compared = data.Files[0].Report with { Rows = theirs, Command = "python compare.py" };
-        return new ReportData { Files = [("all", report), ("compare", compared)] };
+        return new ReportData { Files = [("all", report), ("compare-all", compared)] };
     }
 
     private static ReportData Data(IReadOnlyList<BenchResult> rows) => new()

@@ -78,9 +78,6 @@ internal sealed record BenchResult
 {
     public required string Operation { get; init; }
 
-    /// <summary>Whose program was measured, as in "PyTorch 2.11 SDPA flash"; null for this one.</summary>
-    public string? Implementation { get; init; }
-
     public required string Shape { get; init; }
 
     public string? Model { get; init; }

@@ -68,7 +68,7 @@ internal static class BenchTable
     /// <summary>What was measured, as in "scan 8 x 2048 x 2048".</summary>
     public static string Title(BenchResult result) => string.Join(' ', new[]
     {
-        result.Operation, result.Implementation, result.Model, result.Shape.Replace("x", " x ", StringComparison.Ordinal), result.Variant,
+        result.Operation, result.Model, result.Shape.Replace("x", " x ", StringComparison.Ordinal), result.Variant,
         result.Launches > 1 ? Text($"of {result.Launches} launches") : "",
     }.Where(word => !string.IsNullOrEmpty(word)));
 

@@ -208,7 +208,8 @@ internal static class BenchCommand
 
         public Option<string?> Report { get; } = new("--report")
         {
-            Description = $"Measure nothing: make one page, {ReportPage.FileName}, of the results in a folder, with charts and all numbers. "
+            Description = $"Measure nothing: make one page, {ReportPage.FileName}, of the results in a folder, with charts and all numbers; "
+                + "those of other programs are in files compare-SUITE.json, of the same layout. "
                 + $"{DefaultResults} where none is named.",
             Arity = ArgumentArity.ZeroOrOne,
             HelpName = "DIR",

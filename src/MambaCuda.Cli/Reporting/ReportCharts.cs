@@ -20,11 +20,13 @@ internal sealed class ReportCharts
     private readonly List<MissingChart> _missing = [];
     private readonly List<MeasuredRow> _rows;
     private readonly List<string> _others;
+    private readonly bool _hasOneDevice;
 
     private ReportCharts(ReportData data)
     {
         _rows = [.. data.Rows];
-        _others = [.. _rows.Where(row => !row.IsOurs).Select(row => row.Implementation).Distinct()];
+        _others = [.. _rows.Select(row => row.Other).OfType<string>().Distinct()];
+        _hasOneDevice = _rows.Select(row => row.Report.Machine.Device).Distinct().Count() <= 1;
         AddLengths("time-against-length", "Time against length", Forward, "mamba-cuda bench --suite scan --suite attention --out bench/results");
         AddLengths(
             "backward-against-length", "Time of the gradients against length", Backward,
@@ -54,26 +56,27 @@ internal sealed class ReportCharts
     private void AddLengths(string id, string title, string[] operations, string command)
     {
         int before = _charts.Count;
-        foreach (IGrouping<(long Batch, long Channels), MeasuredRow> size in _rows
+        foreach (IGrouping<(string Device, long Batch, long Channels), MeasuredRow> size in _rows
             .Where(row => operations.Contains(row.Result.Operation) && row.Size("BATCH") is not null && row.Channels is not null && row.Size("LENGTH") is not null)
-            .GroupBy(row => (row.Size("BATCH")!.Value, row.Channels!.Value)).OrderBy(group => group.Key))
+            .GroupBy(row => (DeviceOf(row), row.Size("BATCH")!.Value, row.Channels!.Value)).OrderBy(group => group.Key))
         {
+            string[] types = TypesOf(size);
             ChartSeries[] series =
             [
-                .. size.GroupBy(row => (row.Result.Operation, row.Implementation, row.IsOurs, row.Result.Variant, row.Result.Type))
+                .. size.GroupBy(row => (row.Result.Operation, row.Other, row.Result.Variant, row.Result.Type))
                     .Select(group => Curve(
-                        Name(group.Key.Operation, group.Key.Variant, Other(group.Key.IsOurs, group.Key.Implementation)),
+                        Name(group.Key.Operation, group.Key.Variant, group.Key.Other, group.Key.Type, types),
                         group, row => row.Size("LENGTH")!.Value, row => row.Result.MedianMs,
-                        row => $"{row.Size("LENGTH"):n0} tokens: {row.Result.MedianMs:g4} ms",
-                        Array.IndexOf(operations, group.Key.Operation), Other(group.Key.IsOurs, group.Key.Implementation)))
+                        row => Text($"{row.Size("LENGTH"):n0} tokens: {row.Result.MedianMs:g4} ms"),
+                        Array.IndexOf(operations, group.Key.Operation), group.Key.Other))
                     .Where(curve => curve.Points.Count >= LeastPoints),
             ];
             if (series.Length > 0)
             {
                 _charts.Add(new Chart
                 {
-                    Id = _charts.Count == before ? id : Text($"{id}-{size.Key.Batch}x{size.Key.Channels}"),
-                    Title = Text($"{title}, batch {size.Key.Batch}, {size.Key.Channels:n0} channels"),
+                    Id = _charts.Count == before ? id : Text($"{id}-{_charts.Count - before + 1}"),
+                    Title = Text($"{title}, batch {size.Key.Batch}, {size.Key.Channels:n0} channels{size.Key.Device}"),
                     X = new ChartAxis("length, tokens", InPowersOfTwo: true),
                     Y = new ChartAxis("time, ms"),
                     Series = series,
@@ -135,18 +138,20 @@ internal sealed class ReportCharts
     {
         const string Title = "Decode against batch";
         int before = _charts.Count;
-        foreach (IGrouping<string, MeasuredRow> model in _rows.Where(row => row.Result is { Operation: "decode", Model: not null } && row.Size("BATCH") is not null)
-            .GroupBy(row => row.Result.Model!).OrderBy(group => Array.IndexOf(ModelSizes.Names, group.Key)))
+        foreach (IGrouping<(string Device, string Model), MeasuredRow> model in _rows
+            .Where(row => row.Result is { Operation: "decode", Model: not null } && row.Size("BATCH") is not null)
+            .GroupBy(row => (DeviceOf(row), row.Result.Model!)).OrderBy(group => Array.IndexOf(ModelSizes.Names, group.Key.Item2)))
         {
+            string[] types = TypesOf(model);
             List<ChartSeries> series = [];
-            foreach (var group in model.GroupBy(row => (row.Implementation, row.IsOurs, row.Result.Variant, row.Result.Type))
-                .OrderByDescending(group => group.Key.IsOurs))
+            foreach (var group in model.GroupBy(row => (row.Other, row.Result.Variant, row.Result.Type))
+                .OrderBy(group => group.Key.Other is not null))
             {
                 ChartSeries curve = Curve(
-                    group.Key.IsOurs ? Name("MambaCuda", group.Key.Variant, null) : Name(group.Key.Implementation, group.Key.Variant, null),
+                    Name(group.Key.Other ?? "MambaCuda", group.Key.Variant, other: null, group.Key.Type, types),
                     group, row => row.Size("BATCH")!.Value, row => row.Result.Elements / row.Result.MedianMs * 1e3,
                     row => Text($"batch {row.Size("BATCH"):n0}: {row.Result.Elements / row.Result.MedianMs * 1e3:n0} tokens a second"),
-                    series.Count % (Chart.ColorCount - 1), Other(group.Key.IsOurs, group.Key.Implementation));
+                    series.Count % (Chart.ColorCount - 1), group.Key.Other);
                 if (curve.Points.Count >= 2)
                 {
                     series.Add(curve);
@@ -159,18 +164,18 @@ internal sealed class ReportCharts
             }
 
             List<string> notes = [];
-            double? read = model.Select(row => row.Report.ReadGigabytesPerSecond).FirstOrDefault(rate => rate is not null);
-            if (read is { } rate && ModelSizes.Names.Contains(model.Key))
+            double? read = model.Select(row => row.Report.ReadGigabytesPerSecond ?? row.Report.CopyGigabytesPerSecond).FirstOrDefault(rate => rate is not null);
+            if (read is { } rate && ModelSizes.Names.Contains(model.Key.Model))
             {
-                (ChartSeries floor, string assumptions) = TransformerBound(model.Key, rate, series.SelectMany(one => one.Points).Select(point => point.X));
+                (ChartSeries floor, string assumptions) = TransformerBound(model.Key.Model, rate, series.SelectMany(one => one.Points).Select(point => point.X));
                 series.Add(floor);
                 notes.Add(assumptions);
             }
 
             _charts.Add(new Chart
             {
-                Id = $"decode-{model.Key.Replace(".", "-", StringComparison.Ordinal)}",
-                Title = $"{Title}, {model.Key}",
+                Id = _charts.Count == before ? "decode-against-batch" : Text($"decode-against-batch-{_charts.Count - before + 1}"),
+                Title = $"{Title}, {model.Key.Model}{model.Key.Device}",
                 X = new ChartAxis("sequences in a batch", InPowersOfTwo: true),
                 Y = new ChartAxis("tokens a second"),
                 Series = series,
@@ -206,29 +211,34 @@ internal sealed class ReportCharts
     /// <summary>A whole model at several lengths, one sequence.</summary>
     private void AddModelLengths(string id, string title, string axis, string command, Func<MeasuredRow, double?> value, string note)
     {
-        ChartSeries[] series =
-        [
-            .. _rows.Where(row => row.Result is { Operation: "prefill" or "gradients", Model: not null } && row.Size("BATCH") == 1 && value(row) is > 0)
-                .GroupBy(row => (row.Result.Operation, row.Result.Model, row.Result.Variant, row.Implementation, row.IsOurs))
-                .OrderBy(group => group.Key.Operation, StringComparer.Ordinal)
-                .Select((group, i) => Curve(
-                    Name($"{group.Key.Operation} {group.Key.Model}", group.Key.Variant, Other(group.Key.IsOurs, group.Key.Implementation)),
-                    group, row => row.Size("LENGTH")!.Value, row => value(row)!.Value,
-                    row => Text($"{row.Size("LENGTH"):n0} tokens: {value(row):g4}"), i % Chart.ColorCount, Other(group.Key.IsOurs, group.Key.Implementation)))
-                .Where(curve => curve.Points.Count >= LeastPoints),
-        ];
         int before = _charts.Count;
-        if (series.Length > 0)
+        foreach (IGrouping<string, MeasuredRow> device in _rows
+            .Where(row => row.Result is { Operation: "prefill" or "gradients", Model: not null } && row.Size("BATCH") == 1 && value(row) is > 0)
+            .GroupBy(DeviceOf))
         {
-            _charts.Add(new Chart
+            string[] types = TypesOf(device);
+            ChartSeries[] series =
+            [
+                .. device.GroupBy(row => (row.Result.Operation, row.Result.Model, row.Result.Variant, row.Other, row.Result.Type))
+                    .OrderBy(group => group.Key.Operation, StringComparer.Ordinal)
+                    .Select((group, i) => Curve(
+                        Name($"{group.Key.Operation} {group.Key.Model}", group.Key.Variant, group.Key.Other, group.Key.Type, types),
+                        group, row => row.Size("LENGTH")!.Value, row => value(row)!.Value,
+                        row => Text($"{row.Size("LENGTH"):n0} tokens: {value(row):g4}"), i % Chart.ColorCount, group.Key.Other))
+                    .Where(curve => curve.Points.Count >= LeastPoints),
+            ];
+            if (series.Length > 0)
             {
-                Id = id,
-                Title = title,
-                X = new ChartAxis("length, tokens", InPowersOfTwo: true),
-                Y = new ChartAxis(axis),
-                Series = series,
-                Notes = [note],
-            });
+                _charts.Add(new Chart
+                {
+                    Id = _charts.Count == before ? id : Text($"{id}-{_charts.Count - before + 1}"),
+                    Title = $"{title}{device.Key}",
+                    X = new ChartAxis("length, tokens", InPowersOfTwo: true),
+                    Y = new ChartAxis(axis),
+                    Series = series,
+                    Notes = [note],
+                });
+            }
         }
 
         MissIfNone(before, title, command);
@@ -240,7 +250,7 @@ internal sealed class ReportCharts
         const string Title = "Roofline of every operation";
         int before = _charts.Count;
         foreach (IGrouping<string, MeasuredRow> device in _rows
-            .Where(row => row.IsOurs && row.Result is { Model: null, Bytes: > 0, Operations: > 0 }).GroupBy(row => row.Report.Machine.Device))
+            .Where(row => row.Other is null && row.Result is { Model: null, Bytes: > 0, Operations: > 0 }).GroupBy(row => row.Report.Machine.Device))
         {
             ChartSeries[] series = [.. device.GroupBy(row => row.Result.Operation).OrderBy(group => group.Key, StringComparer.Ordinal).Select(Operation)];
             List<ChartSeries> roofs = [.. Roofs([.. device], series.SelectMany(one => one.Points).ToList())];
@@ -296,7 +306,8 @@ internal sealed class ReportCharts
         double top = levels.Length > 0 ? levels[0].Level : Math.Max(points.Max(point => point.Y), low * memory / 1e3);
         yield return new ChartSeries(Text($"memory, {memory:n0} GB/s"), [Slope(low), Slope(Math.Max(low, top * 1e3 / memory))])
         {
-            Style = SeriesStyle.Bound, Color = Color,
+            Style = SeriesStyle.Bound,
+            Color = Color,
         };
         foreach ((string name, double level) in levels)
         {
@@ -304,7 +315,8 @@ internal sealed class ReportCharts
             string title = Text($"{name}, {level:g3} TFLOP/s");
             yield return new ChartSeries(title, [new ChartPoint(from, level, title), new ChartPoint(Math.Max(high, from * 2), level, title)])
             {
-                Style = SeriesStyle.Bound, Color = Color,
+                Style = SeriesStyle.Bound,
+                Color = Color,
             };
         }
 
@@ -328,10 +340,13 @@ internal sealed class ReportCharts
             Form = other is null ? MarkForm.Circle : OtherForms[_others.IndexOf(other) % OtherForms.Length],
         };
 
-    private static string? Other(bool ours, string implementation) => ours ? null : implementation;
+    private static string Name(string what, string? variant, string? other, string type, string[] types) =>
+        $"{what}{(variant is null ? "" : $" {variant}")}{(types.Length > 1 ? $" {type}" : "")}{(other is null ? "" : $", {other}")}";
 
-    private static string Name(string what, string? variant, string? implementation) =>
-        $"{what}{(variant is null ? "" : $" {variant}")}{(implementation is null ? "" : $", {implementation}")}";
+    private static string[] TypesOf(IEnumerable<MeasuredRow> rows) => [.. rows.Select(row => row.Result.Type).Distinct()];
+
+    /// <summary>How a title names the device of a row: not at all where there is but one. Rows of two are never in one chart.</summary>
+    private string DeviceOf(MeasuredRow row) => _hasOneDevice ? "" : $", {row.Report.Machine.Device}";
 
     private void MissIfNone(int before, string title, string command)
     {
