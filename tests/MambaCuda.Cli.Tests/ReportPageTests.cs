@@ -88,6 +88,12 @@ public sealed partial class ReportPageTests : IDisposable
         Assert.Equal(["scan bf16", "scan fp16"], charts[0].Series.Select(series => series.Name));
         Assert.Equal(["scan"], charts[1].Series.Select(series => series.Name));
         Assert.Equal(charts.Length, charts.Select(chart => chart.Id).Distinct().Count());
+
+        // A card's charts come first, and what is missing is the card's.
+        BenchMachine card = new() { Device = "card", Host = "", Runtime = "", Cuda = "13.0" };
+        ReportCharts withCard = ReportCharts.Of(both with { Files = [.. both.Files, ("c", one.Files[0].Report with { Machine = card, Rows = rows[..1] })] });
+        Assert.Equal("Roofline of every operation, card", withCard.Charts[2].Title);
+        Assert.Contains(withCard.Missing, missing => missing.Title == "Time against length");
     }
 
     [Fact]

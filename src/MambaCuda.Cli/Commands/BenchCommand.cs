@@ -17,8 +17,8 @@ internal static class BenchCommand
         Command command = new(
             "bench",
             $"""
-            Measure an operation, or a suite of them: median, least and greatest time of runs after warming up, and what share of the card's bandwidth, measured
-            in the same invocation, that is. Operands of successive runs lie apart, so that none is found in the cache.
+            Measure an operation, or a suite of them: median, least and greatest time of runs after warming up, and what share of the card's ceiling (bandwidth,
+            tensor cores or special functions, measured in the same invocation) that is. Operands of successive runs lie apart, so that none is found in the cache.
 
             Operations and their shapes:
             {operations}

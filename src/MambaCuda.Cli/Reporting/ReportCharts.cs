@@ -20,11 +20,14 @@ internal sealed class ReportCharts
     private readonly List<MissingChart> _missing = [];
     private readonly List<MeasuredRow> _rows;
     private readonly List<string> _others;
-    private readonly bool _hasOneDevice;
+    private readonly bool _hasOneDevice, _hasCard;
+    private int _cardCharts;
 
     private ReportCharts(ReportData data)
     {
-        _rows = [.. data.Rows];
+        // Cards first, whatever their files are called.
+        _rows = [.. data.Rows.OrderBy(row => !IsOfCard(row))];
+        _hasCard = _rows.Any(IsOfCard);
         _others = [.. _rows.Select(row => row.Other).OfType<string>().Distinct()];
         _hasOneDevice = _rows.Select(row => row.Report.Machine.Device).Distinct().Count() <= 1;
         AddLengths("time-against-length", "Time against length", Forward, "mamba-cuda bench --suite scan --suite attention --out bench/results");
@@ -55,10 +58,11 @@ internal sealed class ReportCharts
     /// <summary>The paper's figure 8: a chart for each batch and number of channels that was measured at three lengths or more.</summary>
     private void AddLengths(string id, string title, string[] operations, string command)
     {
-        int before = _charts.Count;
+        (int before, int beforeOfCards) = (_charts.Count, _cardCharts);
         foreach (IGrouping<(string Device, long Batch, long Channels), MeasuredRow> size in _rows
             .Where(row => operations.Contains(row.Result.Operation) && row.Size("BATCH") is not null && row.Channels is not null && row.Size("LENGTH") is not null)
-            .GroupBy(row => (DeviceOf(row), row.Size("BATCH")!.Value, row.Channels!.Value)).OrderBy(group => group.Key))
+            .GroupBy(row => (DeviceOf(row), row.Size("BATCH")!.Value, row.Channels!.Value))
+            .OrderBy(group => !IsOfCard(group.First())).ThenBy(group => group.Key))
         {
             string[] types = TypesOf(size);
             ChartSeries[] series =
@@ -73,7 +77,7 @@ internal sealed class ReportCharts
             ];
             if (series.Length > 0)
             {
-                _charts.Add(new Chart
+                Add(new Chart
                 {
                     Id = _charts.Count == before ? id : Text($"{id}-{_charts.Count - before + 1}"),
                     Title = Text($"{title}, batch {size.Key.Batch}, {size.Key.Channels:n0} channels{size.Key.Device}"),
@@ -81,11 +85,11 @@ internal sealed class ReportCharts
                     Y = new ChartAxis("time, ms"),
                     Series = series,
                     Notes = [.. Crossings(series, operations[0])],
-                });
+                }, size.First());
             }
         }
 
-        MissIfNone(before, title, command);
+        MissIfNone(beforeOfCards, title, command);
     }
 
     /// <summary>Where the first of the scans that is ours crosses each attention.</summary>
@@ -137,10 +141,11 @@ internal sealed class ReportCharts
     private void AddDecode()
     {
         const string Title = "Decode against batch";
-        int before = _charts.Count;
+        (int before, int beforeOfCards) = (_charts.Count, _cardCharts);
         foreach (IGrouping<(string Device, string Model), MeasuredRow> model in _rows
             .Where(row => row.Result is { Operation: "decode", Model: not null } && row.Size("BATCH") is not null)
-            .GroupBy(row => (DeviceOf(row), row.Result.Model!)).OrderBy(group => Array.IndexOf(ModelSizes.Names, group.Key.Item2)))
+            .GroupBy(row => (DeviceOf(row), row.Result.Model!))
+            .OrderBy(group => !IsOfCard(group.First())).ThenBy(group => Array.IndexOf(ModelSizes.Names, group.Key.Item2)))
         {
             string[] types = TypesOf(model);
             List<ChartSeries> series = [];
@@ -172,7 +177,7 @@ internal sealed class ReportCharts
                 notes.Add(assumptions);
             }
 
-            _charts.Add(new Chart
+            Add(new Chart
             {
                 Id = _charts.Count == before ? "decode-against-batch" : Text($"decode-against-batch-{_charts.Count - before + 1}"),
                 Title = $"{Title}, {model.Key.Model}{model.Key.Device}",
@@ -180,10 +185,10 @@ internal sealed class ReportCharts
                 Y = new ChartAxis("tokens a second"),
                 Series = series,
                 Notes = notes,
-            });
+            }, model.First());
         }
 
-        MissIfNone(before, Title, "mamba-cuda bench --suite decode --out bench/results");
+        MissIfNone(beforeOfCards, Title, "mamba-cuda bench --suite decode --out bench/results");
     }
 
     /// <summary>
@@ -211,7 +216,7 @@ internal sealed class ReportCharts
     /// <summary>A whole model at several lengths, one sequence.</summary>
     private void AddModelLengths(string id, string title, string axis, string command, Func<MeasuredRow, double?> value, string note)
     {
-        int before = _charts.Count;
+        (int before, int beforeOfCards) = (_charts.Count, _cardCharts);
         foreach (IGrouping<string, MeasuredRow> device in _rows
             .Where(row => row.Result is { Operation: "prefill" or "gradients", Model: not null } && row.Size("BATCH") == 1 && value(row) is > 0)
             .GroupBy(DeviceOf))
@@ -229,7 +234,7 @@ internal sealed class ReportCharts
             ];
             if (series.Length > 0)
             {
-                _charts.Add(new Chart
+                Add(new Chart
                 {
                     Id = _charts.Count == before ? id : Text($"{id}-{_charts.Count - before + 1}"),
                     Title = $"{title}{device.Key}",
@@ -237,24 +242,24 @@ internal sealed class ReportCharts
                     Y = new ChartAxis(axis),
                     Series = series,
                     Notes = [note],
-                });
+                }, device.First());
             }
         }
 
-        MissIfNone(before, title, command);
+        MissIfNone(beforeOfCards, title, command);
     }
 
     /// <summary>Operations a byte against rate, of each device, under its measured ceilings.</summary>
     private void AddRooflines()
     {
         const string Title = "Roofline of every operation";
-        int before = _charts.Count;
+        (int before, int beforeOfCards) = (_charts.Count, _cardCharts);
         foreach (IGrouping<string, MeasuredRow> device in _rows
             .Where(row => row.Other is null && row.Result is { Model: null, Bytes: > 0, Operations: > 0 }).GroupBy(row => row.Report.Machine.Device))
         {
             ChartSeries[] series = [.. device.GroupBy(row => row.Result.Operation).OrderBy(group => group.Key, StringComparer.Ordinal).Select(Operation)];
             List<ChartSeries> roofs = [.. Roofs([.. device], series.SelectMany(one => one.Points).ToList())];
-            _charts.Add(new Chart
+            Add(new Chart
             {
                 Id = _charts.Count == before ? "roofline" : Text($"roofline-{_charts.Count - before + 1}"),
                 Title = $"{Title}, {device.Key}",
@@ -266,10 +271,10 @@ internal sealed class ReportCharts
                     "Operations and bytes are those of the formula: each operand moved once, an exponential or a division one operation. "
                     + "Dotted lines are ceilings, measured in the same invocation; that of special functions counts nothing else, and an operation that has others too may lie above it.",
                 ],
-            });
+            }, device.First());
         }
 
-        MissIfNone(before, Title, "mamba-cuda bench --suite ops --suite scan --suite train --out bench/results");
+        MissIfNone(beforeOfCards, Title, "mamba-cuda bench --suite ops --suite scan --suite train --out bench/results");
     }
 
     private static ChartSeries Operation(IGrouping<string, MeasuredRow> rows)
@@ -348,9 +353,18 @@ internal sealed class ReportCharts
     /// <summary>How a title names the device of a row: not at all where there is but one. Rows of two are never in one chart.</summary>
     private string DeviceOf(MeasuredRow row) => _hasOneDevice ? "" : $", {row.Report.Machine.Device}";
 
-    private void MissIfNone(int before, string title, string command)
+    private static bool IsOfCard(MeasuredRow row) => row.Report.Machine.Cuda is not null;
+
+    private void Add(Chart chart, MeasuredRow row)
     {
-        if (_charts.Count == before)
+        _charts.Add(chart);
+        _cardCharts += IsOfCard(row) || !_hasCard ? 1 : 0;
+    }
+
+    /// <summary>Tells what makes a chart of the card's rows where there is none, or of any rows where there is no card.</summary>
+    private void MissIfNone(int beforeOfCards, string title, string command)
+    {
+        if (_cardCharts == beforeOfCards)
         {
             _missing.Add(new MissingChart(title, command));
         }
