@@ -22,8 +22,8 @@ internal sealed class ProfileSlice(SliceKind kind, string name)
     /// <summary>As in "layer 3", "LinearForward", "mma 64x64 aligned".</summary>
     public string Name { get; } = name;
 
-    /// <summary>What an operation has to do.</summary>
-    public OperationWork Work { get; init; }
+    /// <summary>What an operation has to do; a kernel has it too where it is the only one of its operation.</summary>
+    public OperationWork Work { get; set; }
 
     /// <summary>How a kernel was launched.</summary>
     public KernelLaunch? Launch { get; init; }

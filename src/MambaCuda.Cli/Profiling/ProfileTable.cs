@@ -3,11 +3,11 @@ using System.Text;
 
 namespace MambaCuda.Cli;
 
-/// <summary>A profile as text: what the step took, then a line for each operation and beneath it its kernels, longest first.</summary>
+/// <summary>A profile as text: what the step took, then a line for each operation and beneath it its kernels, longest first; then the layers.</summary>
 internal static class ProfileTable
 {
     private static readonly string[] Columns = ["calls", "ms", "share", "MB", "GB/s", "TFLOP/s", "of ceiling"];
-    private const int NameWidth = 48;
+    private const int NameWidth = 56;
     private const int ColumnWidth = 12;
     private const int LastColumnWidth = 20;
 
@@ -33,7 +33,10 @@ internal static class ProfileTable
             foreach (IGrouping<string, ProfileSlice> kernel in group.SelectMany(slice => slice.All()).Select(entry => entry.Slice)
                 .Where(slice => slice.Kind == SliceKind.Kernel).GroupBy(slice => slice.Name).OrderByDescending(Total))
             {
-                text.AppendLine(Row($"  {kernel.Key}", [Count(kernel.Count()), Milliseconds(Total(kernel)), Share(Total(kernel), whole)]));
+                // What one of several kernels of an operation moves and computes is not known.
+                text.AppendLine(kernel.All(slice => slice.Work != default)
+                    ? OperationLine($"  {kernel.Key}", [.. kernel], profile, whole)
+                    : Row($"  {kernel.Key}", [Count(kernel.Count()), Milliseconds(Total(kernel)), Share(Total(kernel), whole)]));
             }
         }
 

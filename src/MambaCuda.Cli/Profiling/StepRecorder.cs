@@ -79,6 +79,12 @@ internal sealed class StepRecorder : IOperationTrace, IDisposable
         }
 
         _operationDepth--;
+        ProfileSlice operation = _open.Peek().Slice;
+        if (operation.Children is [{ Kind: SliceKind.Kernel } only])
+        {
+            only.Work = operation.Work;
+        }
+
         Close();
     }
 

@@ -64,7 +64,7 @@ internal static class TraceFile
 
     private static void Arguments(Utf8JsonWriter writer, ProfileSlice slice)
     {
-        if (slice.Kind == SliceKind.Operation)
+        if (slice.Work != default)
         {
             writer.WriteNumber("bytes", slice.Work.Bytes);
             writer.WriteNumber("operations", slice.Work.Operations);

@@ -15,7 +15,7 @@ internal static class SvgChart
     private const double Top = 14;
     private const double Bottom = 52;
     private const double PlotBottom = Height - Bottom;
-    private const double Left = 64;
+    private const double Left = 76;
     private const double LetterWidth = 6.9;
     private const double LegendLine = 20;
     private const double LegendSwatch = 36;
