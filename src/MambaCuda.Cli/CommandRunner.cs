@@ -32,6 +32,7 @@ public static class CommandRunner
               mamba-cuda train book.tokens --output ./book-model
               mamba-cuda task induction-heads
               mamba-cuda bench scan --shape 8x2048x2048
+              mamba-cuda profile --what decode
               mamba-cuda validate --filter LinearForward
               mamba-cuda kernels build --arch 90 --output ./cubins
 
@@ -47,6 +48,7 @@ public static class CommandRunner
         root.Subcommands.Add(TrainCommand.Create(output, error));
         root.Subcommands.Add(TaskCommand.Create(output, error));
         root.Subcommands.Add(BenchCommand.Create(output, error));
+        root.Subcommands.Add(ProfileCommand.Create(output, error));
         root.Subcommands.Add(ValidateCommand.Create(output, error));
         root.Subcommands.Add(KernelsCommand.Create(output, error));
         CommandHelp.AddTo(root);

@@ -35,6 +35,11 @@ public abstract partial class Backend : IDisposable
     /// <summary>Whether it can <see cref="Capture"/> operations.</summary>
     public virtual bool CanCapture => false;
 
+    /// <summary>
+    /// Told of every operation, and by models of their layers, while it is there. Null, as at first, costs nothing.
+    /// </summary>
+    public IOperationTrace? Trace { get; set; }
+
     /// <summary>Writes operations down instead of running them, to run them again and again at the cost of one call.</summary>
     /// <param name="operations">
     /// Calls operations that have run before on the same shapes, so that nothing must be compiled or allocated; uploads, downloads and waits
@@ -72,7 +77,9 @@ public abstract partial class Backend : IDisposable
     public void Upload<T>(ReadOnlySpan<T> source, MatrixView destination) where T : unmanaged
     {
         CheckTransfer<T>(nameof(Upload), source.Length, destination);
+        Trace?.BeginOperation(nameof(Upload), new OperationWork(destination.ByteLength) { IsTransfer = true });
         UploadCore(MemoryMarshal.AsBytes(source), destination);
+        Trace?.EndOperation();
     }
 
     /// <summary>
@@ -83,7 +90,9 @@ public abstract partial class Backend : IDisposable
     public void Download<T>(MatrixView source, Span<T> destination) where T : unmanaged
     {
         CheckTransfer<T>(nameof(Download), destination.Length, source);
+        Trace?.BeginOperation(nameof(Download), new OperationWork(source.ByteLength) { IsTransfer = true });
         DownloadCore(source, MemoryMarshal.AsBytes(destination));
+        Trace?.EndOperation();
     }
 
     /// <summary>Makes room on the host for results of so many bytes that are to be fetched while the device goes on.</summary>
@@ -97,7 +106,9 @@ public abstract partial class Backend : IDisposable
     public void Copy(MatrixView source, MatrixView destination)
     {
         Check.Same(nameof(Copy), "source", source, "destination", destination);
+        Trace?.BeginOperation(nameof(Copy), OperationWork.Of(source, destination));
         CopyCore(source, destination);
+        Trace?.EndOperation();
     }
 
     /// <inheritdoc/>

@@ -53,6 +53,9 @@ public readonly struct MatrixView
     /// <summary>Whether this is "none".</summary>
     public bool IsNone => Buffer is null;
 
+    /// <summary>The bytes of all elements, gaps not counted; 0 for "none".</summary>
+    public long ByteLength => IsNone ? 0 : Rows * Columns * Type.Size();
+
     /// <summary>Whether the rows follow each other without gaps.</summary>
     public bool IsContiguous => RowStride == Columns || Rows <= 1;
 

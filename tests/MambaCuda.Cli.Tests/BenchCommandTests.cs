@@ -1,4 +1,6 @@
 using System.Text.Json;
+using MambaCuda.Driver;
+using MambaCuda.Kernels;
 using MambaCuda.Testing;
 
 namespace MambaCuda.Cli.Tests;
@@ -15,7 +17,7 @@ public sealed class BenchCommandTests : IDisposable
     [
         "scan --shape 2x8x5", "scan --shape 1x8x5 --state-size 3", "state-update --shape 3x8", "conv1d --shape 2x8x5", "conv1d-update --shape 3x8",
         "add-rms-norm --shape 3x8", "linear --shape 3x8x5", "embedding --shape 3x8", "copy --shape 1", "prefill --model tiny --shape 2x5",
-        "decode --model tiny --shape 2",
+        "decode --model tiny --shape 2", "score --model tiny --shape 2x5",
     ];
 
     public static TheoryData<string, string> Mistakes => new()
@@ -33,6 +35,7 @@ public sealed class BenchCommandTests : IDisposable
         { "scan --launches 0", "1 to 1000" },
         { "scan --dtype bf16", "fp32" },
         { "prefill --model 131m", "130m" },
+        { "--suite cpu --suite ops", "give it alone" },
     };
 
     [Theory, MemberData(nameof(Operations))]
@@ -72,6 +75,33 @@ public sealed class BenchCommandTests : IDisposable
         (int code, string output, _) = await Run($"{arguments} --device cpu");
         Assert.Equal(ExitCode.Failed, code);
         Assert.Contains(why, output, StringComparison.Ordinal);
+    }
+
+    /// <summary>Of moving, products, other arithmetic and special functions, what takes longest.</summary>
+    [Fact]
+    public void Work_takes_at_least_what_the_nearest_ceiling_says()
+    {
+        DeviceCeilings card = new() { Copy = 4000, Read = 5000, Matrix = 800, MultiplyAdd = 50, Special = 4000 };
+        OperationWork work = new(Bytes: 5_000_000_000) { Products = 4e12, Arithmetic = 1e10, Special = 1e9 };
+        Assert.Equal((5.0, "tensor"), card.Least(work, DataType.BFloat16));
+        Assert.Equal((1.0, "memory"), card.Least(work, DataType.Float32));
+        Assert.Equal((2.0, "special"), card.Least(work with { Special = 8e9 }, DataType.Float32));
+        Assert.Equal((4.0, "multiply-add"), card.Least(work with { Arithmetic = 2e11 }, DataType.Float32));
+        Assert.Equal((1.25, "memory"), (card with { Read = null }).Least(work, DataType.Float32));
+        Assert.Equal((1.25, "memory"), new DeviceCeilings { Copy = 4000 }.Least(work, DataType.BFloat16));
+        Assert.Null(card.Least(work with { IsTransfer = true }, DataType.BFloat16));
+        Assert.Null(card.Least(default, DataType.BFloat16));
+    }
+
+    [Theory]
+    [InlineData("bandwidth.cu", 75), InlineData("hold.cu", 75), InlineData("arithmetic.cu", 75), InlineData("arithmetic.cu", 80), InlineData("arithmetic.cu", 90)]
+    public void Probes_compile(string file, int capability)
+    {
+        Assert.SkipUnless(RuntimeCompiler.Search.IsFound, $"There is no NVRTC. {CudaLibrary.Nvrtc.Remedy}");
+        ComputeCapability card = new(capability / 10, capability % 10);
+        Assert.SkipUnless(RuntimeCompiler.Load().SupportedArchitectures.Contains(card), $"This NVRTC does not know {card}.");
+        CompiledProgram compiled = new KernelCompiler(RuntimeCompiler.Load(), cache: null).Compile(ProbeModule.Program(file), card);
+        Assert.False(compiled.Image.IsEmpty);
     }
 
     [Fact]

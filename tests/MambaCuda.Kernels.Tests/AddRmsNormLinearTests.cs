@@ -29,13 +29,13 @@ public class AddRmsNormLinearTests
             NormWeight = arena.Float32(1, 4),
             Epsilon = 1e-5f,
             Weight = arena.Float32(3, 4),
-            Work = arena.Float32(2, 4),
+            NormWork = arena.Float32(2, 4),
             Y = arena.Float32(2, 3),
         };
         backend.AddRmsNormLinear(right);
         AddRmsNormLinearArgs args = wrong switch
         {
-            "no work" => right with { Work = default },
+            "no work" => right with { NormWork = default },
             "residual out in place" => right with { ResidualOut = right.Residual },
             "no residual out" => right with { ResidualOut = default },
             "residual out without x" => right with { X = default },

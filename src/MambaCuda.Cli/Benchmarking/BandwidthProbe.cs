@@ -1,4 +1,3 @@
-using System.Text;
 using MambaCuda.Driver;
 using MambaCuda.Kernels;
 
@@ -7,7 +6,6 @@ namespace MambaCuda.Cli;
 /// <summary>Kernels that only read or copy memory: what they reach is the ceiling of everything that is limited by memory.</summary>
 internal sealed class BandwidthProbe : IDisposable
 {
-    private const string SourceName = "bandwidth.cu";
     private const int Threads = 512;
     private const int VectorsPerThread = 4;
     private const int VectorBytes = 16;
@@ -22,10 +20,7 @@ internal sealed class BandwidthProbe : IDisposable
     public BandwidthProbe(CudaBackend backend, long byteLength)
     {
         _backend = backend;
-        using Stream text = typeof(BandwidthProbe).Assembly.GetManifestResourceStream(SourceName)!;
-        using StreamReader reader = new(text, Encoding.UTF8);
-        KernelProgram program = new(SourceName, reader.ReadToEnd()) { Options = ["--std=c++17"] };
-        _module = backend.Context.LoadModule(new KernelCompiler().Compile(program, backend.Context.Device.ComputeCapability).Image.Span);
+        _module = ProbeModule.Load(backend.Context, "bandwidth.cu");
         _read = _module.GetKernel("read_memory");
         _copy = _module.GetKernel("copy_memory");
         _source = backend.Context.Allocate(byteLength);

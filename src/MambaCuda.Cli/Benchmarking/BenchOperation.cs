@@ -2,12 +2,15 @@ using MambaCuda.Kernels;
 
 namespace MambaCuda.Cli;
 
-/// <summary>Which measured bandwidth a row is held against.</summary>
+/// <summary>Which measured ceiling a row is held against; that of special functions too, where it has such.</summary>
 internal enum BenchCeiling
 {
     None,
     Copy,
     Read,
+
+    /// <summary>Tensor cores, where operands have 16 bits.</summary>
+    Tensor,
 }
 
 /// <summary>An operation that can be measured: adding one is adding a row to <see cref="All"/>.</summary>
@@ -50,6 +53,7 @@ internal sealed record BenchOperation(string Name, string ShapeHelp, string Defa
         new("copy", "MEGABYTES", "1024", (context, row) => new CopyBenchmark(context, row)),
         new("read", "MEGABYTES", "1024", (context, row) => new ReadBenchmark(context, row)),
         new("prefill", "BATCHxLENGTH", "8x2048", (context, row) => new PrefillBenchmark(context, row)) { TakesModel = true },
+        new("score", "BATCHxLENGTH", "8x2048", (context, row) => new ScoreBenchmark(context, row)) { TakesModel = true },
         new("decode", "BATCH", "1", (context, row) => new DecodeBenchmark(context, row))
         {
             TakesModel = true,
@@ -71,10 +75,13 @@ internal abstract class Benchmark : IDisposable
     /// <summary>Floating-point operations by the formula; an exponential, a square root or a division is one.</summary>
     public abstract double Operations { get; }
 
+    /// <summary>Those of the operations that special-function units do: exponentials, logarithms, roots and divisions.</summary>
+    public virtual double Special => 0;
+
     /// <summary>What throughput counts: batch x channels x length, or tokens of a whole model.</summary>
     public abstract long Elements { get; }
 
-    /// <summary>The bandwidth that is the row's limit, if memory is.</summary>
+    /// <summary>The ceiling that is the row's limit, or none that is known.</summary>
     public virtual BenchCeiling Ceiling => BenchCeiling.Copy;
 
     /// <summary>How many sets of operands there are: runs take them in turn, so that none finds its operands in the cache.</summary>

@@ -20,7 +20,24 @@ internal sealed record BenchReport
     /// <summary>Measured in the same invocation; null where the device has no such figure.</summary>
     public double? ReadGigabytesPerSecond { get; init; }
 
+    /// <summary>Products of 16-bit matrices by tensor cores, measured in the same invocation; null where the device has none.</summary>
+    public double? MatrixTeraflopPerSecond { get; init; }
+
+    /// <summary>Multiply-adds in float32, two operations each, measured in the same invocation; null on the CPU.</summary>
+    public double? MultiplyAddTeraflopPerSecond { get; init; }
+
+    /// <summary>Exponentials by the special-function units, measured in the same invocation; null on the CPU.</summary>
+    public double? SpecialGigaoperationsPerSecond { get; init; }
+
     public required IReadOnlyList<BenchResult> Rows { get; init; }
+
+    /// <summary>What arithmetic reached, from the ceilings that were measured.</summary>
+    [JsonIgnore]
+    public IEnumerable<(string Name, double TeraflopPerSecond)> Levels => new[]
+    {
+        ("tensor cores", MatrixTeraflopPerSecond ?? 0), ("multiply-add", MultiplyAddTeraflopPerSecond ?? 0),
+        ("special functions", (SpecialGigaoperationsPerSecond ?? 0) / 1e3),
+    }.Where(level => level.Item2 > 0);
 
     public string ToJson() => JsonSerializer.Serialize(this, BenchJson.Default.BenchReport);
 
@@ -101,7 +118,7 @@ internal sealed record BenchResult
 
     public double TeraflopPerSecond { get; init; }
 
-    /// <summary>copy or read: the ceiling that the percentage is of; null where memory is not the limit.</summary>
+    /// <summary>copy, read, tensor or special: the ceiling that the percentage is of; null where none is known to be the limit.</summary>
     public string? Ceiling { get; init; }
 
     public double? PercentOfCeiling { get; init; }

@@ -10,11 +10,9 @@ namespace MambaCuda.Cli;
 internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
 {
     private const string CommitVariable = "MAMBACUDA_COMMIT";
-    private const int ProbeRuns = 15;
 
     private readonly Dictionary<(string Type, bool OwnLinear), (BenchContext Context, BenchTimer Timer)> _contexts = [];
-    private double? _copy, _read;
-    private bool _probed;
+    private DeviceCeilings? _ceilings;
 
     /// <summary>Measures a row; what cannot be measured is told in the result.</summary>
     public BenchResult Measure(BenchRow row)
@@ -59,8 +57,11 @@ internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
         Commit = commit ?? Environment.GetEnvironmentVariable(CommitVariable) ?? CommitOfWorkingTree() ?? "unknown",
         Date = DateTime.UtcNow,
         Machine = Machine(),
-        CopyGigabytesPerSecond = _copy,
-        ReadGigabytesPerSecond = _read,
+        CopyGigabytesPerSecond = _ceilings?.Copy,
+        ReadGigabytesPerSecond = _ceilings?.Read,
+        MatrixTeraflopPerSecond = _ceilings?.Matrix,
+        MultiplyAddTeraflopPerSecond = _ceilings?.MultiplyAdd,
+        SpecialGigaoperationsPerSecond = _ceilings?.Special,
         Rows = rows,
     };
 
@@ -88,33 +89,8 @@ internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
         return entry;
     }
 
-    /// <summary>The ceilings, once: what a copy and a read reach on this device in this invocation.</summary>
-    private void Probe(BenchContext context, BenchTimer timer)
-    {
-        if (_probed)
-        {
-            return;
-        }
-
-        _probed = true;
-        BenchRow size = new("copy", [BenchContext.ProbeMegabytes(context.Backend)]);
-        using (CopyBenchmark copy = new(context, size))
-        {
-            _copy = Rate(copy, timer);
-        }
-
-        if (context.Backend is CudaBackend)
-        {
-            using ReadBenchmark read = new(context, size);
-            _read = Rate(read, timer);
-        }
-    }
-
-    private static double Rate(Benchmark benchmark, BenchTimer timer)
-    {
-        double[] times = timer.Measure(benchmark, ProbeRuns);
-        return benchmark.Bytes / times[times.Length / 2] / 1e6;
-    }
+    /// <summary>The ceilings, once: what this device reaches in this invocation.</summary>
+    private void Probe(BenchContext context, BenchTimer timer) => _ceilings ??= DeviceCeilings.Measure(context, timer);
 
     private bool IsTimedByHost(Benchmark benchmark) => benchmark.TimedByHost || !useCuda;
 
@@ -122,12 +98,7 @@ internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
     {
         double median = times.Length % 2 == 1 ? times[times.Length / 2] : (times[(times.Length / 2) - 1] + times[times.Length / 2]) / 2;
         double rate = benchmark.Bytes / median / 1e6;
-        double? ceiling = benchmark.Ceiling switch
-        {
-            BenchCeiling.Copy => _copy,
-            BenchCeiling.Read => _read,
-            _ => null,
-        };
+        (string? ceiling, double? percent) = Ceiling(benchmark, empty.Type, median);
         return empty with
         {
             Clock = IsTimedByHost(benchmark) ? "host" : "events",
@@ -141,9 +112,25 @@ internal sealed class BenchSession(bool useCuda, int runs) : IDisposable
             GigabytesPerSecond = rate,
             GigaelementsPerSecond = benchmark.Elements / median / 1e6,
             TeraflopPerSecond = benchmark.Operations / median / 1e9,
-            Ceiling = ceiling is null ? null : benchmark.Ceiling == BenchCeiling.Copy ? "copy" : "read",
-            PercentOfCeiling = 100 * rate / ceiling,
+            Ceiling = ceiling,
+            PercentOfCeiling = percent,
         };
+    }
+
+    /// <summary>The ceiling that a row is nearest to, of that of its kind and that of special functions.</summary>
+    private (string? Name, double? Percent) Ceiling(Benchmark benchmark, string type, double milliseconds)
+    {
+        double rate = benchmark.Bytes / milliseconds / 1e6;
+        (string? name, double? percent) = benchmark.Ceiling switch
+        {
+            BenchCeiling.Copy => ("copy", 100 * rate / _ceilings?.Copy),
+            BenchCeiling.Read => ("read", 100 * rate / _ceilings?.Read),
+            BenchCeiling.Tensor when type != "fp32" => ("tensor", 100 * benchmark.Operations / milliseconds / 1e9 / _ceilings?.Matrix),
+            _ => ("", null),
+        };
+        double? special = benchmark.Special > 0 ? 100 * benchmark.Special / milliseconds / 1e6 / _ceilings?.Special : null;
+        (name, percent) = special > (percent ?? 0) ? ("special", special) : (name, percent);
+        return percent is null ? (null, null) : (name, percent);
     }
 
     private BenchMachine Machine() => new()

@@ -3,6 +3,9 @@ namespace MambaCuda.Cli;
 /// <summary>Rows that are measured together and make one table of bench/results.</summary>
 internal static class BenchSuites
 {
+    /// <summary>The suite that measures the CPU, wherever it is run.</summary>
+    public const string Cpu = "cpu";
+
     // Launches in a row of operations that take no longer than a few launches.
     private const int Chain = 16;
 
@@ -22,6 +25,10 @@ internal static class BenchSuites
             Row("scan", 1, 5120, 2048),
             Row("scan", 8, 1536, 2048),
             Row("scan", 8, 2048, 16_384),
+
+            // The paper's figure 8: one sequence of 1,024 channels, whose attention has 16 heads of 64.
+            .. Figure8("scan", 512, 1024, 2048, 4096, 8192, 32_768, 131_072, 524_288),
+            .. Figure8("conv1d", 512, 1024, 2048, 4096, 8192, 32_768, 131_072, 524_288),
         ],
         ["ops"] =
         [
@@ -52,6 +59,8 @@ internal static class BenchSuites
             Row("scan-backward", 16, 5120, 2048),
             Row("scan-backward", 1, 1536, 2048),
             Row("scan-backward", 1, 2048, 131_072),
+            .. Figure8("scan-backward", 512, 2048, 8192, 32_768, 131_072),
+            .. Figure8("conv1d-backward", 512, 2048, 8192, 32_768, 131_072),
             Row("conv1d-backward", 8, 2048, 2048),
             Row("add-rms-norm-backward", 16_384, 2560),
             Row("gradients", 8, 2048) with { Model = "130m" },
@@ -66,7 +75,7 @@ internal static class BenchSuites
             Row("gradients", 1, 1 << 18) with { Model = "130m", Variant = GradientsBenchmark.RecomputesBlocks },
             Row("gradients", 1, 1 << 20) with { Model = "130m", Variant = GradientsBenchmark.RecomputesBlocks },
         ],
-        ["prefill"] =
+        ["model"] =
         [
             Row("prefill", 8, 2048) with { Model = "130m" },
             Row("prefill", 1, 2048) with { Model = "130m" },
@@ -78,6 +87,8 @@ internal static class BenchSuites
             Row("prefill", 1, 2048) with { Model = "1.4b" },
             Row("prefill", 8, 2048) with { Model = "2.8b" },
             Row("prefill", 1, 2048) with { Model = "2.8b" },
+            Row("score", 8, 2048) with { Model = "130m" },
+            Row("score", 8, 2048) with { Model = "1.4b" },
         ],
         ["decode"] =
         [
@@ -92,7 +103,31 @@ internal static class BenchSuites
             Row("decode", 8) with { Model = "2.8b" },
             Row("decode", 64) with { Model = "2.8b" },
         ],
+        [Cpu] =
+        [
+            Row("copy", 256),
+            Row("linear", 1, 768, 3072),
+            Row("linear", 256, 768, 3072),
+            Row("scan", 1, 1536, 512),
+            Row("scan", 4, 1536, 512),
+            Row("state-update", 1, 1536),
+            Row("state-update", 8, 1536),
+            Row("conv1d", 1, 1536, 16_384),
+            Row("conv1d-update", 8, 1536),
+            Row("add-rms-norm", 65_536, 768),
+            Row("embedding", 65_536, 768),
+            Row("scan-backward", 1, 1536, 512),
+            Row("conv1d-backward", 1, 1536, 512),
+            Row("add-rms-norm-backward", 65_536, 768),
+            Row("decode", 1) with { Model = "130m" },
+            Row("decode", 8) with { Model = "130m" },
+            Row("prefill", 1, 128) with { Model = "130m" },
+            Row("score", 1, 64) with { Model = "130m" },
+            Row("gradients", 2, 128) with { Model = "tiny" },
+        ],
     };
+
+    private static IEnumerable<BenchRow> Figure8(string operation, params long[] lengths) => lengths.Select(length => Row(operation, 1, 1024, length));
 
     private static BenchRow Row(string operation, params long[] shape) => new(operation, shape);
 }

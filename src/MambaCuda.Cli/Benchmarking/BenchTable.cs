@@ -29,9 +29,7 @@ internal static class BenchTable
         }
 
         text.Append(Text($"; {machine.Host}, {machine.Runtime}."));
-        text.Append(report.CopyGigabytesPerSecond is { } copy ? Text($" Copy (read + write) {copy:n0} GB/s") : "");
-        text.Append(report.ReadGigabytesPerSecond is { } read ? Text($", read {read:n0} GB/s") : "");
-        text.Append(report.CopyGigabytesPerSecond is null ? "" : " in the same invocation.");
+        text.Append(Ceilings(report) is { Length: > 0 } ceilings ? $" {char.ToUpperInvariant(ceilings[0])}{ceilings[1..]} in the same invocation." : "");
         text.Append("\n\n").Append(Header).Append('\n');
         foreach (BenchResult result in report.Rows)
         {
@@ -42,6 +40,13 @@ internal static class BenchTable
 
         return text.ToString();
     }
+
+    /// <summary>The ceilings of an invocation, as in "copy (read + write) 4,075 GB/s, read 4,622 GB/s"; nothing where none was measured.</summary>
+    public static string Ceilings(BenchReport report) => string.Join(", ", new[]
+    {
+        report.CopyGigabytesPerSecond is { } copy ? Text($"copy (read + write) {copy:n0} GB/s") : "",
+        report.ReadGigabytesPerSecond is { } read ? Text($"read {read:n0} GB/s") : "",
+    }.Concat(report.Levels.Select(level => Text($"{level.Name} {level.TeraflopPerSecond:g3} TFLOP/s"))).Where(word => word.Length > 0));
 
     /// <summary>Writes the tables of all JSON files of a folder between the two marks of its README.md; what people wrote around them stays.</summary>
     public static void Render(string folder)
@@ -60,15 +65,18 @@ internal static class BenchTable
         File.WriteAllText(page, $"{text[..begin]}{Begin}\n\n{written}{(written.Length > 0 ? "\n" : "")}{text[end..]}");
     }
 
-    private static string Title(BenchResult result) => string.Join(' ', new[]
+    /// <summary>What was measured, as in "scan 8 x 2048 x 2048".</summary>
+    public static string Title(BenchResult result) => string.Join(' ', new[]
     {
         result.Operation, result.Model, result.Shape.Replace("x", " x ", StringComparison.Ordinal), result.Variant,
         result.Launches > 1 ? Text($"of {result.Launches} launches") : "",
     }.Where(word => !string.IsNullOrEmpty(word)));
 
-    private static string Short(BenchResult result) => result.Command.Replace("mamba-cuda ", "", StringComparison.Ordinal);
+    /// <summary>The command without the program's name.</summary>
+    public static string Short(BenchResult result) => result.Command.Replace("mamba-cuda ", "", StringComparison.Ordinal);
 
-    private static string Rates(BenchResult result)
+    /// <summary>Tokens, elements, bytes or operations a second, whichever tells something.</summary>
+    public static string Rates(BenchResult result)
     {
         List<string> rates = [];
         if (result.Model is not null && result.Elements > 0)
@@ -80,11 +88,11 @@ internal static class BenchTable
             rates.Add(Text($"{result.GigaelementsPerSecond:f1} Gelem/s"));
         }
 
-        if (result.Operation is "linear" or "prefill" && result.Ceiling is null)
+        if (result.Operation is "linear" or "prefill" or "score" && result.Ceiling is null or "tensor")
         {
             rates.Add(Text($"{result.TeraflopPerSecond:f1} TFLOP/s"));
         }
-        else if (result.Bytes > 0 && result.Operation != "prefill")
+        else if (result.Bytes > 0 && result.Operation is not ("prefill" or "score"))
         {
             rates.Add(Text($"{result.GigabytesPerSecond:n0} GB/s"));
         }
@@ -92,10 +100,12 @@ internal static class BenchTable
         return string.Join(", ", rates);
     }
 
-    private static string Share(BenchResult result, string before) =>
+    /// <summary>Percent of the ceiling, or nothing.</summary>
+    public static string Share(BenchResult result, string before) =>
         result.PercentOfCeiling is { } percent ? Text($"{before}{percent:f0} % of {result.Ceiling}") : "";
 
-    private static string Memory(BenchResult result, string before) =>
+    /// <summary>The peak of memory, or nothing.</summary>
+    public static string Memory(BenchResult result, string before) =>
         result.PeakMemoryBytes is { } bytes ? Text($"{before}{bytes / (double)(1 << 30):f2} GiB") : "";
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);

@@ -38,11 +38,47 @@ internal sealed class PrefillBenchmark : Benchmark
         2.0 * ((ModelSizes.ParametersATokenMeets(_model.Config) * Elements)
         + ((double)_sequences.Count * _model.Config.VocabularySize * _model.Config.HiddenSize));
 
-    public override BenchCeiling Ceiling => BenchCeiling.None;
+    public override BenchCeiling Ceiling => BenchCeiling.Tensor;
 
     public override bool TimedByHost => true;
 
     public override void Run(int copy) => _model.Forward(_tokens, _sequences, _state, _logits);
+
+    public override void Dispose() => _state.Dispose();
+}
+
+/// <summary>What perplexity is made of: how probable each token of some texts was, with all that stands before it, on the host.</summary>
+internal sealed class ScoreBenchmark : Benchmark
+{
+    private readonly MambaModel _model;
+    private readonly MambaState _state;
+    private readonly SequenceLayout _sequences;
+    private readonly int[] _tokens;
+    private readonly float[] _logProbabilities;
+
+    public ScoreBenchmark(BenchContext context, BenchRow row)
+    {
+        int batch = checked((int)row.Shape[0]), length = checked((int)row.Shape[1]);
+        _model = context.Model(row.Model!);
+        _state = _model.CreateState(batch);
+        _sequences = SequenceLayout.Uniform(batch, length);
+        Random random = new(1);
+        _tokens = [.. Enumerable.Range(0, batch * length).Select(_ => random.Next(_model.Config.VocabularySize))];
+        _logProbabilities = new float[_tokens.Length];
+    }
+
+    public override long Elements => _tokens.Length;
+
+    public override long Bytes => _model.WeightBytes + (2 * _state.BytesPerSlot * _state.SlotCount);
+
+    public override double Operations => 2.0
+        * (ModelSizes.ParametersATokenMeets(_model.Config) + ((double)_model.Config.VocabularySize * _model.Config.HiddenSize)) * Elements;
+
+    public override BenchCeiling Ceiling => BenchCeiling.Tensor;
+
+    public override bool TimedByHost => true;
+
+    public override void Run(int copy) => _model.Score(_tokens, _tokens, _sequences, _state, _logProbabilities);
 
     public override void Dispose() => _state.Dispose();
 }

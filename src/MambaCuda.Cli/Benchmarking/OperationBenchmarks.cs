@@ -74,6 +74,8 @@ internal sealed class ScanBenchmark : ScanOperandsBenchmark
     // A state: delta A, exp, h times it, plus B delta u, plus C h. A channel: delta u, D u, softplus (add, exp, add, log), gate (exp, add, division, product).
     public override double Operations => Elements * ((7.0 * StateSize) + 11);
 
+    public override double Special => Elements * (StateSize + 4.0);
+
     public override void Run(int copy)
     {
         if (_update)
@@ -204,7 +206,7 @@ internal sealed class LinearBenchmark : OperandBenchmark
 
     public override double Operations => 2.0 * _rows * _inputs * _outputs;
 
-    public override BenchCeiling Ceiling => _rows <= FewRows ? BenchCeiling.Read : BenchCeiling.None;
+    public override BenchCeiling Ceiling => _rows <= FewRows ? BenchCeiling.Read : BenchCeiling.Tensor;
 
     public override void Run(int copy) => Backend.LinearForward(_args[copy]);
 }

@@ -40,6 +40,8 @@ internal sealed class ScanBackwardBenchmark : ScanOperandsBenchmark
     // that times h', gA (2), through A (2). A channel: the forward pass's 11, and about 20 of slopes and products.
     public override double Operations => Elements * ((23.0 * StateSize) + 31);
 
+    public override double Special => Elements * (StateSize + 5.0);
+
     public override void Run(int copy) => Backend.SelectiveScanBackward(_args[copy]);
 }
 
@@ -169,7 +171,7 @@ internal sealed class GradientsBenchmark : Benchmark
     public override double Operations =>
         6.0 * (ModelSizes.ParametersATokenMeets(_model.Config) + ((double)_model.Config.VocabularySize * _model.Config.HiddenSize)) * Elements;
 
-    public override BenchCeiling Ceiling => BenchCeiling.None;
+    public override BenchCeiling Ceiling => BenchCeiling.Tensor;
 
     public override bool TimedByHost => true;
 

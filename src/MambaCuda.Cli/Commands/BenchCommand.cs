@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 using MambaCuda.Driver;
 using MambaCuda.Kernels;
 
@@ -8,6 +7,8 @@ namespace MambaCuda.Cli;
 /// <summary>mamba-cuda bench: how long operations and whole passes take.</summary>
 internal static class BenchCommand
 {
+    private const string DefaultResults = "bench/results";
+
     public static Command Create(TextWriter output, TextWriter error)
     {
         Options options = new();
@@ -16,8 +17,8 @@ internal static class BenchCommand
         Command command = new(
             "bench",
             $"""
-            Measure an operation, or a suite of them: median, least and greatest time of runs after warming up, and what share of the card's bandwidth, measured
-            in the same invocation, that is. Operands of successive runs lie apart, so that none is found in the cache.
+            Measure an operation, or a suite of them: median, least and greatest time of runs after warming up, and what share of the card's ceiling (bandwidth,
+            tensor cores or special functions, measured in the same invocation) that is. Operands of successive runs lie apart, so that none is found in the cache.
 
             Operations and their shapes:
             {operations}
@@ -33,6 +34,7 @@ internal static class BenchCommand
               mamba-cuda bench prefill --model 130m --shape 8x2048
               mamba-cuda bench --suite scan --suite ops --out bench/results
               mamba-cuda bench --render bench/results
+              mamba-cuda bench --report bench/results
             """);
         options.AddTo(command);
         command.SetAction((parsed, cancellation) => RunAsync(options, parsed, output, error, cancellation));
@@ -42,10 +44,11 @@ internal static class BenchCommand
     private static async Task<int> RunAsync(Options options, ParseResult parsed, TextWriter output, TextWriter error, CancellationToken cancellation)
     {
         string? operation = parsed.GetValue(options.Operation), folder = parsed.GetValue(options.Render);
+        bool reports = parsed.GetResult(options.Report) is { Implicit: false };
         string[] suites = parsed.GetValue(options.Suite) ?? [];
-        if (new[] { operation is not null, suites.Length > 0, folder is not null }.Count(given => given) != 1)
+        if (new[] { operation is not null, suites.Length > 0, folder is not null, reports }.Count(given => given) != 1)
         {
-            throw new UsageException("Name an operation, or give --suite or --render; one of them.");
+            throw new UsageException("Name an operation, or give --suite, --render or --report; one of them.");
         }
 
         if (folder is not null)
@@ -54,7 +57,19 @@ internal static class BenchCommand
             return ExitCode.Done;
         }
 
-        bool useCuda = UsesCuda(parsed.GetValue(options.Device)!);
+        if (reports)
+        {
+            await output.WriteLineAsync(ReportPage.Write(parsed.GetValue(options.Report) ?? DefaultResults));
+            return ExitCode.Done;
+        }
+
+        bool onCpu = suites.Contains(BenchSuites.Cpu);
+        if (onCpu && (suites.Length > 1 || parsed.GetValue(options.Device) == "cuda"))
+        {
+            throw new UsageException($"--suite {BenchSuites.Cpu} measures the CPU: give it alone, and without --device cuda.");
+        }
+
+        bool useCuda = !onCpu && UsesCuda(parsed.GetValue(options.Device)!);
         string type = TypeOf(parsed.GetValue(options.Type), useCuda);
         string command = $"mamba-cuda {string.Join(' ', parsed.Tokens.Select(token => token.Value))}";
         bool failed = false;
@@ -74,11 +89,9 @@ internal static class BenchCommand
             }
 
             BenchReport report = session.Report(command, parsed.GetValue(options.Commit), results);
-            if (report.CopyGigabytesPerSecond is { } copy)
+            if (BenchTable.Ceilings(report) is { Length: > 0 } ceilings)
             {
-                await output.WriteLineAsync(string.Create(
-                    CultureInfo.InvariantCulture, $"{report.Machine.Device}: copy {copy:n0} GB/s")
-                    + (report.ReadGigabytesPerSecond is { } read ? string.Create(CultureInfo.InvariantCulture, $", read {read:n0} GB/s") : ""));
+                await output.WriteLineAsync($"{report.Machine.Device}: {ceilings}");
             }
 
             if (suite is not null && parsed.GetValue(options.Out) is { } target)
@@ -193,6 +206,15 @@ internal static class BenchCommand
             HelpName = "DIR",
         };
 
+        public Option<string?> Report { get; } = new("--report")
+        {
+            Description = $"Measure nothing: make one page, {ReportPage.FileName}, of the results in a folder, with charts and all numbers; "
+                + "those of other programs are in files compare-SUITE.json, of the same layout. "
+                + $"{DefaultResults} where none is named.",
+            Arity = ArgumentArity.ZeroOrOne,
+            HelpName = "DIR",
+        };
+
         public void AddTo(Command command)
         {
             Type.AcceptOnlyFromAmong("bf16", "fp16", "fp32");
@@ -202,7 +224,7 @@ internal static class BenchCommand
             command.Arguments.Add(Operation);
             foreach (Option option in new Option[]
             {
-                Shape, Type, Model, Variant, StateSize, Runs, Launches, Device, Json, Suite, Out, Commit, Render,
+                Shape, Type, Model, Variant, StateSize, Runs, Launches, Device, Json, Suite, Out, Commit, Render, Report,
             })
             {
                 command.Options.Add(option);

@@ -32,6 +32,14 @@ public sealed class CudaLibrary
             + $"or with your distribution's libcublas package; then, if need be, set {LibraryFinder.PathVariable} to its folder.",
     };
 
+    /// <summary>NVTX, by which a program names its ranges to profilers.</summary>
+    public static CudaLibrary ToolsExtension { get; } = new("NVTX")
+    {
+        LinuxNames = ["libnvtx3interop.so.1", "libnvtx3interop.so", "libnvToolsExt.so.1", "libnvToolsExt.so"],
+        WindowsNames = ["nvtx3interop.dll", "nvToolsExt64_1.dll"],
+        Remedy = "Get it with the CUDA Toolkit or with 'pip install nvidia-nvtx-cu12'; nothing but a profiler's picture needs it.",
+    };
+
     /// <summary>Describes a library.</summary>
     /// <param name="title">Its name for people, as in "NVRTC".</param>
     public CudaLibrary(string title)

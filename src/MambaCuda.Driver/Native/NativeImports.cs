@@ -15,6 +15,7 @@ internal static class NativeImports
     public const string Cuda = "cuda";
     public const string Nvrtc = "nvrtc";
     public const string CublasLt = "cublasLt";
+    public const string Nvtx = "nvtx";
 
     private static readonly Lock Gate = new();
     private static readonly Dictionary<string, nint> Handles = [];

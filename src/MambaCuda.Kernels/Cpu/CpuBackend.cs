@@ -58,11 +58,14 @@ public sealed unsafe partial class CpuBackend : Backend
     /// <inheritdoc/>
     public override void Clear(MatrixView destination)
     {
+        Trace?.BeginOperation(nameof(Clear), OperationWork.Of(destination));
         long rowBytes = (long)destination.Columns * destination.Type.Size();
         for (long row = 0; row < destination.Rows; row++)
         {
             System.Runtime.InteropServices.NativeMemory.Clear(Row(destination, row), (nuint)rowBytes);
         }
+
+        Trace?.EndOperation();
     }
 
     /// <inheritdoc/>

@@ -149,16 +149,20 @@ public sealed unsafe partial class CudaBackend : Backend
             return;
         }
 
+        Trace?.BeginOperation(nameof(Clear), OperationWork.Of(destination));
         if (destination.IsContiguous)
         {
             Stream.Clear(Bytes(destination));
-            return;
+        }
+        else
+        {
+            for (long row = 0; row < destination.Rows; row++)
+            {
+                Stream.Clear(Bytes(destination.RowRange(row, 1)));
+            }
         }
 
-        for (long row = 0; row < destination.Rows; row++)
-        {
-            Stream.Clear(Bytes(destination.RowRange(row, 1)));
-        }
+        Trace?.EndOperation();
     }
 
     /// <inheritdoc/>

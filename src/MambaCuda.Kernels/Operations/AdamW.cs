@@ -80,6 +80,14 @@ public readonly struct AdamWArgs
 
     /// <summary>The number of this step, from 1: both moments are corrected for having started at zero.</summary>
     public long Step { get; init; }
+
+    /// <summary>Parameters and moments are read and written; the root and the division are special.</summary>
+    internal OperationWork Work => OperationWork.Of(
+        Parameters, Parameters, FirstMoment, FirstMoment, SecondMoment, SecondMoment, Gradients, Rounded) with
+    {
+        Arithmetic = 12.0 * Parameters.Rows * Parameters.Columns,
+        Special = 2.0 * Parameters.Rows * Parameters.Columns,
+    };
 }
 
 public abstract partial class Backend
@@ -128,7 +136,9 @@ public abstract partial class Backend
             Check.Positive(Operation, "largest gradient norm", args.MaxGradientNorm);
         }
 
+        Trace?.BeginOperation(Operation, args.Work);
         AdamWCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

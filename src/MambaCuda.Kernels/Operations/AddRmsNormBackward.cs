@@ -31,6 +31,13 @@ public readonly struct AddRmsNormBackwardArgs
 
     /// <summary>The forward's result again, to the last bit, (tokens, channels), activation type; or none.</summary>
     public MatrixView Y { get; init; }
+
+    /// <summary>The gradient of the residual stream is read and written.</summary>
+    internal OperationWork Work => OperationWork.Of(Residual, Weight, GradY, GradResidual, GradResidual, GradX, GradWeight, Y) with
+    {
+        Arithmetic = 10.0 * Residual.Rows * Residual.Columns,
+        Special = 2.0 * Residual.Rows,
+    };
 }
 
 public abstract partial class Backend
@@ -59,7 +66,9 @@ public abstract partial class Backend
         Check.Like(Operation, "gradient of x", args.GradX, "gradient of y", args.GradY);
         Check.Like(Operation, "gradient of the weight", args.GradWeight, "weight", args.Weight);
         Check.Like(Operation, "y", args.Y, "gradient of y", args.GradY);
+        Trace?.BeginOperation(Operation, args.Work);
         AddRmsNormBackwardCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

@@ -25,6 +25,14 @@ public readonly struct AddRmsNormForwardArgs
 
     /// <summary>The normalised residual, (tokens, channels), activation type.</summary>
     public MatrixView Y { get; init; }
+
+    /// <summary>The residual stream is read, and written unless it stays what it is.</summary>
+    internal OperationWork Work => OperationWork.Of(
+        X, Residual, ResidualOut.IsNone && !X.IsNone ? Residual : ResidualOut, Weight, Y) with
+    {
+        Arithmetic = 5.0 * Residual.Rows * Residual.Columns,
+        Special = 2.0 * Residual.Rows,
+    };
 }
 
 public abstract partial class Backend
@@ -48,7 +56,9 @@ public abstract partial class Backend
         Check.Type(Operation, "residual out", args.ResidualOut, DataType.Float32);
         Check.Type(Operation, "weight", args.Weight, DataType.Float32);
         Check.Type(Operation, "y", args.Y, ActivationType);
+        Trace?.BeginOperation(Operation, args.Work);
         AddRmsNormForwardCore(args.ResidualOut.IsNone ? args with { ResidualOut = args.Residual } : args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit; ResidualOut is given.</summary>

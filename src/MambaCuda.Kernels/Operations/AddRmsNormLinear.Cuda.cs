@@ -25,7 +25,7 @@ public sealed partial class CudaBackend
     /// <inheritdoc/>
     protected override void AddRmsNormLinearCore(in AddRmsNormLinearArgs args)
     {
-        if (!_options.BatchInvariant && TakesRow(args.Work, args.Weight, args.X, args.Residual, args.ResidualOut, args.NormWeight))
+        if (!_options.BatchInvariant && TakesRow(args.NormWork, args.Weight, args.X, args.Residual, args.ResidualOut, args.NormWeight))
         {
             RunRow(args, hasNorm: true, weightIsAtRest: true);
         }

@@ -25,10 +25,17 @@ public readonly struct AddRmsNormLinearArgs
     public MatrixView Bias { get; init; }
 
     /// <summary>Memory for the norm, (rows, inputs), activation type; what it holds afterwards is not said.</summary>
-    public MatrixView Work { get; init; }
+    public MatrixView NormWork { get; init; }
 
     /// <summary>Result, (rows, outputs), activation type or Float32.</summary>
     public MatrixView Y { get; init; }
+
+    internal OperationWork Work => OperationWork.Of(X, Residual, ResidualOut, NormWeight, Weight, Bias, Y) with
+    {
+        Products = 2.0 * Residual.Rows * Residual.Columns * Weight.Rows,
+        Arithmetic = (5.0 * Residual.Rows * Residual.Columns) + (Bias.IsNone ? 0 : (double)Y.Rows * Y.Columns),
+        Special = 2.0 * Residual.Rows,
+    };
 }
 
 public abstract partial class Backend
@@ -44,21 +51,21 @@ public abstract partial class Backend
         Check.Given(Operation, "residual", args.Residual);
         Check.Given(Operation, "norm weight", args.NormWeight);
         Check.Given(Operation, "weight", args.Weight);
-        Check.Given(Operation, "work", args.Work);
+        Check.Given(Operation, "work", args.NormWork);
         Check.Given(Operation, "y", args.Y);
         (long rows, int inputs) = (args.Residual.Rows, args.Residual.Columns);
         Check.Shape(Operation, "x", args.X, rows, inputs);
         Check.Shape(Operation, "norm weight", args.NormWeight, 1, inputs);
         Check.Shape(Operation, "weight", args.Weight, args.Weight.Rows, inputs);
         Check.Shape(Operation, "bias", args.Bias, 1, args.Weight.Rows);
-        Check.Shape(Operation, "work", args.Work, rows, inputs);
+        Check.Shape(Operation, "work", args.NormWork, rows, inputs);
         Check.Shape(Operation, "y", args.Y, rows, args.Weight.Rows);
         Check.Type(Operation, "x", args.X, ActivationType);
         Check.Type(Operation, "residual", args.Residual, DataType.Float32);
         Check.Type(Operation, "norm weight", args.NormWeight, DataType.Float32);
         Check.WeightType(Operation, "weight", args.Weight);
         Check.Type(Operation, "bias", args.Bias, DataType.Float32);
-        Check.Type(Operation, "work", args.Work, ActivationType);
+        Check.Type(Operation, "work", args.NormWork, ActivationType);
         Check.Positive(Operation, "epsilon", args.Epsilon);
         if (args.X.IsNone)
         {
@@ -75,7 +82,9 @@ public abstract partial class Backend
             Check.Type(Operation, "y", args.Y, ActivationType);
         }
 
+        Trace?.BeginOperation(Operation, args.Work);
         AddRmsNormLinearCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>
@@ -84,18 +93,18 @@ public abstract partial class Backend
     /// <summary>The operation as two others.</summary>
     private protected void AddRmsNormThenLinear(in AddRmsNormLinearArgs args)
     {
-        AddRmsNormForward(new AddRmsNormForwardArgs
+        AddRmsNormForwardCore(new AddRmsNormForwardArgs
         {
             X = args.X,
             Residual = args.Residual,
-            ResidualOut = args.ResidualOut,
+            ResidualOut = args.X.IsNone ? args.Residual : args.ResidualOut,
             Weight = args.NormWeight,
             Epsilon = args.Epsilon,
-            Y = args.Work,
+            Y = args.NormWork,
         });
-        LinearForward(new LinearForwardArgs
+        LinearForwardCore(new LinearForwardArgs
         {
-            X = args.Work,
+            X = args.NormWork,
             Weight = args.Weight,
             Bias = args.Bias,
             Y = args.Y,

@@ -29,6 +29,14 @@ public readonly struct CausalConv1dBackwardArgs
     /// has are not touched.
     /// </summary>
     public MatrixView GradInitialState { get; init; }
+
+    /// <summary>What stands before SiLU is made again, and SiLU's exponential and division with it.</summary>
+    internal OperationWork Work => OperationWork.Of(
+        Forward.X, Forward.Weight, Forward.Bias, GradY, GradX, GradWeight, GradBias) with
+    {
+        Arithmetic = ((6.0 * Forward.Weight.Rows) + 8) * Forward.X.Rows * Forward.X.Columns,
+        Special = Forward.Silu ? 2.0 * Forward.X.Rows * Forward.X.Columns : 0,
+    };
 }
 
 public abstract partial class Backend
@@ -53,7 +61,9 @@ public abstract partial class Backend
             Check.Type(Operation, $"gradient of the {name} state", state, DataType.Float32);
         }
 
+        Trace?.BeginOperation(Operation, args.Work);
         CausalConv1dBackwardCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

@@ -28,6 +28,16 @@ public readonly struct CausalConv1dForwardArgs
 
     /// <summary>Result, (tokens, channels), activation type; not the same memory as X.</summary>
     public MatrixView Y { get; init; }
+
+    /// <summary>A multiply-add for each tap; SiLU's exponential and division are special. States of the sequences that there are.</summary>
+    internal OperationWork Work => new(OperationWork.Of(X, Weight, Bias, Y).Bytes + StateBytes(InitialState) + StateBytes(FinalState))
+    {
+        Arithmetic = ((2.0 * Weight.Rows) + 2) * X.Rows * X.Columns,
+        Special = Silu ? 2.0 * X.Rows * X.Columns : 0,
+    };
+
+    private long StateBytes(in MatrixView state) =>
+        state.IsNone ? 0 : Sequences.Count * (Weight.Rows - 1) * X.Columns * sizeof(float);
 }
 
 public abstract partial class Backend
@@ -40,7 +50,9 @@ public abstract partial class Backend
     public void CausalConv1dForward(in CausalConv1dForwardArgs args)
     {
         CheckCausalConv1d(nameof(CausalConv1dForward), args);
+        Trace?.BeginOperation(nameof(CausalConv1dForward), args.Work);
         CausalConv1dForwardCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

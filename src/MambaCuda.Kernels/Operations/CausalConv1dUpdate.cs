@@ -13,7 +13,9 @@ public abstract partial class Backend
         Check.OneTokenEach(Operation, args.Sequences);
         Check.Given(Operation, "initial state", args.InitialState);
         Check.Given(Operation, "final state", args.FinalState);
+        Trace?.BeginOperation(Operation, args.Work);
         CausalConv1dUpdateCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

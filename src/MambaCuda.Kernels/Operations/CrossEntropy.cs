@@ -29,6 +29,13 @@ public readonly struct CrossEntropyArgs
     /// this type; or none where only the loss is wanted.
     /// </summary>
     public MatrixView GradLogits { get; init; }
+
+    /// <summary>An exponential for each logit, a logarithm for each row.</summary>
+    internal OperationWork Work => OperationWork.Of(Logits, Targets, Losses, GradLogits) with
+    {
+        Arithmetic = (GradLogits.IsNone ? 2.0 : 4.0) * Logits.Rows * Logits.Columns,
+        Special = ((double)Logits.Rows * Logits.Columns) + Logits.Rows,
+    };
 }
 
 public abstract partial class Backend
@@ -58,7 +65,9 @@ public abstract partial class Backend
         Check.Shape(Operation, "losses", args.Losses, args.Logits.Rows, 1);
         Check.Shape(Operation, "gradient of the logits", args.GradLogits, args.Logits.Rows, args.Logits.Columns);
         Check.Type(Operation, "gradient of the logits", args.GradLogits, ActivationType);
+        Trace?.BeginOperation(Operation, args.Work);
         CrossEntropyCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

@@ -11,6 +11,12 @@ public readonly struct EmbeddingBackwardArgs
 
     /// <summary>Added to: gradient of the table, (vocabulary, channels), Float32.</summary>
     public MatrixView GradWeight { get; init; }
+
+    /// <summary>A row of the table's gradient is read and written for each token.</summary>
+    internal OperationWork Work => OperationWork.Of(TokenIds, GradOutput, GradOutput, GradOutput) with
+    {
+        Arithmetic = (double)GradOutput.Rows * GradOutput.Columns,
+    };
 }
 
 public abstract partial class Backend
@@ -33,7 +39,9 @@ public abstract partial class Backend
         Check.Type(Operation, "gradient of the weight", args.GradWeight, DataType.Float32);
         Check.Shape(Operation, "token ids", args.TokenIds, args.GradOutput.Rows, 1);
         Check.Shape(Operation, "gradient of the output", args.GradOutput, args.TokenIds.Rows, args.GradWeight.Columns);
+        Trace?.BeginOperation(Operation, args.Work);
         EmbeddingBackwardCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

@@ -11,6 +11,9 @@ public readonly struct EmbeddingForwardArgs
 
     /// <summary>The rows of the table, (tokens, channels), Float32: the start of the residual stream.</summary>
     public MatrixView Output { get; init; }
+
+    /// <summary>A row of the table is read for each token.</summary>
+    internal OperationWork Work => new(TokenIds.ByteLength + (Output.Rows * Output.Columns * Weight.Type.Size()) + Output.ByteLength);
 }
 
 public abstract partial class Backend
@@ -29,7 +32,9 @@ public abstract partial class Backend
         Check.Type(Operation, "output", args.Output, DataType.Float32);
         Check.Shape(Operation, "token ids", args.TokenIds, args.TokenIds.Rows, 1);
         Check.Shape(Operation, "output", args.Output, args.TokenIds.Rows, args.Weight.Columns);
+        Trace?.BeginOperation(Operation, args.Work);
         EmbeddingForwardCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

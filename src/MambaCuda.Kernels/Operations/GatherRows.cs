@@ -11,6 +11,9 @@ public readonly struct GatherRowsArgs
 
     /// <summary>The chosen rows, (chosen, columns), the type of Source.</summary>
     public MatrixView Destination { get; init; }
+
+    /// <summary>The chosen rows are read and written.</summary>
+    internal OperationWork Work => OperationWork.Of(Indices, Destination, Destination);
 }
 
 public abstract partial class Backend
@@ -28,7 +31,9 @@ public abstract partial class Backend
         Check.Shape(Operation, "indices", args.Indices, args.Indices.Rows, 1);
         Check.Shape(Operation, "destination", args.Destination, args.Indices.Rows, args.Source.Columns);
         Check.Type(Operation, "destination", args.Destination, args.Source.Type);
+        Trace?.BeginOperation(Operation, args.Work);
         GatherRowsCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

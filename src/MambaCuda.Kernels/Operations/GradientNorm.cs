@@ -8,6 +8,9 @@ public readonly struct GradientNormArgs
 
     /// <summary>Their Euclidean norm, (1, 1), Float32, on the device: who clips by it need not wait for it.</summary>
     public MatrixView Norm { get; init; }
+
+    /// <summary>A multiply-add for each gradient.</summary>
+    internal OperationWork Work => OperationWork.Of(Gradients, Norm) with { Arithmetic = 2.0 * Gradients.Rows * Gradients.Columns };
 }
 
 public abstract partial class Backend
@@ -27,7 +30,9 @@ public abstract partial class Backend
         Check.Type(Operation, "gradients", args.Gradients, DataType.Float32);
         Check.Type(Operation, "norm", args.Norm, DataType.Float32);
         Check.Shape(Operation, "norm", args.Norm, 1, 1);
+        Trace?.BeginOperation(Operation, args.Work);
         GradientNormCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

@@ -23,6 +23,15 @@ public readonly struct LinearBackwardArgs
 
     /// <summary>Added to: gradient of the bias, (1, outputs), Float32.</summary>
     public MatrixView GradBias { get; init; }
+
+    /// <summary>A product for each of the gradients of x and of the weight, which is read and written.</summary>
+    internal OperationWork Work => new(
+        OperationWork.Of(GradY, GradX, AddToGradX ? GradX : default, GradWeight, GradWeight, GradBias).Bytes
+        + (GradX.IsNone ? 0 : Weight.ByteLength) + (GradWeight.IsNone ? 0 : X.ByteLength))
+    {
+        Products = 2.0 * GradY.Rows * GradY.Columns * (GradX.Columns + GradWeight.Columns),
+        Arithmetic = GradBias.IsNone ? 0 : (double)GradY.Rows * GradY.Columns,
+    };
 }
 
 public abstract partial class Backend
@@ -61,7 +70,9 @@ public abstract partial class Backend
 
         Check.Shape(Operation, "gradient of the bias", args.GradBias, 1, outputs);
         Check.Type(Operation, "gradient of the bias", args.GradBias, DataType.Float32);
+        Trace?.BeginOperation(Operation, args.Work);
         LinearBackwardCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

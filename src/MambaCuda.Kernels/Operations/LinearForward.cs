@@ -19,6 +19,13 @@ public readonly struct LinearForwardArgs
     /// The operation just before this one did not write the weight: reading it may begin while that one ends. The result is the same.
     /// </summary>
     public bool WeightIsAtRest { get; init; }
+
+    /// <summary>One product.</summary>
+    internal OperationWork Work => OperationWork.Of(X, Weight, Bias, Y) with
+    {
+        Products = 2.0 * X.Rows * X.Columns * Weight.Rows,
+        Arithmetic = Bias.IsNone ? 0 : (double)Y.Rows * Y.Columns,
+    };
 }
 
 public abstract partial class Backend
@@ -42,7 +49,9 @@ public abstract partial class Backend
             Check.Type(Operation, "y", args.Y, ActivationType);
         }
 
+        Trace?.BeginOperation(Operation, args.Work);
         LinearForwardCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

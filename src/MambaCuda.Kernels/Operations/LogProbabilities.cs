@@ -11,6 +11,13 @@ public readonly struct LogProbabilitiesArgs
 
     /// <summary>log softmax(logits)[token] of each row, (rows, 1), Float32.</summary>
     public MatrixView Output { get; init; }
+
+    /// <summary>An exponential for each logit, a logarithm for each row.</summary>
+    internal OperationWork Work => OperationWork.Of(Logits, TokenIds, Output) with
+    {
+        Arithmetic = 2.0 * Logits.Rows * Logits.Columns,
+        Special = ((double)Logits.Rows * Logits.Columns) + Logits.Rows,
+    };
 }
 
 public abstract partial class Backend
@@ -29,7 +36,9 @@ public abstract partial class Backend
         Check.Type(Operation, "output", args.Output, DataType.Float32);
         Check.Shape(Operation, "token ids", args.TokenIds, args.Logits.Rows, 1);
         Check.Shape(Operation, "output", args.Output, args.Logits.Rows, 1);
+        Trace?.BeginOperation(Operation, args.Work);
         LogProbabilitiesCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

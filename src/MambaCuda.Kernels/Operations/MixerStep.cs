@@ -56,6 +56,23 @@ public readonly struct MixerStepArgs
 
     /// <summary>Result, (rows, channels), activation type.</summary>
     public MatrixView Y { get; init; }
+
+    internal OperationWork Work
+    {
+        get
+        {
+            double elements = (double)X.Rows * X.Columns;
+            OperationWork operands = OperationWork.Of(
+                X, Z, ConvolutionWeight, ConvolutionBias, ScanProjection, TimeStepProjection, TimeStepBias, A, D, Y);
+            return new OperationWork(
+                operands.Bytes + (2 * Sequences.Count * (ConvolutionWeight.Rows - 1 + A.Rows) * X.Columns * sizeof(float)))
+            {
+                Products = 2 * elements * (ScanProjection.Rows + TimeStepProjection.Columns),
+                Arithmetic = elements * ((2 * ConvolutionWeight.Rows) + (6 * A.Rows) + 8),
+                Special = elements * (A.Rows + 6),
+            };
+        }
+    }
 }
 
 public abstract partial class Backend
@@ -94,7 +111,9 @@ public abstract partial class Backend
         CheckCausalConv1d(Operation, Convolution(args));
         CheckSelectiveScan(Operation, Scan(args));
         Check.OneTokenEach(Operation, args.Sequences);
+        Trace?.BeginOperation(Operation, args.Work);
         MixerStepCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>
@@ -103,22 +122,22 @@ public abstract partial class Backend
     /// <summary>The operation as four others.</summary>
     private protected void MixerStepByParts(in MixerStepArgs args)
     {
-        CausalConv1dUpdate(Convolution(args));
-        LinearForward(new LinearForwardArgs
+        CausalConv1dUpdateCore(Convolution(args));
+        LinearForwardCore(new LinearForwardArgs
         {
             X = args.InnerWork,
             Weight = args.ScanProjection,
             Y = args.ScanInputsWork,
             WeightIsAtRest = true,
         });
-        LinearForward(new LinearForwardArgs
+        LinearForwardCore(new LinearForwardArgs
         {
             X = args.ScanInputsWork.ColumnRange(0, args.TimeStepProjection.Columns),
             Weight = args.TimeStepProjection,
             Y = args.DeltaWork,
             WeightIsAtRest = true,
         });
-        SelectiveStateUpdate(Scan(args));
+        SelectiveStateUpdateCore(Scan(args));
     }
 
     private static CausalConv1dForwardArgs Convolution(in MixerStepArgs args) => new()

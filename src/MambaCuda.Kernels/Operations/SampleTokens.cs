@@ -29,6 +29,13 @@ public readonly struct SampleTokensArgs
 
     /// <summary>The natural logarithm of the probability that softmax(logits) gives to the chosen token, (rows, 1), Float32.</summary>
     public MatrixView LogProbabilities { get; init; }
+
+    /// <summary>Logits, and counts where there are any, are read once; an exponential for each logit.</summary>
+    internal OperationWork Work => OperationWork.Of(Logits, Counts, Options, RandomStates, RandomStates, TokenIds, LogProbabilities) with
+    {
+        Arithmetic = 3.0 * Logits.Rows * Logits.Columns,
+        Special = (double)Logits.Rows * Logits.Columns,
+    };
 }
 
 public abstract partial class Backend
@@ -64,7 +71,9 @@ public abstract partial class Backend
         Check.Shape(Operation, "random states", args.RandomStates, rows, RandomStream.StateLength);
         Check.Shape(Operation, "token ids", args.TokenIds, rows, 1);
         Check.Shape(Operation, "log-probabilities", args.LogProbabilities, rows, 1);
+        Trace?.BeginOperation(Operation, args.Work);
         SampleTokensCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

@@ -50,6 +50,17 @@ public readonly struct SelectiveScanBackwardArgs
     /// has are not touched.
     /// </summary>
     public MatrixView GradInitialState { get; init; }
+
+    /// <summary>
+    /// For each state the forward's recurrence again and the adjoint's; the exponentials of the forward once more, one of them a state.
+    /// </summary>
+    internal OperationWork Work => OperationWork.Of(
+        Forward.U, Forward.Delta, Forward.A, Forward.B, Forward.C, Forward.D, Forward.Z, Forward.DeltaBias, Forward.Checkpoints, Forward.Y,
+        GradY, GradU, GradDelta, GradA, GradB, GradC, GradD, GradZ, GradDeltaBias) with
+    {
+        Arithmetic = ((22.0 * Forward.A.Rows) + 26) * Forward.U.Rows * Forward.U.Columns,
+        Special = (Forward.A.Rows + (Forward.DeltaSoftplus ? 3.0 : 0) + (Forward.Z.IsNone ? 0 : 2)) * Forward.U.Rows * Forward.U.Columns,
+    };
 }
 
 public abstract partial class Backend
@@ -90,7 +101,9 @@ public abstract partial class Backend
             Check.Type(Operation, $"gradient of the {name} state", state, DataType.Float32);
         }
 
+        Trace?.BeginOperation(Operation, args.Work);
         SelectiveScanBackwardCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

@@ -75,6 +75,28 @@ public readonly struct SelectiveScanForwardArgs
 
     /// <summary>Groups of channels that share B and C; 1 where both are constant. Of operands that fit.</summary>
     internal int Groups => ConstantB && ConstantC ? 1 : (ConstantB ? C : B).Columns / StateRows;
+
+    /// <summary>
+    /// An exponential and six other operations for each state, three and eighteen where it is complex; softplus' exponential and logarithm
+    /// and the gate's exponential and division are special too. States of the sequences that there are.
+    /// </summary>
+    internal OperationWork Work
+    {
+        get
+        {
+            double elements = (double)U.Rows * U.Columns;
+            int states = (int)A.Rows;
+            long state = (long)Sequences.Count * StateRows * U.Columns * sizeof(float);
+            return new OperationWork(
+                OperationWork.Of(U, Delta, A, AImaginary, B, C, D, Z, DeltaBias, Checkpoints, Y).Bytes
+                + (InitialState.IsNone ? 0 : state) + (FinalState.IsNone ? 0 : state))
+            {
+                Arithmetic = elements * ((IsComplex ? 18.0 * states : 6.0 * states)
+                    + 1 + (DeltaBias.IsNone ? 0 : 1) + (D.IsNone ? 0 : 2) + (Z.IsNone ? 0 : 3)),
+                Special = elements * ((IsComplex ? 3.0 * states : states) + (DeltaSoftplus ? 2 : 0) + (Z.IsNone ? 0 : 2)),
+            };
+        }
+    }
 }
 
 public abstract partial class Backend
@@ -103,7 +125,9 @@ public abstract partial class Backend
             CheckTrainable(nameof(SelectiveScanForward), args);
         }
 
+        Trace?.BeginOperation(nameof(SelectiveScanForward), args.Work);
         SelectiveScanForwardCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

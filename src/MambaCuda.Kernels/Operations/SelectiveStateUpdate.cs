@@ -15,7 +15,9 @@ public abstract partial class Backend
         Check.None(Operation, "checkpoints", args.Checkpoints);
         Check.Given(Operation, "initial state", args.InitialState);
         Check.Given(Operation, "final state", args.FinalState);
+        Trace?.BeginOperation(Operation, args.Work);
         SelectiveStateUpdateCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

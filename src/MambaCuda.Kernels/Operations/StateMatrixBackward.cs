@@ -11,6 +11,9 @@ public readonly struct StateMatrixBackwardArgs
 
     /// <summary>Added to: the gradient of A_log, shaped as that.</summary>
     public MatrixView GradLogA { get; init; }
+
+    /// <summary>The gradient of A_log is read and written.</summary>
+    internal OperationWork Work => OperationWork.Of(A, GradA, GradLogA, GradLogA) with { Arithmetic = 2.0 * A.Rows * A.Columns };
 }
 
 public abstract partial class Backend
@@ -27,7 +30,9 @@ public abstract partial class Backend
         Check.Like(Operation, "gradient of A", args.GradA, "A", args.A);
         Check.Given(Operation, "gradient of A_log", args.GradLogA);
         Check.Like(Operation, "gradient of A_log", args.GradLogA, "A", args.A);
+        Trace?.BeginOperation(Operation, args.Work);
         StateMatrixBackwardCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

@@ -8,6 +8,9 @@ public readonly struct StateMatrixForwardArgs
 
     /// <summary>The diagonal of A, shaped as that.</summary>
     public MatrixView A { get; init; }
+
+    /// <summary>An exponential for each element.</summary>
+    internal OperationWork Work => OperationWork.Of(LogA, A) with { Special = (double)A.Rows * A.Columns };
 }
 
 public abstract partial class Backend
@@ -22,7 +25,9 @@ public abstract partial class Backend
         Check.Type(Operation, "A_log", args.LogA, DataType.Float32);
         Check.Given(Operation, "A", args.A);
         Check.Like(Operation, "A", args.A, "A_log", args.LogA);
+        Trace?.BeginOperation(Operation, args.Work);
         StateMatrixForwardCore(args);
+        Trace?.EndOperation();
     }
 
     /// <summary>The operation, with shapes that are known to fit.</summary>

@@ -78,6 +78,7 @@ public sealed class AdamWOptimizer : IDisposable
     internal void Put(float learningRate, double gradientScale, MatrixView decayed, MatrixView undecayed)
     {
         Backend backend = _model.Backend;
+        backend.Trace?.BeginPart("optimizer");
         ParameterLayout layout = _model.Parameters.Layout;
         backend.GradientNorm(new GradientNormArgs { Gradients = _model.Gradients.Values, Norm = Norm });
         AdamWArgs args = Args(learningRate, gradientScale);
@@ -85,6 +86,7 @@ public sealed class AdamWOptimizer : IDisposable
         StepPart(layout.DecayedCount, layout.ElementCount - layout.DecayedCount, args with { Factors = undecayed });
         _model.Parameters.Refresh();
         _model.Gradients.Clear();
+        backend.Trace?.EndPart();
 
         void StepPart(long first, long count, in AdamWArgs part)
         {

@@ -28,7 +28,7 @@ public static class AddRmsNormLinearRunner
             Epsilon = norm.Epsilon,
             Weight = weight.View,
             Bias = bias?.View ?? default,
-            Work = work.View,
+            NormWork = work.View,
             Y = y.View,
         });
         foreach ((string name, GuardedMatrix? matrix) in new[]

@@ -35,7 +35,7 @@ internal static class MambaBlock
             Epsilon = config.NormEpsilon,
             Weight = weights.InProjection,
             Bias = weights.InProjectionBias,
-            Work = block.Normalized,
+            NormWork = block.Normalized,
             Y = block.InProjected,
         });
         backend.MixerStep(new MixerStepArgs

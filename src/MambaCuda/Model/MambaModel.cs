@@ -309,7 +309,7 @@ public sealed class MambaModel : IDisposable
             NormWeight = _weights.FinalNorm,
             Epsilon = Config.NormEpsilon,
             Weight = _weights.Head,
-            Work = _work.Normalized,
+            NormWork = _work.Normalized,
             Y = logits,
         });
     }
@@ -337,6 +337,7 @@ public sealed class MambaModel : IDisposable
         {
             LayerWeights weights = _weights.Layers[layer];
             BlockOperands block = _work.Block(sequences, layer, before, after);
+            Backend.Trace?.BeginPart("layer", layer);
             if (!inSteps)
             {
                 AddNorm(layer == 0 ? default : _work.BlockOutput, residual, weights.Norm);
@@ -352,6 +353,8 @@ public sealed class MambaModel : IDisposable
                 MambaBlock.Step(Config, weights, block, sum, Backend);
                 (residual, other) = (other, residual);
             }
+
+            Backend.Trace?.EndPart();
         }
 
         return (residual, other);

@@ -231,12 +231,14 @@ public sealed class TrainableModel : IDisposable
                 $"The sequences use {sequences.SlotCount} slots, but the gradient is of {gradStates.SlotCount}.", nameof(gradStates));
         }
 
+        Backend.Trace?.BeginPart("backward");
         _work.Cut(sequences);
         Backend.Clear(_work.GradResidual);
         NormBackward(tape.FinalResidual, _weights.FinalNorm, tape.GradHidden, _work.GradBlockOutput, Gradients.FinalNorm);
         for (int layer = Config.LayerCount - 1; layer >= 0; layer--)
         {
             LayerWeights weights = _layers[layer], gradients = Gradients.Layers[layer];
+            Backend.Trace?.BeginPart("layer", layer);
             if (Recomputation != Recomputation.Scan)
             {
                 Normalize(default, Residual(tape, layer), default, weights.Norm, _work.Normalized);
@@ -247,6 +249,7 @@ public sealed class TrainableModel : IDisposable
                 gradStates?.Scan(layer) ?? default, Backend);
             NormBackward(
                 Residual(tape, layer), weights.Norm, _work.GradNormalized, layer == 0 ? default : _work.GradBlockOutput, gradients.Norm);
+            Backend.Trace?.EndPart();
         }
 
         if (!Gradients.Embedding.IsNone)
@@ -258,6 +261,8 @@ public sealed class TrainableModel : IDisposable
                 GradWeight = Gradients.Embedding,
             });
         }
+
+        Backend.Trace?.EndPart();
     }
 
     /// <inheritdoc/>
@@ -399,9 +404,11 @@ public sealed class TrainableModel : IDisposable
 
     private void RunForward(ForwardTape tape, LayerStates? states)
     {
+        Backend.Trace?.BeginPart("forward");
         MatrixView residual = Residual(tape, 0);
         for (int layer = 0; layer < Config.LayerCount; layer++)
         {
+            Backend.Trace?.BeginPart("layer", layer);
             LayerTape kept = tape.Layer(layer);
             BlockOperands block = Block(tape, layer) with
             {
@@ -414,14 +421,17 @@ public sealed class TrainableModel : IDisposable
             Normalize(layer == 0 ? default : _work.BlockOutput, residual, kept.Residual, _layers[layer].Norm, block.Normalized);
             residual = Kept(kept.Residual, residual);
             MambaBlock.Forward(Config, _layers[layer], block, Backend);
+            Backend.Trace?.EndPart();
         }
 
         Normalize(_work.BlockOutput, residual, tape.FinalResidual, _weights.FinalNorm, tape.Hidden);
+        Backend.Trace?.EndPart();
     }
 
     private void RunLoss(ForwardTape tape, float gradScale, float zLossWeight, bool withGradient)
     {
         SequenceLayout sequences = Recorded(tape);
+        Backend.Trace?.BeginPart("loss");
         for (long row = 0; row < sequences.TotalLength; row += _work.Logits.Rows)
         {
             long count = Math.Min(_work.Logits.Rows, sequences.TotalLength - row);
@@ -442,6 +452,8 @@ public sealed class TrainableModel : IDisposable
                 HeadBackward(tape, row, gradLogits);
             }
         }
+
+        Backend.Trace?.EndPart();
     }
 
     private SequenceLayout Recorded(ForwardTape tape)
