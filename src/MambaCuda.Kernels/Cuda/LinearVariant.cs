@@ -26,6 +26,7 @@ public readonly record struct LinearVariant
     public override string ToString() => Algorithm switch
     {
         LinearAlgorithm.CublasLt => "cublaslt",
+        LinearAlgorithm.Dequantized => "dequantized",
         LinearAlgorithm.Vector => Tile.Kind == LinearTileKind.Simt ? "vector" : "vector mma",
         _ => Tile + (Splits == 1 ? "" : $" / {Splits}"),
     };

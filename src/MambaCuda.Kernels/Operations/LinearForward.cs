@@ -6,8 +6,8 @@ public readonly struct LinearForwardArgs
     /// <summary>Input, (rows, inputs), activation type.</summary>
     public MatrixView X { get; init; }
 
-    /// <summary>Weight as checkpoints store it, (outputs, inputs), any weight type.</summary>
-    public MatrixView Weight { get; init; }
+    /// <summary>Weight as checkpoints store it, (outputs, inputs): of any weight type, or quantized.</summary>
+    public WeightView Weight { get; init; }
 
     /// <summary>Bias, (1, outputs), Float32; or none.</summary>
     public MatrixView Bias { get; init; }
@@ -29,13 +29,21 @@ public abstract partial class Backend
     {
         const string Operation = nameof(LinearForward);
         Check.Given(Operation, "x", args.X);
-        Check.Given(Operation, "weight", args.Weight);
+        if (args.Weight.IsNone)
+        {
+            ShapeException.Throw(Operation, "weight is missing");
+        }
+
         Check.Given(Operation, "y", args.Y);
-        Check.Shape(Operation, "weight", args.Weight, args.Weight.Rows, args.X.Columns);
+        if (args.Weight.Columns != args.X.Columns)
+        {
+            ShapeException.Throw(Operation, $"weight is {args.Weight}, but must be ({args.Weight.Rows} x {args.X.Columns})");
+        }
+
         Check.Shape(Operation, "bias", args.Bias, 1, args.Weight.Rows);
         Check.Shape(Operation, "y", args.Y, args.X.Rows, args.Weight.Rows);
         Check.Type(Operation, "x", args.X, ActivationType);
-        Check.WeightType(Operation, "weight", args.Weight);
+        Check.WeightType(Operation, "weight", args.Weight.Matrix);
         Check.Type(Operation, "bias", args.Bias, DataType.Float32);
         if (args.Y.Type != DataType.Float32)
         {
