@@ -12,8 +12,8 @@
 // A block of the first two has 16 outputs, and its warps share the inputs: a warp takes a step of them, then the step that lies as many
 // steps on as the block has warps; at the end the warps' sums are added in their order. Which products are added in which order does not
 // depend on the number of rows, so a row's result does not depend on the others. Four lanes (eight in the float kernel) read neighbouring
-// pieces of 16 bytes of a row, and the next step's pieces while this one's are used; the first where the weights are at rest already while
-// the kernel before ends. Blocks for the next rows of the same outputs follow at once and find the weights in the L2.
+// pieces of 16 bytes of a row, and the next step's pieces while this one's are used; the first already while the kernel before ends, where
+// the weights are at rest. Blocks for the next rows of the same outputs follow at once and find the weights in the L2.
 #include "mamba/grid_dependency.cuh"
 #include "mamba/mma.cuh"
 #include "mamba/quantized.cuh"
@@ -23,16 +23,15 @@
 namespace mamba {
 
 struct LinearQuantizedParams {
-    const void* x;
-    QuantizedMatrix weight;
-    const float* bias;  // or none
+    const void* x;           // rows start at multiples of 16 bytes
+    QuantizedMatrix weight;  // of a multiple of 8 columns
+    const float* bias;       // or none
     void* y;
     long long x_stride;  // strides in elements
     long long y_stride;
     int rows;
     int outputs;
     int row_groups;    // rows over the rows of a block, rounded up
-    int x_aligned;     // whether rows of x start at multiples of 16 bytes
     int float_result;  // whether y is float whatever x is
 };
 
@@ -45,19 +44,6 @@ struct DequantizeWeightParams {
 
 constexpr int kQuantizedOutputs = 16;  // of a block
 constexpr int kQuantizedMaxWarps = 16;
-
-// The first `left` elements, none if it is negative; the rest is zero.
-template <typename T, int N>
-__device__ __forceinline__ void load_some(const T* from, int left, bool aligned, Stored<T, N>& to)
-{
-    if (aligned && left >= N) {
-        load(from, to);
-    } else {
-        float values[N];
-        load_elements(from, left, values);
-        narrow(values, to);
-    }
-}
 
 // Adds the warps' sums and stores them.
 template <typename T, int kRows>
@@ -92,10 +78,11 @@ __device__ __forceinline__ void multiply_part(
     float (&sums)[kRowGroups][4])
 {
     int input = column + static_cast<int>(threadIdx.x) % 4 * 16;
-    Stored<T, 16> stored[kRowGroups];
+    Stored<T, 8> stored[kRowGroups][2];
 #pragma unroll
     for (int group = 0; group < kRowGroups; ++group) {
-        load_some(x[group] + input, p.weight.columns - input, p.x_aligned, stored[group]);
+        load_inputs(x[group], p.weight.columns, input, stored[group][0]);
+        load_inputs(x[group], p.weight.columns, input + 8, stored[group][1]);
     }
     float products[kRowGroups][4] = {};
 #pragma unroll
@@ -107,7 +94,7 @@ __device__ __forceinline__ void multiply_part(
         const unsigned int a[4] = {above[0], below[0], above[1], below[1]};
 #pragma unroll
         for (int group = 0; group < kRowGroups; ++group) {
-            const unsigned int b[2] = {word(stored[group], 2 * i), word(stored[group], 2 * i + 1)};
+            const unsigned int b[2] = {word(stored[group][i / 2], i % 2 * 2), word(stored[group][i / 2], i % 2 * 2 + 1)};
             multiply_accumulate<T>(products[group], a, b);
         }
     }
@@ -137,7 +124,7 @@ __device__ __forceinline__ void multiply_part(
         Stored<T, 8> stored[kRowGroups];
 #pragma unroll
         for (int group = 0; group < kRowGroups; ++group) {
-            load_some(x[group] + input, p.weight.columns - input, p.x_aligned, stored[group]);
+            load_inputs(x[group], p.weight.columns, input, stored[group]);
         }
         unsigned int above[4];
         unsigned int below[4];
@@ -181,8 +168,8 @@ __global__ void __launch_bounds__(512) linear_quantized_mma(const __grid_constan
     // Beyond the last output and the last row these are the last one's, whose sums are not stored: a lane without work would hold up the
     // others.
     int place = lane / 4;
-    int above = min(first_output + place, p.outputs - 1);
-    int below = min(first_output + place + 8, p.outputs - 1);
+    QuantizedRow above(p.weight, min(first_output + place, p.outputs - 1));
+    QuantizedRow below(p.weight, min(first_output + place + 8, p.outputs - 1));
     const T* x[kRowGroups];
 #pragma unroll
     for (int group = 0; group < kRowGroups; ++group) {
@@ -191,12 +178,14 @@ __global__ void __launch_bounds__(512) linear_quantized_mma(const __grid_constan
 
     QuantizedPiece<kBits> next[kParts][2];
     int column = warp * kParts * kPartWeights;
+    int last_part = (p.weight.columns - 1) / kPartWeights * kPartWeights;
     auto load_next = [&] {
 #pragma unroll
         for (int part = 0; part < kParts; ++part) {
-            int from = column + part * kPartWeights + lane % 4 * QuantizedPiece<kBits>::kWeights;
-            load_piece_of(p.weight, above, from, next[part][0]);
-            load_piece_of(p.weight, below, from, next[part][1]);
+            // A part that is not there is the last one again, and not used.
+            int from = min(column + part * kPartWeights, last_part) + lane % 4 * QuantizedPiece<kBits>::kWeights;
+            load_quantized(above, from, next[part][0]);
+            load_quantized(below, from, next[part][1]);
         }
     };
     if (column < p.weight.columns) {
@@ -240,7 +229,8 @@ template <typename T, int kBits>
 __global__ void __launch_bounds__(512) linear_quantized_vector(const __grid_constant__ LinearQuantizedParams p)
 {
     constexpr int kLanes = 8;  // of an output
-    constexpr int kPieces = kQuantizedOutputs * kLanes / 32;
+    constexpr int kPieces = 4;
+    static_assert(kPieces * 32 == kQuantizedOutputs * kLanes, "a warp has the outputs of a block");
     constexpr int kWeights = QuantizedPiece<kBits>::kWeights;
 
     __shared__ float sums_of[kQuantizedMaxWarps][1][kQuantizedOutputs];
@@ -250,13 +240,15 @@ __global__ void __launch_bounds__(512) linear_quantized_vector(const __grid_cons
     int first_output = static_cast<int>(blockIdx.x) / p.row_groups * kQuantizedOutputs;
     const T* x = static_cast<const T*>(p.x) + row * p.x_stride;
     float sums[kPieces] = {};
+    auto row_of = [&](int i) { return QuantizedRow(p.weight, min(first_output + lane / kLanes + i * (32 / kLanes), p.outputs - 1)); };
+    const QuantizedRow rows[kPieces] = {row_of(0), row_of(1), row_of(2), row_of(3)};
     QuantizedPiece<kBits> next[kPieces];
     int column = (warp * kLanes + lane % kLanes) * kWeights;
     auto load_next = [&] {
         if (column < p.weight.columns) {
 #pragma unroll
             for (int i = 0; i < kPieces; ++i) {
-                load_piece_of(p.weight, min(first_output + lane / kLanes + i * (32 / kLanes), p.outputs - 1), column, next[i]);
+                load_quantized(rows[i], column, next[i]);
             }
         }
     };
@@ -276,8 +268,7 @@ __global__ void __launch_bounds__(512) linear_quantized_vector(const __grid_cons
 #pragma unroll
         for (int eighth = 0; eighth < kWeights / 8; ++eighth) {
             Stored<T, 8> stored;
-            int input = from + eighth * 8;
-            load_some(x + input, p.weight.columns - input, p.x_aligned, stored);
+            load_inputs(x, p.weight.columns, from + eighth * 8, stored);
             float inputs[8];
             widen(stored, inputs);
 #pragma unroll
@@ -323,7 +314,7 @@ __global__ void __launch_bounds__(256) dequantize_weight(const __grid_constant__
     }
     int column = static_cast<int>(number - row * pieces) * kWeights;
     QuantizedPiece<kBits> piece;
-    load_piece_of(p.weight, row, column, piece);
+    load_quantized(QuantizedRow(p.weight, row), column, piece);
     float scale = to_float(piece.scale);
     T* to = static_cast<T*>(p.to) + row * p.stride + column;
 #pragma unroll

@@ -14,7 +14,7 @@ public enum QuantizedType
 
 /// <summary>
 /// How a row of a quantized weight is stored: whole numbers, and a scale, a bfloat16, for each group of neighbouring ones; a weight is its
-/// number times the scale of its group. Rows are filled up with zeros to whole 16 bytes, which is what kernels read at once.
+/// number times the scale of its group. Rows are filled up with zeros to whole 64 bytes, which is what four threads read at once.
 /// </summary>
 /// <remarks>
 /// Int8: two's complement, in order. Int4: each number plus 8, eight neighbours in a little-endian word of 32 bits, the first at bit 0, the
@@ -22,8 +22,10 @@ public enum QuantizedType
 /// </remarks>
 public readonly record struct QuantizedLayout
 {
-    /// <summary>What a kernel reads at once.</summary>
+    /// <summary>What a thread reads at once: rows start at multiples of it.</summary>
     public const int PieceBytes = 16;
+
+    private const int RowMultiple = 64;
 
     private const int WordWeights = 8;
     private const int MostInt8 = 127;
@@ -68,15 +70,22 @@ public readonly record struct QuantizedLayout
     public int Groups => (int)(((long)Columns + GroupSize - 1) / GroupSize);
 
     /// <summary>The bytes of a row's numbers.</summary>
-    public int RowBytes => checked((int)(((long)Columns + PieceWeights - 1) / PieceWeights * PieceBytes));
+    public int RowBytes
+    {
+        get
+        {
+            long bytes = Type == QuantizedType.Int8 ? Columns : ((long)Columns + 1) / 2;
+            return checked((int)((bytes + RowMultiple - 1) / RowMultiple * RowMultiple));
+        }
+    }
 
     /// <summary>The element type of the matrix of bytes.</summary>
     public DataType StoredType => StoredTypeOf(Type);
 
-    /// <summary>The weights of what a kernel reads at once.</summary>
+    /// <summary>The weights of what a thread reads at once.</summary>
     internal int PieceWeights => Type == QuantizedType.Int8 ? PieceBytes : 2 * PieceBytes;
 
-    /// <summary>The group sizes that kernels know: what four lanes of a warp read of a row at once is one group, or four of 32.</summary>
+    /// <summary>The group sizes that kernels know: what four threads read of a row at once is of one group, or of four of 32.</summary>
     public static IReadOnlyList<int> GroupSizesOf(QuantizedType type) => type == QuantizedType.Int8 ? Int8GroupSizes : Int4GroupSizes;
 
     /// <summary>The element type of the matrix of bytes of a quantized weight.</summary>

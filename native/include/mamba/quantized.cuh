@@ -1,14 +1,17 @@
 // quantized.cuh: weights that are whole numbers, with a scale for each group of neighbours in a row; a weight is its number times its scale.
 //
-// Numbers have 8 or 4 bits (kBits). A row is filled up with zeros to whole 16 bytes, and starts at a multiple of 16:
+// Numbers have 8 or 4 bits (kBits). A row is filled up with zeros to whole 64 bytes, and starts at a multiple of 16:
 //   8 bits   two's complement, in order
 //   4 bits   each number plus 8; eight neighbours in a word, the first at bit 0, the next at bit 16, then 4, 20, 8, 24, 12, 28
-// Scales are bf16, (rows, groups). A group has 32, 64 or 128 weights, 64 or more with 8 bits: the pieces of 16 bytes that four neighbouring
-// lanes read are 64 numbers of 8 bits, of one group, or 128 of 4 bits, where each piece is of one group.
+// Scales are bf16, (rows, groups). A group has 32, 64 or 128 weights, 64 or more with 8 bits: the 64 bytes that four neighbouring lanes read
+// are 64 numbers of 8 bits, of one group, or 128 of 4 bits, where each lane's are of one group. What a row is filled up with has the scale
+// of its last group.
 //
 //   QuantizedMatrix        where all of that lies; part of a kernel's parameters
+//   QuantizedRow           one row of it
 //   QuantizedPiece<kBits>  16 bytes of a row in registers, and their scale: for loads in flight
-//   load_piece_of          the piece from a column on
+//   load_quantized         the piece from a column on
+//   load_inputs            eight elements of x that such a piece is multiplied with
 //   widen_numbers          eight numbers of a piece as floats, without the scale
 //   number_pairs<T>        the numbers of a word as pairs of bf16 or fp16, exact: two neighbours in a word, as tensor cores take them
 //
@@ -31,6 +34,21 @@ struct QuantizedMatrix {
     int group_shift;  // a group has 2^group_shift weights
 };
 
+struct QuantizedRow {
+    const unsigned char* values;
+    const bf16* scales;
+    int last_column;
+    int group_shift;
+
+    __device__ __forceinline__ QuantizedRow(const QuantizedMatrix& weight, long long row)
+        : values(weight.values + row * weight.row_bytes),
+          scales(weight.scales + row * weight.scale_stride),
+          last_column(weight.columns - 1),
+          group_shift(weight.group_shift)
+    {
+    }
+};
+
 template <int kBits>
 struct QuantizedPiece {
     static_assert(kBits == 8 || kBits == 4, "numbers have 8 or 4 bits");
@@ -41,16 +59,20 @@ struct QuantizedPiece {
     bf16 scale;
 };
 
-// The piece of a row from a column on, a multiple of kWeights; behind the end of the row zeros, with the scale of the row's last group.
+// The piece from a column on: a multiple of kWeights, before the end of what the row is filled up with.
 template <int kBits>
-__device__ __forceinline__ void load_piece_of(const QuantizedMatrix& weight, long long row, int column, QuantizedPiece<kBits>& to)
+__device__ __forceinline__ void load_quantized(const QuantizedRow& row, int column, QuantizedPiece<kBits>& to)
 {
-    to.scale = weight.scales[row * weight.scale_stride + (min(column, weight.columns - 1) >> weight.group_shift)];
-    if (column < weight.columns) {
-        load_piece<Access::read_once>(weight.values + row * weight.row_bytes + column / (8 / kBits), to.numbers);
-    } else {
-        to.numbers = {};
-    }
+    load_piece<Access::read_once>(row.values + column / (8 / kBits), to.numbers);
+    to.scale = row.scales[min(column, row.last_column) >> row.group_shift];
+}
+
+// Elements `column` to `column + 7` of a row of x, which has a multiple of 8. Behind the end the last ones again: they meet the zeros that
+// the weights are filled up with, and no branch stands between this load and the others.
+template <typename T>
+__device__ __forceinline__ void load_inputs(const T* x, int columns, int column, Stored<T, 8>& to)
+{
+    load(x + min(column, columns - 8), to);
 }
 
 // Numbers 8 i to 8 i + 7 of a piece.

@@ -12,6 +12,7 @@ public sealed partial class CudaBackend
     /// </summary>
     private const int QuantizedVectorRows = 64;
 
+    private const int QuantizedVectorInputs = 8;
     private const int QuantizedOutputs = 16;
     private const int QuantizedMaxWarps = 16;
 
@@ -63,7 +64,7 @@ public sealed partial class CudaBackend
     private List<LinearVariant> QuantizedVariants(in LinearForwardArgs args)
     {
         List<LinearVariant> all = [new LinearVariant(LinearAlgorithm.Dequantized)];
-        if (args.X.Rows <= QuantizedVectorRows)
+        if (IsForQuantizedVector(args))
         {
             all.Add(Vector(mma: false));
             if (TensorCoresKnow(args.X.Type))
@@ -77,10 +78,14 @@ public sealed partial class CudaBackend
 
     private LinearVariant ChooseQuantized(in LinearForwardArgs args)
     {
-        bool isVector = args.X.Rows <= QuantizedVectorRows && !_options.BatchInvariant
+        bool isVector = IsForQuantizedVector(args) && !_options.BatchInvariant
             && _options.LinearAlgorithm is LinearAlgorithm.Auto or LinearAlgorithm.Vector;
         return isVector ? Vector(TensorCoresKnow(args.X.Type)) : new LinearVariant(LinearAlgorithm.Dequantized);
     }
+
+    /// <summary>Few rows, which can be read in vectors.</summary>
+    private bool IsForQuantizedVector(in LinearForwardArgs args) =>
+        args.X.Rows <= QuantizedVectorRows && args.X.Columns % QuantizedVectorInputs == 0 && AreAligned(VectorVariant.Bytes, args.X);
 
     private void RunQuantizedVector(in LinearForwardArgs args, bool mma)
     {
@@ -108,7 +113,6 @@ public sealed partial class CudaBackend
             Rows = rows,
             Outputs = outputs,
             RowGroups = rowGroups,
-            XAligned = AreAligned(VectorVariant.Bytes, args.X) ? 1 : 0,
             FloatResult = args.Y.Type == DataType.Float32 ? 1 : 0,
         }, overlaps: args.WeightIsAtRest);
     }
@@ -118,7 +122,7 @@ public sealed partial class CudaBackend
     {
         QuantizedView quantized = args.Weight.Quantized;
         DataType type = args.X.Type;
-        long stride = (long)quantized.Layout.RowBytes / VectorVariant.Bytes * quantized.Layout.PieceWeights;
+        long pieces = DivideUp(quantized.Columns, quantized.Layout.PieceWeights), stride = pieces * quantized.Layout.PieceWeights;
         long perPart = Math.Max(1, DequantizedBytes / Math.Max(1, stride * type.Size()));
         CudaKernel kernel = DequantizeWeightKernels.Get(_library, new QuantizedVariant(type, BitsOf(quantized), 0));
         _dequantizedMemory ??= new ScratchMemory(this);
@@ -131,8 +135,7 @@ public sealed partial class CudaBackend
             MatrixView weight = new(memory, 0, type, count, quantized.Columns, stride);
             if (bytes > 0)
             {
-                long pieces = count * (part.Layout.RowBytes / VectorVariant.Bytes);
-                Launch(kernel, checked((int)DivideUp(pieces, DequantizeThreads)), DequantizeThreads, new DequantizeWeightParams
+                Launch(kernel, checked((int)DivideUp(count * pieces, DequantizeThreads)), DequantizeThreads, new DequantizeWeightParams
                 {
                     Weight = Quantized(part),
                     To = Address(weight),
@@ -191,7 +194,6 @@ public sealed partial class CudaBackend
         public int Rows;
         public int Outputs;
         public int RowGroups;
-        public int XAligned;
         public int FloatResult;
     }
 

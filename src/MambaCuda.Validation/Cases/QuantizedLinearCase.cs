@@ -10,7 +10,7 @@ public sealed record QuantizedLinearCase(int Rows, int Outputs, int Inputs, Quan
 {
     private static readonly int[] RowCounts = [1, 2, 7, 9, 17, 70];
     private static readonly int[] OutputCounts = [1, 15, 17, 40];
-    private static readonly int[] InputCounts = [1, 31, 64, 100, 129, 304];
+    private static readonly int[] InputCounts = [1, 31, 40, 64, 104, 129, 304];
 
     private static readonly (QuantizedType Type, int GroupSize)[] Types =
         [.. Enum.GetValues<QuantizedType>().SelectMany(type => QuantizedLayout.GroupSizesOf(type).Select(size => (type, size)))];

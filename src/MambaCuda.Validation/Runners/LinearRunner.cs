@@ -105,7 +105,8 @@ public static class LinearRunner
     /// <summary>
     /// The type that the weights of a quantized layer are rounded to before they are multiplied; null where they are not, and for others.
     /// </summary>
-    public static DataType? RoundedWeights(Backend backend, LinearInputs inputs, LinearVariant? variant = null)
+    public static DataType? RoundedWeights(
+        Backend backend, LinearInputs inputs, int gap = GuardedMatrix.UsualGap, LinearVariant? variant = null)
     {
         ArgumentNullException.ThrowIfNull(backend);
         ArgumentNullException.ThrowIfNull(inputs);
@@ -116,7 +117,7 @@ public static class LinearRunner
 
         bool fromNumbers = variant is { } chosen
             ? chosen.Algorithm == LinearAlgorithm.Vector
-            : Variants(backend, inputs).Any(each => each.Algorithm == LinearAlgorithm.Vector);
+            : Variants(backend, inputs, gap).Any(each => each.Algorithm == LinearAlgorithm.Vector);
         return fromNumbers ? null : backend.ActivationType;
     }
 }

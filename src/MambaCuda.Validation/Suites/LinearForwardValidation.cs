@@ -80,7 +80,7 @@ public static class LinearForwardValidation
         {
             LinearInputs inputs = row.Operands(device.ActivationType);
             float[] actual = LinearRunner.Run(device, inputs, placement.Gap, variant);
-            return Compare(inputs, actual, LinearRunner.RoundedWeights(device, inputs, variant));
+            return Compare(inputs, actual, LinearRunner.RoundedWeights(device, inputs, placement.Gap, variant));
         })
         { Variant = variant?.ToString(), Work = (long)row.Rows * row.Outputs * row.Inputs };
 }
