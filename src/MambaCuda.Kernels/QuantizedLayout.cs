@@ -203,7 +203,7 @@ public readonly record struct QuantizedLayout
         {
             ushort bits = Nearest(greatest / level);
             (float error, float refined) = Int4Error(weights, ScaleOf(bits));
-            if (error < least)
+            if (error < least || best == 0)
             {
                 (least, best) = (error, bits);
 
@@ -232,7 +232,8 @@ public readonly record struct QuantizedLayout
             for (; i <= weights.Length - Vector<float>.Count; i += Vector<float>.Count)
             {
                 Vector<float> weight = new(weights[i..]);
-                Vector<float> steps = Vector.Min(Vector.Max((weight * inverse) + magic, magic + new Vector<float>(LeastInt4)), magic + new Vector<float>(MostInt4)) - magic;
+                Vector<float> raised = Vector.Max((weight * inverse) + magic, magic + new Vector<float>(LeastInt4));
+                Vector<float> steps = Vector.Min(raised, magic + new Vector<float>(MostInt4)) - magic;
                 Vector<float> difference = weight - (steps * scale);
                 errors += difference * difference;
                 allProducts += weight * steps;
