@@ -19,7 +19,7 @@ internal sealed class ModelBenchmark : Benchmark
         _decode = decode;
         int batch = checked((int)row.Shape[0]), length = decode ? 1 : checked((int)row.Shape[1]);
         MambaConfig config = ModelSizes.Config(row.Model!);
-        _model = context.Model(row.Model!);
+        _model = context.Model(row.Model!, row.Variant);
         _state = _model.CreateState(batch);
         _sequences = SequenceLayout.Uniform(batch, length);
         Random random = new(1);
@@ -34,7 +34,12 @@ internal sealed class ModelBenchmark : Benchmark
 
     public override long Elements => _tokens.Length;
 
-    public override long Bytes => _model.WeightBytes + (2 * _state.BytesPerSlot * _state.SlotCount);
+    // Beside a quantized head, the embedding is only looked up.
+    public override long Bytes => _model.WeightBytes - LookedUpBytes + (2 * _state.BytesPerSlot * _state.SlotCount);
+
+    private long LookedUpBytes => _model.Config.Quantization is null
+        ? 0
+        : (long)_model.Config.VocabularySize * _model.Config.HiddenSize * _model.WeightType.Size();
 
     public override double Operations =>
         2.0 * ((ModelSizes.ParametersATokenMeets(_model.Config) * Elements)
