@@ -47,7 +47,7 @@ public unsafe class QuantizedLinearForwardTests
     public void Both_widths_have_the_bits_of_the_same_weight_in_float32(QuantizedType type)
     {
         const int Outputs = 7, Inputs = 203;
-        foreach (int rows in new[] { 1, 2, 5, 14 })
+        foreach (int rows in new[] { 1, 2, 3, 5, 11, 14 })
         {
             LinearInputs inputs = new QuantizedLinearCase(rows, Outputs, Inputs, type, 64) { Bias = true }.Operands(DataType.Float32);
             Bits.AssertSame(RunFloats(inputs, wide: false), RunNumbers(inputs, wide: false), $"256 bits, {rows} rows");

@@ -6,10 +6,10 @@ using System.Runtime.Intrinsics.X86;
 namespace MambaCuda.Kernels;
 
 /// <summary>
-/// Dot products between rows of x and rows of a quantized weight. Weights are made in registers, a number times its scale, where one or two
-/// rows of x meet them; more rows meet four rows of weights that were made once, as float32 in the cache. Both sum in the order of
-/// <see cref="DotProducts{TWidth, TVector, TStored}"/>: results are those of the same weight in float32, bit for bit, and do not depend on
-/// the batch.
+/// Dot products between rows of x and rows of a quantized weight. Weights are made in registers, a number times its scale, where few rows
+/// of x meet them, three at a time or one; many meet four rows of weights that were made once, as float32 in the cache. All sum in the
+/// order of <see cref="DotProducts{TWidth, TVector, TStored}"/>: results are those of the same weight in float32, bit for bit, and do not
+/// depend on the batch.
 /// </summary>
 /// <typeparam name="TWidth">The vector width.</typeparam>
 /// <typeparam name="TVector">The vector of that width.</typeparam>
@@ -19,22 +19,27 @@ internal static unsafe class QuantizedDotProducts<TWidth, TVector, TNumbers>
     where TVector : struct
     where TNumbers : struct, IQuantizedNumbers
 {
-    /// <summary>From here on weights are made once for all rows: a pass over them takes as long as two or three without that.</summary>
-    private const int SharedRows = 3;
+    private const int CacheLine = 64;
 
     /// <summary>y[m, o] = bias[o] + x[m] . w[o] for all m and o.</summary>
     public static void Run(
         float* x, long xStride, int rows, in QuantizedRows weight, int outputs, int inputs, float* bias, float* y, long yStride)
     {
-        if (rows < SharedRows)
+        if (rows < DotProducts.ManyRows)
         {
             for (int output = 0; output < outputs; output += 4)
             {
-                for (int row = 0; row < rows; row++)
+                int count = Math.Min(4, outputs - output);
+                float* biases = bias == null ? null : bias + output;
+                int row = 0;
+                for (; row <= rows - 3; row += 3)
                 {
-                    Four(
-                        x + (row * xStride), weight, output, Math.Min(4, outputs - output), inputs, bias == null ? null : bias + output,
-                        y + (row * yStride) + output);
+                    Three(x + (row * xStride), xStride, weight, output, count, inputs, biases, y + (row * yStride) + output, yStride);
+                }
+
+                for (; row < rows; row++)
+                {
+                    One(x + (row * xStride), weight, output, count, inputs, biases, y + (row * yStride) + output);
                 }
             }
 
@@ -89,19 +94,27 @@ internal static unsafe class QuantizedDotProducts<TWidth, TVector, TNumbers>
     /// <summary>One row of x by up to four of the weight; a row that is not there is the last one again, and is not stored.</summary>
     [SkipLocalsInit]
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static void Four(float* x, in QuantizedRows weight, int output, int count, int inputs, float* bias, float* y)
+    private static void One(float* x, in QuantizedRows weight, int output, int count, int inputs, float* bias, float* y)
     {
         int last = output + count - 1;
         int o1 = Math.Min(output + 1, last), o2 = Math.Min(output + 2, last), o3 = Math.Min(output + 3, last);
         byte* w0 = weight.Values(output), w1 = weight.Values(o1), w2 = weight.Values(o2), w3 = weight.Values(o3);
         int whole = inputs - (inputs % TWidth.Count), groupSize = weight.GroupSize;
         nint groupBytes = weight.GroupBytes;
+        int groupsALine = Math.Max(1, CacheLine / weight.GroupBytes);
         byte* next = w3 + (w1 - w0);
         TVector a0 = TWidth.Zero, a1 = TWidth.Zero, a2 = TWidth.Zero, a3 = TWidth.Zero;
         for (int group = 0, k = 0; k < whole; group++)
         {
             // The next rows are asked for while these are used.
-            Prefetch(next + (group * groupBytes), (nint)(w1 - w0));
+            if ((group & (groupsALine - 1)) == 0)
+            {
+                for (nint line = group * groupBytes, end = line + groupBytes; line < end; line += CacheLine)
+                {
+                    Prefetch(next + line, (nint)(w1 - w0));
+                }
+            }
+
             TVector p0 = TWidth.Prepare<TNumbers>(weight.Scale(output, group)), p1 = TWidth.Prepare<TNumbers>(weight.Scale(o1, group));
             TVector p2 = TWidth.Prepare<TNumbers>(weight.Scale(o2, group)), p3 = TWidth.Prepare<TNumbers>(weight.Scale(o3, group));
             for (int end = Math.Min(whole, k + groupSize); k < end; k += TWidth.Count)
@@ -114,10 +127,71 @@ internal static unsafe class QuantizedDotProducts<TWidth, TVector, TNumbers>
             }
         }
 
-        Vector128<float> sums = DotProducts.SumFour(TWidth.Fold(a0), TWidth.Fold(a1), TWidth.Fold(a2), TWidth.Fold(a3));
+        float* sums = stackalloc float[4];
+        DotProducts.SumFour(TWidth.Fold(a0), TWidth.Fold(a1), TWidth.Fold(a2), TWidth.Fold(a3)).Store(sums);
+        Finish(sums, x, weight, output, count, inputs, bias, y);
+    }
+
+    /// <summary>Three rows of x by up to four of the weight, as <see cref="One"/>.</summary>
+    [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void Three(
+        float* x, long xStride, in QuantizedRows weight, int output, int count, int inputs, float* bias, float* y, long yStride)
+    {
+        int last = output + count - 1;
+        int o1 = Math.Min(output + 1, last), o2 = Math.Min(output + 2, last), o3 = Math.Min(output + 3, last);
+        byte* w0 = weight.Values(output), w1 = weight.Values(o1), w2 = weight.Values(o2), w3 = weight.Values(o3);
+        float* x1 = x + xStride, x2 = x1 + xStride;
+        int whole = inputs - (inputs % TWidth.Count), groupSize = weight.GroupSize;
+        TVector a00 = TWidth.Zero, a01 = TWidth.Zero, a02 = TWidth.Zero, a03 = TWidth.Zero;
+        TVector a10 = TWidth.Zero, a11 = TWidth.Zero, a12 = TWidth.Zero, a13 = TWidth.Zero;
+        TVector a20 = TWidth.Zero, a21 = TWidth.Zero, a22 = TWidth.Zero, a23 = TWidth.Zero;
+        for (int group = 0, k = 0; k < whole; group++)
+        {
+            TVector p0 = TWidth.Prepare<TNumbers>(weight.Scale(output, group)), p1 = TWidth.Prepare<TNumbers>(weight.Scale(o1, group));
+            TVector p2 = TWidth.Prepare<TNumbers>(weight.Scale(o2, group)), p3 = TWidth.Prepare<TNumbers>(weight.Scale(o3, group));
+            for (int end = Math.Min(whole, k + groupSize); k < end; k += TWidth.Count)
+            {
+                TVector v0 = TWidth.Load(x + k), v1 = TWidth.Load(x1 + k), v2 = TWidth.Load(x2 + k);
+                TVector b = TWidth.LoadQuantized<TNumbers>(w0, k, p0);
+                a00 = TWidth.MultiplyAdd(v0, b, a00);
+                a10 = TWidth.MultiplyAdd(v1, b, a10);
+                a20 = TWidth.MultiplyAdd(v2, b, a20);
+                b = TWidth.LoadQuantized<TNumbers>(w1, k, p1);
+                a01 = TWidth.MultiplyAdd(v0, b, a01);
+                a11 = TWidth.MultiplyAdd(v1, b, a11);
+                a21 = TWidth.MultiplyAdd(v2, b, a21);
+                b = TWidth.LoadQuantized<TNumbers>(w2, k, p2);
+                a02 = TWidth.MultiplyAdd(v0, b, a02);
+                a12 = TWidth.MultiplyAdd(v1, b, a12);
+                a22 = TWidth.MultiplyAdd(v2, b, a22);
+                b = TWidth.LoadQuantized<TNumbers>(w3, k, p3);
+                a03 = TWidth.MultiplyAdd(v0, b, a03);
+                a13 = TWidth.MultiplyAdd(v1, b, a13);
+                a23 = TWidth.MultiplyAdd(v2, b, a23);
+            }
+        }
+
+        // By way of memory: alive across calls, the compiler would write each vector to the stack at every step of the loop.
+        float* sums = stackalloc float[12];
+        DotProducts.SumFour(TWidth.Fold(a00), TWidth.Fold(a01), TWidth.Fold(a02), TWidth.Fold(a03)).Store(sums);
+        DotProducts.SumFour(TWidth.Fold(a10), TWidth.Fold(a11), TWidth.Fold(a12), TWidth.Fold(a13)).Store(sums + 4);
+        DotProducts.SumFour(TWidth.Fold(a20), TWidth.Fold(a21), TWidth.Fold(a22), TWidth.Fold(a23)).Store(sums + 8);
+        for (int row = 0; row < 3; row++)
+        {
+            Finish(sums + (4 * row), x + (row * xStride), weight, output, count, inputs, bias, y + (row * yStride));
+        }
+    }
+
+    /// <summary>Adds what no vector holds, and stores.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void Finish(
+        float* sums, float* x, in QuantizedRows weight, int output, int count, int inputs, float* bias, float* y)
+    {
         for (int i = 0; i < count; i++)
         {
-            y[i] = sums[i] + Tail(x, weight, output + i, whole, inputs) + (bias != null ? bias[i] : 0);
+            float tail = Tail(x, weight, output + i, inputs - (inputs % TWidth.Count), inputs);
+            y[i] = sums[i] + tail + (bias != null ? bias[i] : 0);
         }
     }
 

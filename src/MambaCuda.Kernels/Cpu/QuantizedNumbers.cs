@@ -106,9 +106,11 @@ internal readonly unsafe struct Int4Numbers : IQuantizedNumbers
         if (Avx512F.IsSupported)
         {
             // The table has sixteen places: higher bits of a lane do not count.
-            Vector512<uint> pair = Vector512.CreateScalarUnsafe(*(ulong*)(row + (column / 2))).AsUInt32();
-            Vector512<uint> words = Avx512F.PermuteVar16x32(pair, Vector512.Create(Vector256<uint>.Zero, Vector256<uint>.One));
-            Vector512<uint> places = Avx512F.ShiftRightLogicalVariable(words, Vector512.Create(Shifts, Shifts));
+            Vector512<uint> words = Avx512F.PermuteVar16x32(
+                Vector512.CreateScalarUnsafe(*(ulong*)(row + (column / 2))).AsUInt32(),
+                Vector512.Create(0u, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1));
+            Vector512<uint> places = Avx512F.ShiftRightLogicalVariable(
+                words, Vector512.Create(0u, 16, 4, 20, 8, 24, 12, 28, 0, 16, 4, 20, 8, 24, 12, 28));
             return Avx512F.PermuteVar16x32(prepared, places.AsInt32());
         }
 
