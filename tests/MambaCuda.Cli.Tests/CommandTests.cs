@@ -116,7 +116,8 @@ public sealed class CommandTests : IDisposable
         Assert.True(quantized.GetProperty("weight_bytes").GetInt64() < 0.7 * new FileInfo(Path.Combine(model, "model.safetensors")).Length);
 
         string text = Path.Combine(_folder, "text.txt");
-        await File.WriteAllTextAsync(text, (await File.ReadAllTextAsync(SampleText, TestContext.Current.CancellationToken))[..800], TestContext.Current.CancellationToken);
+        string sample = await File.ReadAllTextAsync(SampleText, TestContext.Current.CancellationToken);
+        await File.WriteAllTextAsync(text, sample[..800], TestContext.Current.CancellationToken);
         using JsonDocument before = JsonDocument.Parse((await Run("perplexity", text, "--json")).Output);
         using JsonDocument after = JsonDocument.Parse((await Run("perplexity", text, "--json", "--model", copy)).Output);
         double ratio = after.RootElement.GetProperty("perplexity").GetDouble() / before.RootElement.GetProperty("perplexity").GetDouble();

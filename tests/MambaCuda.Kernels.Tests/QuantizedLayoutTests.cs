@@ -12,7 +12,8 @@ public class QuantizedLayoutTests
             {
                 foreach (int groupSize in QuantizedLayout.GroupSizesOf(type))
                 {
-                    data.AddRange([.. new[] { 1, 7, 64, 129, 400 }.Select(columns => new TheoryDataRow<QuantizedType, int, int>(type, columns, groupSize))]);
+                    int[] counts = [1, 7, 64, 129, 400];
+                    data.AddRange([.. counts.Select(columns => new TheoryDataRow<QuantizedType, int, int>(type, columns, groupSize))]);
                 }
             }
 
@@ -30,7 +31,8 @@ public class QuantizedLayoutTests
         Assert.Equal((rowBytes, groups), (layout.RowBytes, layout.Groups));
     }
 
-    [Theory, InlineData(QuantizedType.Int8, 32), InlineData(QuantizedType.Int4, 16), InlineData(QuantizedType.Int4, 96), InlineData(QuantizedType.Int8, 0)]
+    [Theory]
+    [InlineData(QuantizedType.Int8, 32), InlineData(QuantizedType.Int4, 16), InlineData(QuantizedType.Int4, 96), InlineData(QuantizedType.Int8, 0)]
     public void Other_group_sizes_are_refused(QuantizedType type, int groupSize)
     {
         ArgumentOutOfRangeException exception = Assert.Throws<ArgumentOutOfRangeException>(() => new QuantizedLayout(type, 100, groupSize));

@@ -89,6 +89,44 @@ public unsafe class QuantizedLinearForwardTests
         }
     }
 
+    /// <summary>Each number that there is at each place of two groups, against a one there: the product is the number itself.</summary>
+    [Theory, MemberData(nameof(BackendsAndTypes))]
+    public void Every_number_is_read_exactly_at_every_place(string name, QuantizedType type)
+    {
+        const int Inputs = 192, Rows = 64;
+        using Backend backend = TestBackends.Open(name);
+        int least = type == QuantizedType.Int8 ? -128 : -8, outputs = type == QuantizedType.Int8 ? 256 : 16;
+        QuantizedLayout layout = new(type, Inputs, 64);
+        int[] numbers = [.. Enumerable.Range(0, outputs * Inputs).Select(i => (i / Inputs) + least)];
+        QuantizedWeight weight = new(layout, numbers, [.. Enumerable.Repeat(1f, outputs * layout.Groups)]);
+        float[] expected = [.. Enumerable.Range(0, Rows * outputs).Select(i => (float)((i % outputs) + least))];
+        for (int first = 0; first < Inputs; first += Rows)
+        {
+            float[] x = new float[Rows * Inputs];
+            for (int row = 0; row < Rows; row++)
+            {
+                x[(row * Inputs) + first + row] = 1;
+            }
+
+            LinearInputs inputs = new()
+            {
+                X = x,
+                Weight = weight.Weights(),
+                Quantized = weight,
+                RowCount = Rows,
+                Outputs = outputs,
+                Inputs = Inputs,
+                WeightType = DataType.Float32,
+                ResultType = DataType.Float32,
+            };
+            Assert.Equal(expected, LinearRunner.Run(backend, inputs, GuardedMatrix.AlignedGap));
+            foreach (LinearVariant variant in LinearRunner.Variants(backend, inputs, GuardedMatrix.AlignedGap))
+            {
+                Assert.Equal(expected, LinearRunner.Run(backend, inputs, GuardedMatrix.AlignedGap, variant));
+            }
+        }
+    }
+
     [Theory, MemberData(nameof(BackendsAndTypes))]
     public void What_lies_behind_a_row_of_x_is_not_read(string name, QuantizedType type)
     {

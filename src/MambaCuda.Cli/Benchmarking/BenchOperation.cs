@@ -49,8 +49,16 @@ internal sealed record BenchOperation(string Name, string ShapeHelp, string Defa
         },
         new("copy", "MEGABYTES", "1024", (context, row) => new CopyBenchmark(context, row)),
         new("read", "MEGABYTES", "1024", (context, row) => new ReadBenchmark(context, row)),
-        new("prefill", "BATCHxLENGTH", "8x2048", (context, row) => new ModelBenchmark(context, row, decode: false)) { TakesModel = true, Variants = ["int8", "int4"] },
-        new("decode", "BATCH", "1", (context, row) => new ModelBenchmark(context, row, decode: true)) { TakesModel = true, Variants = ["int8", "int4"] },
+        new("prefill", "BATCHxLENGTH", "8x2048", (context, row) => new ModelBenchmark(context, row, decode: false))
+        {
+            TakesModel = true,
+            Variants = ["int8", "int4"],
+        },
+        new("decode", "BATCH", "1", (context, row) => new ModelBenchmark(context, row, decode: true))
+        {
+            TakesModel = true,
+            Variants = ["int8", "int4"],
+        },
         new("start", "LENGTH", "128", (context, row) => new StartBenchmark(context, row)) { TakesModel = true, Variants = ["cold", "warm"], DefaultVariant = "cold" },
     ];
 

@@ -187,6 +187,7 @@ internal sealed class LinearBenchmark : OperandBenchmark
     private readonly int _inputs, _outputs;
     private readonly QuantizedLayout? _quantized;
     private readonly string? _way;
+    private LinearVariant? _variant;
 
     public LinearBenchmark(BenchContext context, BenchRow row) : base(context)
     {
@@ -233,9 +234,15 @@ internal sealed class LinearBenchmark : OperandBenchmark
 
         CudaBackend cuda = Backend as CudaBackend
             ?? throw new CudaUnavailableException("Ways of quantized layers are chosen on a card; there is none, or --device cpu was given.");
-        LinearVariant? variant = cuda.LinearVariants(_args[copy]).Where(each => each.ToString() == _way).Select(each => (LinearVariant?)each)
-            .FirstOrDefault();
-        cuda.LinearForward(_args[copy], variant ?? throw new NotSupportedException($"The layer cannot be computed so ({_way}): it has too many rows."));
+        if (_variant is null)
+        {
+            LinearVariant[] ways = [.. cuda.LinearVariants(_args[copy]).Where(each => each.ToString() == _way)];
+            _variant = ways is [LinearVariant way]
+                ? way
+                : throw new NotSupportedException($"The layer cannot be computed so ({_way}): it has too many rows, or rows that are not aligned.");
+        }
+
+        cuda.LinearForward(_args[copy], _variant.Value);
     }
 
     private WeightView Weight()

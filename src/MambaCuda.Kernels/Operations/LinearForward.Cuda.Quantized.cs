@@ -161,7 +161,8 @@ public sealed partial class CudaBackend
         if (!AreAligned(QuantizedLayout.PieceBytes, quantized.Values))
         {
             ShapeException.Throw(
-                nameof(LinearForward), $"the numbers of weight {quantized} must start at multiples of {QuantizedLayout.PieceBytes} bytes in every row");
+                nameof(LinearForward),
+                $"the numbers of weight {quantized} must start at multiples of {QuantizedLayout.PieceBytes} bytes in every row");
         }
 
         return new QuantizedMatrix

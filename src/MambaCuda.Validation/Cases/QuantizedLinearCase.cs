@@ -22,8 +22,14 @@ public sealed record QuantizedLinearCase(int Rows, int Outputs, int Inputs, Quan
     public bool FloatResult { get; init; }
 
     /// <summary>What it is, for people and as the key of <see cref="Named"/>.</summary>
-    public string Name =>
-        $"r{Rows} o{Outputs} i{Inputs} w-{(Type == QuantizedType.Int8 ? "int8" : "int4")}/{GroupSize}{(Bias ? " bias" : "")}{(FloatResult ? " y-fp32" : "")}";
+    public string Name
+    {
+        get
+        {
+            string weight = $"{(Type == QuantizedType.Int8 ? "int8" : "int4")}/{GroupSize}";
+            return $"r{Rows} o{Outputs} i{Inputs} w-{weight}{(Bias ? " bias" : "")}{(FloatResult ? " y-fp32" : "")}";
+        }
+    }
 
     /// <summary>All pairs of sizes and types, then some of many steps and warps.</summary>
     public static IReadOnlyList<QuantizedLinearCase> All { get; } =

@@ -26,7 +26,9 @@ internal sealed class QuantizedWeights : IDisposable
         _cancellation = cancellation;
     }
 
-    /// <summary>One of <see cref="MambaConfig.StoredTensors"/>; what is not quantized is the model's own. Valid until the next is asked for.</summary>
+    /// <summary>
+    /// One of <see cref="MambaConfig.StoredTensors"/>; what is not quantized is the model's own. Valid until the next is asked for.
+    /// </summary>
     /// <exception cref="CheckpointException">The weight holds a number that is not finite; the message names it.</exception>
     public StoredTensor Get(ExpectedTensor expected)
     {

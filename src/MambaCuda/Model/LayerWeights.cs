@@ -3,8 +3,8 @@ using MambaCuda.Kernels;
 namespace MambaCuda;
 
 /// <summary>
-/// The weights of one block as kernels read them. Projections are as stored, (outputs, inputs), floats or quantized; everything that belongs to a channel is
-/// Float32 with the channel innermost.
+/// The weights of one block as kernels read them. Projections are as stored, (outputs, inputs), floats or quantized; everything that belongs to
+/// a channel is Float32 with the channel innermost.
 /// </summary>
 internal sealed record LayerWeights
 {

@@ -5,7 +5,7 @@ using MambaCuda.Testing;
 
 namespace MambaCuda.Tests;
 
-/// <summary>Quantized checkpoints: what they hold, that they compute with just that, how near to the original they stay, and what is refused.</summary>
+/// <summary>Quantized checkpoints: what they hold, how near to the original they stay, and what is refused.</summary>
 public sealed class QuantizedCheckpointTests : IDisposable
 {
     private static readonly string ModelFolder = Path.Combine(Fixtures.RepositoryRoot, "src", "MambaCuda.Cli", "DefaultModel");
@@ -45,9 +45,9 @@ public sealed class QuantizedCheckpointTests : IDisposable
         Assert.Equal(before.Config with { Quantization = quantization }, after.Config);
         Assert.NotEqual(before.Config, after.Config);
         Assert.Equal(after.Config.StoredTensors().Select(tensor => tensor.Name).Order(), after.Tensors.Keys.Order());
-        int weights = (4 * before.Config.LayerCount) + 1;
-        Assert.Equal(weights, after.Tensors.Values.Count(tensor => tensor.Type == QuantizedLayout.StoredTypeOf(type)));
-        Assert.Equal(weights, after.Tensors.Values.Count(tensor => tensor.Name.EndsWith("_scale", StringComparison.Ordinal)));
+        int count = (4 * before.Config.LayerCount) + 1;
+        Assert.Equal(count, after.Tensors.Values.Count(tensor => tensor.Type == QuantizedLayout.StoredTypeOf(type)));
+        Assert.Equal(count, after.Tensors.Values.Count(tensor => tensor.Name.EndsWith("_scale", StringComparison.Ordinal)));
         foreach (ExpectedTensor expected in before.Config.Tensors().Where(tensor => !TensorNames.IsMultiplied(tensor.Name)))
         {
             Assert.Equal(TinyCheckpoint.Bytes(before[expected.Name]), TinyCheckpoint.Bytes(after[expected.Name]));
@@ -56,7 +56,8 @@ public sealed class QuantizedCheckpointTests : IDisposable
         double worst = type == QuantizedType.Int8 ? 0.01 : 0.12;
         foreach (ExpectedTensor expected in before.Config.Tensors().Where(tensor => TensorNames.IsMultiplied(tensor.Name)))
         {
-            double deviation = Deviation.RelativeNorm(Weights(after, expected.Name, (int)expected.Shape[1]), TinyCheckpoint.Values(before[expected.Name]));
+            float[] weights = Weights(after, expected.Name, (int)expected.Shape[1]);
+            double deviation = Deviation.RelativeNorm(weights, TinyCheckpoint.Values(before[expected.Name]));
             Assert.True(deviation <= worst, $"{expected} deviates by {deviation:g3}.");
         }
     }
@@ -175,7 +176,8 @@ public sealed class QuantizedCheckpointTests : IDisposable
     {
         Make(Int8, tied: true);
         CheckpointException again = Assert.Throws<CheckpointException>(
-            () => CheckpointConverter.Convert(Quantized, _folder.File("again"), quantization: Int4, cancellationToken: TestContext.Current.CancellationToken));
+            () => CheckpointConverter.Convert(
+                Quantized, _folder.File("again"), quantization: Int4, cancellationToken: TestContext.Current.CancellationToken));
         Assert.Contains("quantized already (int8 in groups of 64)", again.Message, StringComparison.Ordinal);
 
         using CpuBackend backend = new();
@@ -255,7 +257,8 @@ public sealed class QuantizedCheckpointTests : IDisposable
     {
         MambaConfig config = new() { VocabularySize = 50, HiddenSize = 32, LayerCount = 2, Quantization = Int4 };
         using CpuBackend backend = new();
-        using RandomWeights weights = new(config, DataType.BFloat16, seed: 3), floats = new(config with { Quantization = null }, DataType.BFloat16, seed: 3);
+        using RandomWeights weights = new(config, DataType.BFloat16, seed: 3);
+        using RandomWeights floats = new(config with { Quantization = null }, DataType.BFloat16, seed: 3);
         using MambaModel model = MambaModel.Create(config, weights.Tensors, backend);
         Assert.All(Logits(model, [1, 2, 3]), logit => Assert.True(float.IsFinite(logit)));
         foreach (string name in new[] { TensorNames.InProjection(0), TensorNames.ScanProjection(1), TensorNames.OutProjection(1) })
@@ -274,7 +277,8 @@ public sealed class QuantizedCheckpointTests : IDisposable
 
     private void Make(QuantizationConfig quantization, bool tied, CheckpointSaveOptions? options = null)
     {
-        using TinyCheckpoint tiny = new(new MambaConfig { VocabularySize = 24, HiddenSize = 16, LayerCount = 2, StateSize = 4, TieEmbeddings = tied });
+        MambaConfig config = new() { VocabularySize = 24, HiddenSize = 16, LayerCount = 2, StateSize = 4, TieEmbeddings = tied };
+        using TinyCheckpoint tiny = new(config);
         tiny.Write(Original);
         CheckpointConverter.Convert(
             Original, Quantized, options, quantization: quantization, cancellationToken: TestContext.Current.CancellationToken);
