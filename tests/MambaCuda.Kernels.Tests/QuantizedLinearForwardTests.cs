@@ -155,6 +155,20 @@ public unsafe class QuantizedLinearForwardTests
         Assert.True(launches.Count(launch => launch.Kernel.Contains("dequantize", StringComparison.Ordinal)) > 1);
     }
 
+    [Theory, MemberData(nameof(BackendsAndTypes))]
+    public void No_inputs_give_the_bias_and_no_rows_nothing(string name, QuantizedType type)
+    {
+        foreach (bool batchInvariant in new[] { false, true })
+        {
+            using Backend backend = TestBackends.Open(name, batchInvariant);
+            LinearInputs inputs = new QuantizedLinearCase(3, 5, 0, type, 64) { Bias = true }.Operands(backend.ActivationType);
+            float[] bias = StoredValues.Round(inputs.Bias!, backend.ActivationType);
+            Assert.Equal([.. bias, .. bias, .. bias], LinearRunner.Run(backend, inputs));
+            LinearInputs none = new QuantizedLinearCase(0, 5, 64, type, 64) { Bias = true }.Operands(backend.ActivationType);
+            Assert.Empty(LinearRunner.Run(backend, none));
+        }
+    }
+
     [Theory]
     [InlineData("columns", "LinearForward: weight is (8 x 100) Int4 in groups of 32, but must be (8 x 96).")]
     [InlineData("bias", "LinearForward: bias is (1 x 4) Float32, but must be (1 x 8).")]

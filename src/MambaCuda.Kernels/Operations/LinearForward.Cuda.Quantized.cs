@@ -21,6 +21,9 @@ public sealed partial class CudaBackend
 
     private const int DequantizeThreads = 256;
 
+    /// <summary>Parts of a weight that is made as floats begin where rows of y are aligned.</summary>
+    private const int PartMultiple = 64;
+
     private static readonly KernelFamily<QuantizedVariant> LinearQuantizedVectorKernels = new(
         "linear_quantized.cu",
         variant => $"mamba::linear_quantized_vector<{TypeName(variant.X)}, {variant.Bits}>",
@@ -124,16 +127,17 @@ public sealed partial class CudaBackend
         DataType type = args.X.Type;
         long pieces = DivideUp(quantized.Columns, quantized.Layout.PieceWeights), stride = pieces * quantized.Layout.PieceWeights;
         long perPart = Math.Max(1, DequantizedBytes / Math.Max(1, stride * type.Size()));
+        perPart = perPart > PartMultiple ? perPart / PartMultiple * PartMultiple : perPart;
         CudaKernel kernel = DequantizeWeightKernels.Get(_library, new QuantizedVariant(type, BitsOf(quantized), 0));
         _dequantizedMemory ??= new ScratchMemory(this);
         for (long first = 0; first < quantized.Rows; first += perPart)
         {
             long count = Math.Min(perPart, quantized.Rows - first);
             QuantizedView part = quantized.RowRange(first, count);
-            long bytes = count * stride * type.Size();
+            long bytes = Math.Max(1, count * stride * type.Size());
             CudaBuffer memory = new(this, DeviceMemory.Adopt(Context, _dequantizedMemory.Reserve(bytes), bytes));
             MatrixView weight = new(memory, 0, type, count, quantized.Columns, stride);
-            if (bytes > 0)
+            if (quantized.Columns > 0)
             {
                 Launch(kernel, checked((int)DivideUp(count * pieces, DequantizeThreads)), DequantizeThreads, new DequantizeWeightParams
                 {
