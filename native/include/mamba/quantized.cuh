@@ -53,7 +53,6 @@ template <int kBits>
 struct QuantizedPiece {
     static_assert(kBits == 8 || kBits == 4, "numbers have 8 or 4 bits");
     static constexpr int kWeights = 128 / kBits;
-    static constexpr int kWordWeights = 32 / kBits;
 
     Piece<16> numbers;
     bf16 scale;
