@@ -4,13 +4,15 @@ using MambaCuda.Kernels;
 
 namespace MambaCuda.Benchmarks;
 
-/// <summary>The linear layers of the 130m shape on the CPU: one token, and 512.</summary>
+/// <summary>The linear layers of the 130m shape on the CPU, plain and quantized: one token, and 512.</summary>
 public class LinearForwardBenchmarks
 {
     private readonly CpuBackend _backend = new();
     private DeviceBuffer? _x;
     private DeviceBuffer? _weight;
+    private DeviceBuffer? _scales;
     private DeviceBuffer? _y;
+    private WeightView _view;
 
     /// <summary>Rows of x.</summary>
     [Params(1, 512)]
@@ -19,6 +21,10 @@ public class LinearForwardBenchmarks
     /// <summary>Outputs by inputs.</summary>
     [Params("3072x768", "768x1536", "80x1536", "50280x768")]
     public string Weight { get; set; } = "";
+
+    /// <summary>How the weight is stored.</summary>
+    [Params("bf16", "int8", "int4")]
+    public string Type { get; set; } = "";
 
     private (int Outputs, int Inputs) Shape => Weight.Split('x') is [string outputs, string inputs]
         ? (int.Parse(outputs, CultureInfo.InvariantCulture), int.Parse(inputs, CultureInfo.InvariantCulture))
@@ -29,14 +35,24 @@ public class LinearForwardBenchmarks
     {
         (int outputs, int inputs) = Shape;
         _x = _backend.Allocate(4L * Rows * inputs);
-        _weight = _backend.Allocate(2L * outputs * inputs);
         _y = _backend.Allocate(4L * Rows * outputs);
         Random random = new(1);
         float[] x = [.. Enumerable.Range(0, Rows * inputs).Select(_ => random.NextSingle() - 0.5f)];
-        ushort[] weight = [.. Enumerable.Range(0, outputs * inputs)
-            .Select(_ => (ushort)(BitConverter.SingleToUInt32Bits(random.NextSingle() - 0.5f) >> 16))];
         _backend.Upload<float>(x, _x.Matrix(DataType.Float32, Rows, inputs));
-        _backend.Upload<ushort>(weight, _weight.Matrix(DataType.BFloat16, outputs, inputs));
+        if (Type == "bf16")
+        {
+            _view = BFloat16(outputs, inputs, random, out _weight);
+            return;
+        }
+
+        QuantizedType type = Type == "int8" ? QuantizedType.Int8 : QuantizedType.Int4;
+        QuantizedLayout layout = new(type, inputs, type == QuantizedType.Int8 ? 128 : 32);
+        byte[] numbers = new byte[outputs * layout.RowBytes];
+        random.NextBytes(numbers);
+        _weight = _backend.Allocate(numbers.Length);
+        MatrixView values = _weight.Matrix(layout.StoredType, outputs, layout.RowBytes);
+        _backend.Upload<byte>(numbers, values);
+        _view = new QuantizedView(values, BFloat16(outputs, layout.Groups, random, out _scales), layout);
     }
 
     [Benchmark]
@@ -46,7 +62,7 @@ public class LinearForwardBenchmarks
         _backend.LinearForward(new LinearForwardArgs
         {
             X = _x!.Matrix(DataType.Float32, Rows, inputs),
-            Weight = _weight!.Matrix(DataType.BFloat16, outputs, inputs),
+            Weight = _view,
             Y = _y!.Matrix(DataType.Float32, Rows, outputs),
         });
     }
@@ -56,7 +72,18 @@ public class LinearForwardBenchmarks
     {
         _x?.Dispose();
         _weight?.Dispose();
+        _scales?.Dispose();
         _y?.Dispose();
         _backend.Dispose();
+    }
+
+    private MatrixView BFloat16(int rows, int columns, Random random, out DeviceBuffer buffer)
+    {
+        ushort[] values = [.. Enumerable.Range(0, rows * columns)
+            .Select(_ => (ushort)(BitConverter.SingleToUInt32Bits(random.NextSingle() - 0.5f) >> 16))];
+        buffer = _backend.Allocate(2L * rows * columns);
+        MatrixView view = buffer.Matrix(DataType.BFloat16, rows, columns);
+        _backend.Upload<ushort>(values, view);
+        return view;
     }
 }

@@ -136,25 +136,6 @@ __device__ __forceinline__ void store_pair(T* y, float first, float second)
     *reinterpret_cast<unsigned int*>(y) = narrow_pair<T>(first, second);
 }
 
-// What four lanes hold of four neighbouring matrices of one row, a word each, becomes a matrix's four words in each lane: lane t of the
-// four goes from the t-th word of every matrix to every word of the t-th matrix.
-__device__ __forceinline__ void transpose_words(unsigned int (&words)[4])
-{
-    int lane = static_cast<int>(threadIdx.x);
-#pragma unroll
-    for (int distance = 1; distance <= 2; distance *= 2) {
-        bool upper = (lane & distance) != 0;
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            if ((i & distance) == 0) {
-                unsigned int taken = __shfl_xor_sync(0xffffffffu, upper ? words[i] : words[i | distance], distance);
-                words[i] = upper ? taken : words[i];
-                words[i | distance] = upper ? words[i | distance] : taken;
-            }
-        }
-    }
-}
-
 // Stores sums in the layout of mma.cuh: sums[i][j] is the lane's part of the 16 x 8 matrix i down and j to the right.
 // row and output are those of the warp's first sum.
 template <typename TY, int kDown, int kRight>

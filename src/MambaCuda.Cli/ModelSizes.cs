@@ -1,3 +1,5 @@
+using MambaCuda.Kernels;
+
 namespace MambaCuda.Cli;
 
 /// <summary>The published sizes.</summary>
@@ -21,6 +23,17 @@ internal static class ModelSizes
     public static MambaConfig Config(string name) => name == "tiny"
         ? new MambaConfig { VocabularySize = 256, HiddenSize = 64, LayerCount = 2 }
         : new MambaConfig { VocabularySize = Vocabulary, HiddenSize = Sizes[name].Hidden, LayerCount = Sizes[name].Layers };
+
+    /// <summary>The configuration of a size, its weights quantized as a word says, "int8" or "int4"; as they are where it is another.</summary>
+    public static MambaConfig Config(string name, string? quantized) => Config(name) with
+    {
+        Quantization = quantized switch
+        {
+            "int8" => new QuantizationConfig(QuantizedType.Int8, QuantizationConfig.UsualGroupSize(QuantizedType.Int8)),
+            "int4" => new QuantizationConfig(QuantizedType.Int4, QuantizationConfig.UsualGroupSize(QuantizedType.Int4)),
+            _ => null,
+        },
+    };
 
     /// <summary>The parameters that every token meets: all but the embedding.</summary>
     public static long ParametersATokenMeets(MambaConfig config) =>

@@ -44,6 +44,22 @@ internal static class Check
         }
     }
 
+    /// <summary>The weight is given, of a type that weights have, and has this shape.</summary>
+    public static void Weight(string operation, string name, in WeightView weight, long rows, int columns)
+    {
+        if (weight.IsNone)
+        {
+            ShapeException.Throw(operation, $"{name} is missing");
+        }
+
+        if (weight.Rows != rows || weight.Columns != columns)
+        {
+            ShapeException.Throw(operation, $"{name} is {weight}, but must be ({rows} x {columns})");
+        }
+
+        WeightType(operation, name, weight.Matrix);
+    }
+
     /// <summary>The view, where it is given, has this shape.</summary>
     public static void Shape(string operation, string name, in MatrixView view, long rows, long columns)
     {

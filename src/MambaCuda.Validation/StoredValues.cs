@@ -12,6 +12,7 @@ public static class StoredValues
         DataType.Float32 => MemoryMarshal.AsBytes(values.AsSpan()).ToArray(),
         DataType.Float16 => MemoryMarshal.AsBytes<Half>(Array.ConvertAll(values, value => (Half)value)).ToArray(),
         DataType.BFloat16 => MemoryMarshal.AsBytes<ushort>(Array.ConvertAll(values, BFloat16Bits)).ToArray(),
+        DataType.Int8 => Array.ConvertAll(values, value => (byte)(sbyte)Math.Clamp(value, sbyte.MinValue, sbyte.MaxValue)),
         DataType.UInt8 => Array.ConvertAll(values, value => (byte)Math.Clamp(value, byte.MinValue, byte.MaxValue)),
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Not a weight type."),
     };
@@ -23,6 +24,7 @@ public static class StoredValues
         DataType.Float16 => Array.ConvertAll(MemoryMarshal.Cast<byte, Half>(bytes).ToArray(), half => (float)half),
         DataType.BFloat16 => Array.ConvertAll(
             MemoryMarshal.Cast<byte, ushort>(bytes).ToArray(), bits => BitConverter.UInt32BitsToSingle((uint)bits << 16)),
+        DataType.Int8 => Array.ConvertAll(bytes.ToArray(), value => (float)(sbyte)value),
         DataType.UInt8 => Array.ConvertAll(bytes.ToArray(), value => (float)value),
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Not a weight type."),
     };

@@ -18,6 +18,7 @@ public sealed class BenchCommandTests : IDisposable
         "scan --shape 2x8x5", "scan --shape 1x8x5 --state-size 3", "state-update --shape 3x8", "conv1d --shape 2x8x5", "conv1d-update --shape 3x8",
         "add-rms-norm --shape 3x8", "linear --shape 3x8x5", "embedding --shape 3x8", "copy --shape 1", "prefill --model tiny --shape 2x5",
         "decode --model tiny --shape 2", "score --model tiny --shape 2x5",
+        "linear --shape 3x8x5 --variant int4", "decode --model tiny --shape 2 --variant int8",
     ];
 
     public static TheoryData<string, string> Mistakes => new()

@@ -98,6 +98,36 @@ public sealed class CommandTests : IDisposable
         Assert.Equal((await Run(arguments)).Output, (await Run([.. arguments, "--model", copy])).Output);
     }
 
+    [Theory, InlineData("int8", "int8 in groups of 128"), InlineData("int4", "int4 in groups of 32")]
+    public async Task A_quantized_copy_runs_and_is_told_of(string type, string told)
+    {
+        string copy = Path.Combine(_folder, type), model = Path.Combine(AppContext.BaseDirectory, "DefaultModel");
+        (int code, string output, string error) = await Run("convert", model, copy, "--quantize", type);
+        Assert.Equal((ExitCode.Done, ""), (code, error));
+        Assert.StartsWith($"{copy}: ", output, StringComparison.Ordinal);
+        string[] arguments = ["generate", "Gets or sets the", "--temperature", "0", "-n", "12", "--device", "cpu", "--model", copy];
+        (code, output, error) = await Run(arguments);
+        Assert.Equal((ExitCode.Done, ""), (code, error));
+        Assert.Equal("Gets or sets the".Length + 12 + Environment.NewLine.Length, output.Length);
+        Assert.Contains($"projections and head quantized: {told}", (await Run("info", "--model", copy)).Output, StringComparison.Ordinal);
+        using JsonDocument info = JsonDocument.Parse((await Run("info", "--model", copy, "--json")).Output);
+        JsonElement quantized = info.RootElement.GetProperty("model");
+        Assert.Equal(told, quantized.GetProperty("quantization").GetString());
+        Assert.True(quantized.GetProperty("weight_bytes").GetInt64() < 0.7 * new FileInfo(Path.Combine(model, "model.safetensors")).Length);
+
+        string text = Path.Combine(_folder, "text.txt");
+        string sample = await File.ReadAllTextAsync(SampleText, TestContext.Current.CancellationToken);
+        await File.WriteAllTextAsync(text, sample[..800], TestContext.Current.CancellationToken);
+        using JsonDocument before = JsonDocument.Parse((await Run("perplexity", text, "--json")).Output);
+        using JsonDocument after = JsonDocument.Parse((await Run("perplexity", text, "--json", "--model", copy)).Output);
+        double ratio = after.RootElement.GetProperty("perplexity").GetDouble() / before.RootElement.GetProperty("perplexity").GetDouble();
+        Assert.InRange(ratio, 0.9, 1.1);
+
+        (code, output, error) = await Run("convert", copy, Path.Combine(_folder, "again"), "--quantize", "int4");
+        Assert.Equal((ExitCode.BadFile, ""), (code, output));
+        Assert.Contains("quantized already", error, StringComparison.Ordinal);
+    }
+
     public static TheoryData<int, string, string[]> Mistakes => new()
     {
         { ExitCode.Usage, "--temperature", ["generate", "a", "--temperature", "warm"] },
@@ -114,6 +144,9 @@ public sealed class CommandTests : IDisposable
         { ExitCode.BadFile, "nowhere", ["generate", "a", "--load-state", "/nowhere"] },
         { ExitCode.BadFile, "nowhere", ["perplexity", "/nowhere"] },
         { ExitCode.BadFile, "nowhere", ["convert", "/nowhere", "/tmp/never-written"] },
+        { ExitCode.Usage, "int3", ["convert", "/nowhere", "/tmp/never-written", "--quantize", "int3"] },
+        { ExitCode.Usage, "it is 64 or 128", ["convert", "/nowhere", "/tmp/never-written", "--quantize", "int8", "--group-size", "32"] },
+        { ExitCode.Usage, "--quantize", ["convert", "/nowhere", "/tmp/never-written", "--group-size", "32"] },
         { ExitCode.Failed, "vocabulary", ["generate", "--prompt-ids", "300"] },
     };
 

@@ -14,12 +14,12 @@ public sealed class ProfileCommandTests : IDisposable
     public static TheoryData<string, string[], string[]> Steps => new()
     {
         { $"{Tiny}", ["EmbeddingForward", "CausalConv1dForward", "SelectiveScanForward", "GatherRows"], ["layer 0", "layer 1"] },
-        { $"{Tiny} --what decode", ["CausalConv1dUpdate", "SelectiveStateUpdate", "Download"], ["layer 0", "layer 1"] },
+        { $"{Tiny} --what decode", ["AddRmsNormLinear", "MixerStep", "LinearForward", "Download"], ["layer 0", "layer 1"] },
         {
             $"{Tiny} --what train --recompute block", ["CrossEntropy", "SelectiveScanBackward", "LinearBackward", "GradientNorm", "AdamW"],
             ["forward", "loss", "backward", "optimizer"]
         },
-        { $"--what decode --shape 1x3 --runs 1 --model {ModelLoader.DefaultModel}", ["SelectiveStateUpdate"], ["layer 10"] },
+        { $"--what decode --shape 1x3 --runs 1 --model {ModelLoader.DefaultModel}", ["MixerStep"], ["layer 10"] },
     };
 
     public static TheoryData<string, string> Mistakes => new()
@@ -60,12 +60,12 @@ public sealed class ProfileCommandTests : IDisposable
         string file = _folder.File("step.json");
         string output = await ChildProcess.Run(ProfileOnDevice, HostDevice.Variables(HostDevice.Folder!), file);
         Assert.Contains(" kernels; two marks with nothing between", output, StringComparison.Ordinal);
-        Assert.Matches(@"\n  selective_state_update [^\n]* % (special|memory|multiply-add)\n", output);
+        Assert.Matches(@"\n  embedding_forward [^\n]* % (special|memory|multiply-add)\n", output);
         Assert.All(
             ["copy", "read", "tensor cores", "multiply-add", "special functions"],
             ceiling => Assert.Matches($"[:,] {ceiling} [0-9.,e-]+ (GB/s|TFLOP/s|Gop/s)", output));
         List<(string Category, string Name)> slices = Nested(file);
-        Assert.Contains(slices, slice => slice is ("kernel", _) && slice.Name.StartsWith("selective_state_update ", StringComparison.Ordinal));
+        Assert.Contains(slices, slice => slice is ("kernel", _) && slice.Name.StartsWith("embedding_forward ", StringComparison.Ordinal));
     }
 
     [Theory, MemberData(nameof(Mistakes))]

@@ -143,7 +143,7 @@ public class LinearForwardTests
             [.. rows.Chunk(Inputs).SelectMany(row => row.Concat(Enumerable.Repeat(float.NaN, Stored - Inputs)))];
 
         static LinearForwardArgs Cut(in LinearForwardArgs args) =>
-            args with { X = args.X.ColumnRange(0, Inputs), Weight = args.Weight.ColumnRange(0, Inputs) };
+            args with { X = args.X.ColumnRange(0, Inputs), Weight = args.Weight.Matrix.ColumnRange(0, Inputs) };
     }
 
     [Theory, MemberData(nameof(VariantCases))]

@@ -13,6 +13,8 @@
 //                           memory, and lane l names the address of row l % 8 of matrix l / 8. So a[0..3] are the quarters of A at
 //                           (0,0), (8,0), (0,8) and (8,8), and b[0..1] come from rows of the transpose of B.
 //
+//   transpose_words(words)  the 4 x 4 words of four neighbouring lanes
+//
 // ldmatrix and mma.m16n8k16 from sm_80 on; sm_75 has ldmatrix, and mma.m16n8k8 for fp16 only. What is missing there, and all of it on the
 // host, goes by shuffles: right, and slow. All lanes of the warp take part; blocks are one-dimensional.
 #pragma once
@@ -75,6 +77,25 @@ __device__ __noinline__ void multiply_accumulate_by_shuffles(float (&d)[4], cons
             d[2] += upper<T>(bottom) * upper<T>(left);
             d[3] += lower<T>(bottom) * lower<T>(right);
             d[3] += upper<T>(bottom) * upper<T>(right);
+        }
+    }
+}
+
+// What four lanes hold of four neighbouring matrices of one row, a word each, becomes a matrix's four words in each lane: lane t of the
+// four goes from the t-th word of every matrix to every word of the t-th matrix.
+__device__ __forceinline__ void transpose_words(unsigned int (&words)[4])
+{
+    int lane = static_cast<int>(threadIdx.x);
+#pragma unroll
+    for (int distance = 1; distance <= 2; distance *= 2) {
+        bool upper = (lane & distance) != 0;
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            if ((i & distance) == 0) {
+                unsigned int taken = __shfl_xor_sync(0xffffffffu, upper ? words[i] : words[i | distance], distance);
+                words[i] = upper ? taken : words[i];
+                words[i | distance] = upper ? words[i | distance] : taken;
+            }
         }
     }
 }

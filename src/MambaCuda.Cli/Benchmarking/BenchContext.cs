@@ -13,7 +13,7 @@ internal sealed class BenchContext : IDisposable
 
     private readonly Dictionary<(DataType, float, float), DeviceBuffer> _tiles = [];
     private readonly long _cacheBytes;
-    private string? _modelName;
+    private (string Name, string? Quantized)? _modelName;
     private RandomWeights? _weights;
     private MambaModel? _model;
 
@@ -30,25 +30,25 @@ internal sealed class BenchContext : IDisposable
         backend is CudaBackend cuda ? (int)Math.Clamp((cuda.Context.Device.TotalMemory >> 20) / 64, 1, 1024) : 256;
 
     /// <summary>The random weights of a size; those of the last one asked for are kept.</summary>
-    public RandomWeights Weights(string name)
+    public RandomWeights Weights(string name, string? quantized = null)
     {
-        if (_modelName != name)
+        if (_modelName != (name, quantized))
         {
             _model?.Dispose();
             _weights?.Dispose();
             (_modelName, _model, _weights) = (null, null, null);
-            _weights = new RandomWeights(ModelSizes.Config(name), DataType.BFloat16, seed: 1);
-            _modelName = name;
+            _weights = new RandomWeights(ModelSizes.Config(name, quantized), DataType.BFloat16, seed: 1);
+            _modelName = (name, quantized);
         }
 
         return _weights!;
     }
 
     /// <summary>A model of a size, kept as its weights are.</summary>
-    public MambaModel Model(string name)
+    public MambaModel Model(string name, string? quantized = null)
     {
-        RandomWeights weights = Weights(name);
-        return _model ??= MambaModel.Create(ModelSizes.Config(name), weights.Tensors, Backend);
+        RandomWeights weights = Weights(name, quantized);
+        return _model ??= MambaModel.Create(ModelSizes.Config(name, quantized), weights.Tensors, Backend);
     }
 
     /// <summary>How many sets of operands of so many bytes run in turn: as many as pass the cache twice over.</summary>

@@ -39,7 +39,7 @@ internal sealed record BenchOperation(string Name, string ShapeHelp, string Defa
         new("add-rms-norm", "ROWSxCOLUMNS", "16384x2560", (context, row) => new NormBenchmark(context, row)),
         new("linear", "ROWSxINPUTSxOUTPUTS", "16384x2560x10240", (context, row) => new LinearBenchmark(context, row))
         {
-            Variants = ["cublaslt", "own"],
+            Variants = ["cublaslt", "own", "int8", "int4", "int8-float", "int4-float", "int8-dequantized", "int4-dequantized"],
         },
         new("embedding", "TOKENSxCHANNELS", "16384x2560", (context, row) => new EmbeddingBenchmark(context, row)),
         new("scan-backward", "BATCHxCHANNELSxLENGTH", "8x2048x2048", (context, row) => new ScanBackwardBenchmark(context, row)),
@@ -52,12 +52,16 @@ internal sealed record BenchOperation(string Name, string ShapeHelp, string Defa
         },
         new("copy", "MEGABYTES", "1024", (context, row) => new CopyBenchmark(context, row)),
         new("read", "MEGABYTES", "1024", (context, row) => new ReadBenchmark(context, row)),
-        new("prefill", "BATCHxLENGTH", "8x2048", (context, row) => new PrefillBenchmark(context, row)) { TakesModel = true },
+        new("prefill", "BATCHxLENGTH", "8x2048", (context, row) => new PrefillBenchmark(context, row))
+        {
+            TakesModel = true,
+            Variants = ["int8", "int4"],
+        },
         new("score", "BATCHxLENGTH", "8x2048", (context, row) => new ScoreBenchmark(context, row)) { TakesModel = true },
         new("decode", "BATCH", "1", (context, row) => new DecodeBenchmark(context, row))
         {
             TakesModel = true,
-            Variants = [DecodeBenchmark.Draws],
+            Variants = [DecodeBenchmark.Draws, "int8", "int4"],
         },
         new("start", "LENGTH", "128", (context, row) => new StartBenchmark(context, row)) { TakesModel = true, Variants = ["cold", "warm"], DefaultVariant = "cold" },
     ];

@@ -17,7 +17,7 @@ internal sealed class PrefillBenchmark : Benchmark
     {
         int batch = checked((int)row.Shape[0]), length = checked((int)row.Shape[1]);
         MambaConfig config = ModelSizes.Config(row.Model!);
-        _model = context.Model(row.Model!);
+        _model = context.Model(row.Model!, row.Variant);
         _state = _model.CreateState(batch);
         _sequences = SequenceLayout.Uniform(batch, length);
         Random random = new(1);
@@ -32,7 +32,12 @@ internal sealed class PrefillBenchmark : Benchmark
 
     public override long Elements => _tokens.Length;
 
-    public override long Bytes => _model.WeightBytes + (2 * _state.BytesPerSlot * _state.SlotCount);
+    // Beside a quantized head, the embedding is only looked up.
+    public override long Bytes => _model.WeightBytes - LookedUpBytes + (2 * _state.BytesPerSlot * _state.SlotCount);
+
+    private long LookedUpBytes => _model.Config.Quantization is null
+        ? 0
+        : (long)_model.Config.VocabularySize * _model.Config.HiddenSize * _model.WeightType.Size();
 
     public override double Operations =>
         2.0 * ((ModelSizes.ParametersATokenMeets(_model.Config) * Elements)
@@ -102,7 +107,7 @@ internal sealed class DecodeBenchmark : Benchmark
     public DecodeBenchmark(BenchContext context, BenchRow row)
     {
         int batch = checked((int)row.Shape[0]);
-        _model = context.Model(row.Model!);
+        _model = context.Model(row.Model!, row.Variant == Draws ? null : row.Variant);
         _state = _model.CreateState(batch);
         int vocabulary = _model.Config.VocabularySize;
         SamplingOptions sampling = row.Variant == Draws ? new SamplingOptions() : SamplingOptions.Greedy;

@@ -176,7 +176,10 @@ internal sealed class NormBenchmark : OperandBenchmark
     public override void Run(int copy) => Backend.AddRmsNormForward(_args[copy]);
 }
 
-/// <summary>A linear layer whose weight has the activation type: few rows are limited by reading the weight, many by arithmetic.</summary>
+/// <summary>
+/// A linear layer: few rows are limited by reading the weight, many by arithmetic. The weight has the activation type, or is quantized in
+/// groups of the usual size, and then computed with as the backend chooses, by float arithmetic, or made as floats first.
+/// </summary>
 internal sealed class LinearBenchmark : OperandBenchmark
 {
     private const int FewRows = 8;
@@ -184,6 +187,9 @@ internal sealed class LinearBenchmark : OperandBenchmark
     private readonly LinearForwardArgs[] _args;
     private readonly long _rows;
     private readonly int _inputs, _outputs;
+    private readonly QuantizedLayout? _quantized;
+    private readonly string? _way;
+    private LinearVariant? _variant;
 
     public LinearBenchmark(BenchContext context, BenchRow row) : base(context)
     {
@@ -191,10 +197,18 @@ internal sealed class LinearBenchmark : OperandBenchmark
         _inputs = checked((int)row.Shape[1]);
         _outputs = checked((int)row.Shape[2]);
         DataType type = Backend.ActivationType;
+        string[] words = row.Variant?.Split('-') ?? [];
+        if (words is ["int8" or "int4", ..])
+        {
+            QuantizedType numbers = words[0] == "int8" ? QuantizedType.Int8 : QuantizedType.Int4;
+            _quantized = new QuantizedLayout(numbers, _inputs, QuantizationConfig.UsualGroupSize(numbers));
+            _way = words.Length == 1 ? null : words[1] == "float" ? "vector" : words[1];
+        }
+
         _args = [.. Enumerable.Range(0, Copies).Select(_ => new LinearForwardArgs
         {
             X = Random(type, _rows, _inputs),
-            Weight = Random(type, _outputs, _inputs, deviation: 0.02f),
+            Weight = Weight(),
             Y = Empty(type, _rows, _outputs),
             WeightIsAtRest = true,
         })];
@@ -202,13 +216,50 @@ internal sealed class LinearBenchmark : OperandBenchmark
 
     public override long Elements => _rows * _outputs;
 
-    public override long Bytes => ((_rows * _inputs) + ((long)_outputs * _inputs) + (_rows * _outputs)) * Backend.ActivationType.Size();
+    public override long Bytes => (((_rows * _inputs) + (_rows * _outputs)) * Backend.ActivationType.Size()) + (_outputs * RowBytes);
 
     public override double Operations => 2.0 * _rows * _inputs * _outputs;
 
+    private long RowBytes => _quantized is { } layout
+        ? layout.RowBytes + (layout.Groups * (long)sizeof(ushort))
+        : (long)_inputs * Backend.ActivationType.Size();
+
     public override BenchCeiling Ceiling => _rows <= FewRows ? BenchCeiling.Read : BenchCeiling.Tensor;
 
-    public override void Run(int copy) => Backend.LinearForward(_args[copy]);
+    public override void Run(int copy)
+    {
+        if (_way is null)
+        {
+            Backend.LinearForward(_args[copy]);
+            return;
+        }
+
+        CudaBackend cuda = Backend as CudaBackend
+            ?? throw new CudaUnavailableException("Ways of quantized layers are chosen on a card; there is none, or --device cpu was given.");
+        if (_variant is null)
+        {
+            LinearVariant[] ways = [.. cuda.LinearVariants(_args[copy]).Where(each => each.ToString() == _way)];
+            _variant = ways is [LinearVariant way]
+                ? way
+                : throw new NotSupportedException($"The layer cannot be computed so ({_way}): it has too many rows, or rows that are not aligned.");
+        }
+
+        cuda.LinearForward(_args[copy], _variant.Value);
+    }
+
+    private WeightView Weight()
+    {
+        if (_quantized is not { } layout)
+        {
+            return Random(Backend.ActivationType, _outputs, _inputs, deviation: 0.02f);
+        }
+
+        // Bytes of any value; what rows are filled up with does not matter to the time.
+        MatrixView values = layout.Type == QuantizedType.Int8
+            ? Random(layout.StoredType, _outputs, layout.RowBytes, deviation: 50)
+            : Random(layout.StoredType, _outputs, layout.RowBytes, mean: 128, deviation: 60);
+        return new QuantizedView(values, Random(DataType.BFloat16, _outputs, layout.Groups, deviation: 1e-3f), layout);
+    }
 }
 
 /// <summary>Rows of a table of 50,280, at random, as float32.</summary>

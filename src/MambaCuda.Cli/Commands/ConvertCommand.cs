@@ -23,22 +23,36 @@ internal static class ConvertCommand
             HelpName = "MB",
         };
         Option<string?> adapter = CommonOptions.Adapter();
+        Option<string?> quantize = new("--quantize")
+        {
+            Description = "Store the projections and the head as whole numbers with scales: int8 or int4.",
+            HelpName = "TYPE",
+        };
+        quantize.AcceptOnlyFromAmong("int8", "int4");
+        Option<int?> groupSize = new("--group-size")
+        {
+            Description = "How many weights share a scale: 64 or 128 with int8 (128 if left out), 32, 64 or 128 with int4 (32 if left out).",
+            HelpName = "N",
+        };
         Command command = new(
             "convert",
             """
             Write a checkpoint in the Hugging Face layout (config.json, safetensors), in another type if wanted, with an adapter merged into
-            its weights if wanted.
+            its weights if wanted, quantized if wanted. A quantized checkpoint is this program's own; it runs, but is not trained or merged.
 
             Examples:
               mamba-cuda convert ./mamba-130m ./mamba-130m-hf
               mamba-cuda convert ./mamba-2.8b ./mamba-2.8b-bf16 --dtype bf16 --max-shard-size 2000
               mamba-cuda convert ./mamba-130m-hf ./tuned --adapter ./lora/step-0000001000
+              mamba-cuda convert ./mamba-2.8b ./mamba-2.8b-int4 --dtype bf16 --quantize int4
             """);
         command.Arguments.Add(source);
         command.Arguments.Add(destination);
         command.Options.Add(type);
         command.Options.Add(shard);
         command.Options.Add(adapter);
+        command.Options.Add(quantize);
+        command.Options.Add(groupSize);
         command.SetAction(async (parsed, cancellation) =>
         {
             const long BytesPerMegabyte = 1_000_000;
@@ -58,14 +72,30 @@ internal static class ConvertCommand
                 },
                 LargestShard = parsed.GetValue(shard) is { } megabytes ? megabytes * BytesPerMegabyte : long.MaxValue,
             };
+            QuantizationConfig? quantization = Quantization(parsed.GetValue(quantize), parsed.GetValue(groupSize));
             string from = parsed.GetValue(source)!, to = parsed.GetValue(destination)!;
             await Task.Run(
-                () => CheckpointConverter.Convert(from, to, options, adapter: parsed.GetValue(adapter), cancellationToken: cancellation),
+                () => CheckpointConverter.Convert(
+                    from, to, options, adapter: parsed.GetValue(adapter), quantization: quantization, cancellationToken: cancellation),
                 cancellation);
             long bytes = new DirectoryInfo(to).EnumerateFiles().Sum(file => file.Length);
             await output.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"{to}: {bytes:N0} bytes"));
             return ExitCode.Done;
         });
         return command;
+    }
+
+    private static QuantizationConfig? Quantization(string? name, int? groupSize)
+    {
+        if (name is null)
+        {
+            return groupSize is null ? null : throw new UsageException("--group-size is of weights that --quantize makes; give both.");
+        }
+
+        QuantizedType type = name == "int8" ? QuantizedType.Int8 : QuantizedType.Int4;
+        IReadOnlyList<int> sizes = QuantizedLayout.GroupSizesOf(type);
+        return groupSize is { } size && !sizes.Contains(size)
+            ? throw new UsageException($"--group-size {size}: with {name}, it is {string.Join(" or ", sizes)}.")
+            : new QuantizationConfig(type, groupSize ?? QuantizationConfig.UsualGroupSize(type));
     }
 }

@@ -45,12 +45,13 @@ internal static class InfoCommand
         string blocks = $"{config.LayerCount} layers, hidden {config.HiddenSize}, intermediate {config.IntermediateSize}";
         string scan = $"state {config.StateSize}, conv kernel {config.ConvKernel}, time step rank {config.TimeStepRank}";
         string ends = $"vocabulary {config.VocabularySize}{(config.TieEmbeddings ? ", tied embeddings" : "")}";
+        string quantization = config.Quantization is { } quantized ? $"; projections and head quantized: {quantized}" : "";
         string tokens = $"{backend.PreferredChunkTokens} tokens or more on the CPU";
         return string.Create(CultureInfo.InvariantCulture, $"""
             model        {checkpoint.WeightsPath}
             sizes        {blocks}, {scan}, {ends}
             parameters   {summary.Parameters:N0}
-            weights      {summary.WeightBytes:N0} bytes, {string.Join(", ", summary.Types)}
+            weights      {summary.WeightBytes:N0} bytes, {string.Join(", ", summary.Types)}{quantization}
             state        {summary.StateBytes:N0} bytes a sequence, whatever its length
             workspace    {summary.WorkspaceBytes:N0} bytes for a prompt of {tokens}, {summary.StepBytes:N0} for one token
             cpu          {backend.Description}
@@ -77,6 +78,7 @@ internal static class InfoCommand
             writer.WriteNumber("time_step_rank", config.TimeStepRank);
             writer.WriteNumber("vocabulary_size", config.VocabularySize);
             writer.WriteBoolean("tied_embeddings", config.TieEmbeddings);
+            writer.WriteString("quantization", config.Quantization?.ToString());
             writer.WriteNumber("parameters", summary.Parameters);
             writer.WriteNumber("weight_bytes", summary.WeightBytes);
             writer.WriteNumber("state_bytes", summary.StateBytes);

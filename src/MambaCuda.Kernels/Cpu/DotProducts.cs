@@ -5,7 +5,7 @@ using System.Runtime.Intrinsics.X86;
 
 namespace MambaCuda.Kernels;
 
-/// <summary>How many rows of x <see cref="DotProducts{TWidth, TVector, TStored}"/> takes, and by which of its ways.</summary>
+/// <summary>How many rows of x <see cref="DotProducts{TWidth, TVector, TStored}"/> takes, and by which of its ways; how it sums a vector.</summary>
 internal static class DotProducts
 {
     /// <summary>The height of the tallest tile.</summary>
@@ -16,6 +16,26 @@ internal static class DotProducts
 
     /// <summary>The most rows at a time: the sums of a panel lie on the stack, 48 KB of them.</summary>
     public const int MostRows = 192;
+
+    /// <summary>
+    /// The four sums of four lanes each: a transposition whose halves are added on the way, three additions in place of twelve.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> SumFour(Vector128<float> v0, Vector128<float> v1, Vector128<float> v2, Vector128<float> v3)
+    {
+        if (Sse.IsSupported)
+        {
+            Vector128<float> first = Sse.UnpackLow(v0, v1) + Sse.UnpackHigh(v0, v1);
+            Vector128<float> second = Sse.UnpackLow(v2, v3) + Sse.UnpackHigh(v2, v3);
+            return Sse.MoveLowToHigh(first, second) + Sse.MoveHighToLow(second, first);
+        }
+
+        return Vector128.Create(Sum(v0), Sum(v1), Sum(v2), Sum(v3));
+    }
+
+    /// <summary>One sum, in the order of <see cref="SumFour"/>.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Sum(Vector128<float> v) => (v[0] + v[2]) + (v[1] + v[3]);
 }
 
 /// <summary>
@@ -388,7 +408,7 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
                 a = TWidth.MultiplyAdd(TWidth.Load(x + k), TWidth.LoadStored<TStored>(w + ((long)k * TStored.Size)), a);
             }
 
-            y[output] = Sum(TWidth.Fold(a)) + Tail(x, w, whole, inputs) + (bias != null ? bias[output] : 0);
+            y[output] = DotProducts.Sum(TWidth.Fold(a)) + Tail(x, w, whole, inputs) + (bias != null ? bias[output] : 0);
         }
     }
 
@@ -404,7 +424,7 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
     {
         for (int row = 0; row < rows; row++)
         {
-            Vector128<float> result = SumFour(
+            Vector128<float> result = DotProducts.SumFour(
                 TWidth.Fold(TWidth.Load(sums)), TWidth.Fold(TWidth.Load(sums + TWidth.Count)),
                 TWidth.Fold(TWidth.Load(sums + (2 * TWidth.Count))), TWidth.Fold(TWidth.Load(sums + (3 * TWidth.Count))));
             if (count == 4)
@@ -432,26 +452,6 @@ internal static unsafe class DotProducts<TWidth, TVector, TStored>
             y += yStride;
         }
     }
-
-    /// <summary>
-    /// The four sums of four lanes each: a transposition whose halves are added on the way, three additions in place of twelve.
-    /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector128<float> SumFour(Vector128<float> v0, Vector128<float> v1, Vector128<float> v2, Vector128<float> v3)
-    {
-        if (Sse.IsSupported)
-        {
-            Vector128<float> first = Sse.UnpackLow(v0, v1) + Sse.UnpackHigh(v0, v1);
-            Vector128<float> second = Sse.UnpackLow(v2, v3) + Sse.UnpackHigh(v2, v3);
-            return Sse.MoveLowToHigh(first, second) + Sse.MoveHighToLow(second, first);
-        }
-
-        return Vector128.Create(Sum(v0), Sum(v1), Sum(v2), Sum(v3));
-    }
-
-    /// <summary>One sum, in the order of <see cref="SumFour"/>.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static float Sum(Vector128<float> v) => (v[0] + v[2]) + (v[1] + v[3]);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Prefetch(byte* address)

@@ -15,6 +15,12 @@ internal unsafe interface IVectorWidth<TVector>
 
     static abstract TVector LoadStored<TStored>(byte* source) where TStored : struct, IStoredFloat;
 
+    /// <summary>What the next function takes for a scale.</summary>
+    static abstract TVector Prepare<TNumbers>(float scale) where TNumbers : struct, IQuantizedNumbers;
+
+    /// <summary>A vector of weights of a quantized row.</summary>
+    static abstract TVector LoadQuantized<TNumbers>(byte* row, nint column, TVector prepared) where TNumbers : struct, IQuantizedNumbers;
+
     /// <summary>left * right + addend, rounded once where the processor can.</summary>
     static abstract TVector MultiplyAdd(TVector left, TVector right, TVector addend);
 
@@ -34,6 +40,11 @@ internal readonly unsafe struct Width256 : IVectorWidth<Vector256<float>>
 
     public static Vector256<float> LoadStored<TStored>(byte* source) where TStored : struct, IStoredFloat => TStored.Load256(source);
 
+    public static Vector256<float> Prepare<TNumbers>(float scale) where TNumbers : struct, IQuantizedNumbers => TNumbers.Prepare256(scale);
+
+    public static Vector256<float> LoadQuantized<TNumbers>(byte* row, nint column, Vector256<float> prepared)
+        where TNumbers : struct, IQuantizedNumbers => TNumbers.Load256(row, column, prepared);
+
     public static Vector256<float> MultiplyAdd(Vector256<float> left, Vector256<float> right, Vector256<float> addend) =>
         Vector256.MultiplyAddEstimate(left, right, addend);
 
@@ -51,6 +62,11 @@ internal readonly unsafe struct Width512 : IVectorWidth<Vector512<float>>
     public static void Store(Vector512<float> vector, float* destination) => vector.Store(destination);
 
     public static Vector512<float> LoadStored<TStored>(byte* source) where TStored : struct, IStoredFloat => TStored.Load512(source);
+
+    public static Vector512<float> Prepare<TNumbers>(float scale) where TNumbers : struct, IQuantizedNumbers => TNumbers.Prepare512(scale);
+
+    public static Vector512<float> LoadQuantized<TNumbers>(byte* row, nint column, Vector512<float> prepared)
+        where TNumbers : struct, IQuantizedNumbers => TNumbers.Load512(row, column, prepared);
 
     public static Vector512<float> MultiplyAdd(Vector512<float> left, Vector512<float> right, Vector512<float> addend) =>
         Vector512.MultiplyAddEstimate(left, right, addend);

@@ -23,4 +23,10 @@ public enum LinearAlgorithm
 
     /// <summary>Float32 arithmetic: any types. Without splits, a row's result does not depend on how many other rows there are.</summary>
     Simt,
+
+    /// <summary>
+    /// A quantized weight is first made as floats in the type of activations, for any number of rows; other weights as with
+    /// <see cref="Auto"/>.
+    /// </summary>
+    Dequantized,
 }

@@ -27,6 +27,7 @@ public readonly record struct LinearVariant
     {
         LinearAlgorithm.CublasLt => "cublaslt",
         LinearAlgorithm.Row => "row",
+        LinearAlgorithm.Dequantized => "dequantized",
         LinearAlgorithm.Vector => Tile.Kind == LinearTileKind.Simt ? "vector" : "vector mma",
         _ => Tile + (Splits == 1 ? "" : $" / {Splits}"),
     };

@@ -36,10 +36,10 @@ public sealed partial class CudaBackend
     }
 
     /// <summary>Whether the kernel for one row can be used, which reads 16 bytes at once.</summary>
-    private bool TakesRow(in MatrixView x, in MatrixView weight, params ReadOnlySpan<MatrixView> more) =>
-        x.Rows == 1 && weight.Rows > 0 && x.Type == weight.Type
+    private bool TakesRow(in MatrixView x, in WeightView weight, params ReadOnlySpan<MatrixView> more) =>
+        x.Rows == 1 && weight.Rows > 0 && !weight.IsQuantized && x.Type == weight.Matrix.Type
         && x.Columns > 0 && x.Columns % RowPiece == 0 && RowParts(x.Columns).Parts <= RowMostWarps(norm: false)
-        && AreAligned(16, weight) && AreAligned(16, x) && AreAligned(16, more);
+        && AreAligned(16, weight.Matrix) && AreAligned(16, x) && AreAligned(16, more);
 
     /// <summary>How much of the weights may wait: a layer without a norm has kernels before it that leave memory idle.</summary>
     private static int RowStages(bool norm) => norm ? 3 : 6;
@@ -67,12 +67,12 @@ public sealed partial class CudaBackend
         int inputs = args.Weight.Columns, outputs = checked((int)args.Weight.Rows);
         (int pieces, int parts) = RowParts(inputs);
         int groups = RowMostWarps(hasNorm) / parts;
-        int rows = RowStageBytes / (pieces * RowPiece * args.Weight.Type.Size());
+        int rows = RowStageBytes / (pieces * RowPiece * args.Weight.Matrix.Type.Size());
         int room = (RowSharedBytes(hasNorm) - (parts * groups * WarpThreads * RowThreadBytes(hasNorm))) / sizeof(float);
         int mostRounds = Math.Max(1, (room / (groups * parts * rows)) - 1);
         int blocks = Math.Min(Context.Device.MultiprocessorCount, DivideUp(outputs, groups));
         blocks = Math.Max(blocks, DivideUp(outputs, groups * rows * mostRounds));
-        RowVariant variant = new(args.Weight.Type, args.Y.Type, pieces, hasNorm);
+        RowVariant variant = new(args.Weight.Matrix.Type, args.Y.Type, pieces, hasNorm);
         Launch(
             AddRmsNormLinearKernels.Get(_library, variant),
             blocks,
@@ -83,10 +83,10 @@ public sealed partial class CudaBackend
                 Residual = Address(args.Residual),
                 ResidualOut = Address(args.ResidualOut),
                 NormWeight = Address(args.NormWeight),
-                Weight = Address(args.Weight),
+                Weight = Address(args.Weight.Matrix),
                 Bias = Address(args.Bias),
                 Y = Address(args.Y),
-                WeightStride = args.Weight.RowStride,
+                WeightStride = args.Weight.Matrix.RowStride,
                 Inputs = inputs,
                 Outputs = outputs,
                 Parts = parts,

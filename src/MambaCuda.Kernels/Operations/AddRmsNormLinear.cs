@@ -18,8 +18,8 @@ public readonly struct AddRmsNormLinearArgs
     /// <summary>Added to the mean of squares; positive.</summary>
     public float Epsilon { get; init; }
 
-    /// <summary>The layer's weight, (outputs, inputs), any weight type.</summary>
-    public MatrixView Weight { get; init; }
+    /// <summary>The layer's weight, (outputs, inputs): of any weight type, or quantized.</summary>
+    public WeightView Weight { get; init; }
 
     /// <summary>The layer's bias, (1, outputs), Float32; or none.</summary>
     public MatrixView Bias { get; init; }
@@ -30,7 +30,8 @@ public readonly struct AddRmsNormLinearArgs
     /// <summary>Result, (rows, outputs), activation type or Float32.</summary>
     public MatrixView Y { get; init; }
 
-    internal OperationWork Work => OperationWork.Of(X, Residual, ResidualOut, NormWeight, Weight, Bias, Y) with
+    internal OperationWork Work => new(
+        OperationWork.Of(X, Residual, ResidualOut, NormWeight, Bias, Y).Bytes + Weight.ByteLength)
     {
         Products = 2.0 * Residual.Rows * Residual.Columns * Weight.Rows,
         Arithmetic = (5.0 * Residual.Rows * Residual.Columns) + (Bias.IsNone ? 0 : (double)Y.Rows * Y.Columns),
@@ -50,20 +51,18 @@ public abstract partial class Backend
         const string Operation = nameof(AddRmsNormLinear);
         Check.Given(Operation, "residual", args.Residual);
         Check.Given(Operation, "norm weight", args.NormWeight);
-        Check.Given(Operation, "weight", args.Weight);
         Check.Given(Operation, "work", args.NormWork);
         Check.Given(Operation, "y", args.Y);
         (long rows, int inputs) = (args.Residual.Rows, args.Residual.Columns);
         Check.Shape(Operation, "x", args.X, rows, inputs);
         Check.Shape(Operation, "norm weight", args.NormWeight, 1, inputs);
-        Check.Shape(Operation, "weight", args.Weight, args.Weight.Rows, inputs);
+        Check.Weight(Operation, "weight", args.Weight, args.Weight.Rows, inputs);
         Check.Shape(Operation, "bias", args.Bias, 1, args.Weight.Rows);
         Check.Shape(Operation, "work", args.NormWork, rows, inputs);
         Check.Shape(Operation, "y", args.Y, rows, args.Weight.Rows);
         Check.Type(Operation, "x", args.X, ActivationType);
         Check.Type(Operation, "residual", args.Residual, DataType.Float32);
         Check.Type(Operation, "norm weight", args.NormWeight, DataType.Float32);
-        Check.WeightType(Operation, "weight", args.Weight);
         Check.Type(Operation, "bias", args.Bias, DataType.Float32);
         Check.Type(Operation, "work", args.NormWork, ActivationType);
         Check.Positive(Operation, "epsilon", args.Epsilon);

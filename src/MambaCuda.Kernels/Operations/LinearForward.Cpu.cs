@@ -5,7 +5,17 @@ namespace MambaCuda.Kernels;
 public sealed unsafe partial class CpuBackend
 {
     /// <inheritdoc/>
-    protected override void LinearForwardCore(in LinearForwardArgs args) => Multiply(args, accumulate: false);
+    protected override void LinearForwardCore(in LinearForwardArgs args)
+    {
+        if (args.Weight.IsQuantized)
+        {
+            QuantizedLinearBody body = new(args, _pool.Threads);
+            _pool.Run(ref body, body.Parts);
+            return;
+        }
+
+        Multiply(args, accumulate: false);
+    }
 
     /// <summary>The product; added to what y holds where asked, and then without a bias.</summary>
     private void Multiply(in LinearForwardArgs args, bool accumulate)
@@ -38,8 +48,8 @@ public sealed unsafe partial class CpuBackend
         {
             _args = args;
             _accumulate = accumulate;
-            long outputs = args.Weight.Rows;
-            long outputBytes = Math.Max(1L, (long)args.Weight.Columns * args.Weight.Type.Size());
+            long outputs = args.Weight.Matrix.Rows;
+            long outputBytes = Math.Max(1L, (long)args.Weight.Matrix.Columns * args.Weight.Matrix.Type.Size());
             if (args.X.Rows >= DotProducts.ManyRows)
             {
                 // Blocks of equal height, and enough parts that a thread that is held up is not waited for with a large one.
@@ -63,7 +73,7 @@ public sealed unsafe partial class CpuBackend
 
         public int Parts { get; }
 
-        public void Run(int part) => StoredFloats.Run(_args.Weight.Type, this, part);
+        public void Run(int part) => StoredFloats.Run(_args.Weight.Matrix.Type, this, part);
 
         private static long RoundUp(long value, long multiple) => (value + multiple - 1) / multiple * multiple;
 
@@ -75,10 +85,10 @@ public sealed unsafe partial class CpuBackend
             float* y = (float*)CpuBackend.Row(_args.Y, firstRow) + firstOutput;
             float* bias = _accumulate ? y : _args.Bias.IsNone ? null : Floats(_args.Bias) + firstOutput;
             long biasStride = _accumulate ? _args.Y.RowStride : 0;
-            byte* weight = CpuBackend.Row(_args.Weight, firstOutput);
+            byte* weight = CpuBackend.Row(_args.Weight.Matrix, firstOutput);
             int rows = (int)Math.Min(_rowsPerPart, _args.X.Rows - firstRow);
-            int outputs = (int)Math.Min(_outputsPerPart, _args.Weight.Rows - firstOutput);
-            long weightStride = _args.Weight.RowStride * TStored.Size;
+            int outputs = (int)Math.Min(_outputsPerPart, _args.Weight.Matrix.Rows - firstOutput);
+            long weightStride = _args.Weight.Matrix.RowStride * TStored.Size;
             if (Vector512.IsHardwareAccelerated)
             {
                 DotProducts<Width512, Vector512<float>, TStored>.Run(
@@ -90,6 +100,73 @@ public sealed unsafe partial class CpuBackend
                 DotProducts<Width256, Vector256<float>, TStored>.Run(
                     x, _args.X.RowStride, rows, weight, weightStride, outputs, _args.X.Columns, bias, y, _args.Y.RowStride,
                     biasStride);
+            }
+        }
+    }
+
+    /// <summary>A part is a block of the quantized weight's rows by a block of x's rows.</summary>
+    private readonly struct QuantizedLinearBody : IParallelBody
+    {
+        /// <summary>Less is not worth handing to another thread.</summary>
+        private const long MinimumBlockBytes = 8 << 10;
+
+        /// <summary>A block of x that leaves room in a second-level cache of 512 KB beside four rows of weights.</summary>
+        private const long RowBlockBytes = 256 << 10;
+
+        private readonly LinearForwardArgs _args;
+        private readonly int _rowsPerPart;
+        private readonly int _outputsPerPart;
+        private readonly int _outputParts;
+
+        public QuantizedLinearBody(in LinearForwardArgs args, int threads)
+        {
+            _args = args;
+            int outputs = checked((int)args.Weight.Rows);
+            long fitting = RowBlockBytes / (sizeof(float) * Math.Max(1L, args.X.Columns));
+            _rowsPerPart = (int)Math.Clamp(fitting / DotProducts.TileRows * DotProducts.TileRows, 2 * DotProducts.TileRows, DotProducts.MostRows);
+            long least = MinimumBlockBytes / Math.Max(1L, args.Weight.Quantized.Layout.RowBytes);
+            long wanted = Math.Max(least, (outputs + (4L * threads) - 1) / (4L * threads));
+            _outputsPerPart = (int)((Math.Max(wanted, 1) + 3) / 4 * 4);
+            _outputParts = CpuBackend.Parts(outputs, _outputsPerPart);
+            Parts = _outputParts * CpuBackend.Parts(args.X.Rows, _rowsPerPart);
+        }
+
+        public int Parts { get; }
+
+        public void Run(int part)
+        {
+            if (_args.Weight.Quantized.Layout.Type == QuantizedType.Int8)
+            {
+                Run<Int8Numbers>(part);
+            }
+            else
+            {
+                Run<Int4Numbers>(part);
+            }
+        }
+
+        private void Run<TNumbers>(int part) where TNumbers : struct, IQuantizedNumbers
+        {
+            QuantizedView quantized = _args.Weight.Quantized;
+            int firstOutput = part % _outputParts * _outputsPerPart;
+            long firstRow = (long)(part / _outputParts) * _rowsPerPart;
+            int rows = (int)Math.Min(_rowsPerPart, _args.X.Rows - firstRow);
+            int outputs = (int)Math.Min(_outputsPerPart, quantized.Rows - firstOutput);
+            float* x = (float*)CpuBackend.Row(_args.X, firstRow);
+            float* y = (float*)CpuBackend.Row(_args.Y, firstRow) + firstOutput;
+            float* bias = _args.Bias.IsNone ? null : Floats(_args.Bias) + firstOutput;
+            QuantizedRows weight = new(
+                CpuBackend.Row(quantized.Values, firstOutput), quantized.Values.RowStride, (ushort*)CpuBackend.Row(quantized.Scales, firstOutput),
+                quantized.Scales.RowStride, quantized.Layout);
+            if (Vector512.IsHardwareAccelerated)
+            {
+                QuantizedDotProducts<Width512, Vector512<float>, TNumbers>.Run(
+                    x, _args.X.RowStride, rows, weight, outputs, _args.X.Columns, bias, y, _args.Y.RowStride);
+            }
+            else
+            {
+                QuantizedDotProducts<Width256, Vector256<float>, TNumbers>.Run(
+                    x, _args.X.RowStride, rows, weight, outputs, _args.X.Columns, bias, y, _args.Y.RowStride);
             }
         }
     }

@@ -63,6 +63,11 @@ public sealed partial class CudaBackend
     /// <summary>The ways in which a linear layer can be computed here, each of which gives the same result up to rounding.</summary>
     public IReadOnlyList<LinearVariant> LinearVariants(in LinearForwardArgs args)
     {
+        if (args.Weight.IsQuantized)
+        {
+            return QuantizedVariants(args);
+        }
+
         List<LinearVariant> all = [];
         if (ProductFor(args) is not null)
         {
@@ -105,12 +110,18 @@ public sealed partial class CudaBackend
             return;
         }
 
+        if (args.Weight.IsQuantized)
+        {
+            LinearQuantized(args, variant);
+            return;
+        }
+
         switch (variant.Algorithm)
         {
             case LinearAlgorithm.CublasLt:
                 CublasLtProduct product = ProductFor(args)
                     ?? throw new NotSupportedException($"cuBLASLt has no way to compute {args.X} by {args.Weight}.");
-                RunProduct(product, args.X, args.Weight, args.Y);
+                RunProduct(product, args.X, args.Weight.Matrix, args.Y);
                 break;
             case LinearAlgorithm.Row:
                 RunRow(
@@ -132,7 +143,7 @@ public sealed partial class CudaBackend
     {
         if (args.X.Rows != 0 && args.Weight.Rows != 0)
         {
-            LinearForward(args, ChooseLinear(args));
+            LinearForward(args, args.Weight.IsQuantized ? ChooseQuantized(args) : ChooseLinear(args));
         }
     }
 
@@ -148,13 +159,14 @@ public sealed partial class CudaBackend
         bool isVector = args.X.Rows <= VectorRows;
         switch (_options.LinearAlgorithm)
         {
-            case LinearAlgorithm.Auto or LinearAlgorithm.Row when TakesRow(args.X, args.Weight):
+            case LinearAlgorithm.Auto or LinearAlgorithm.Row or LinearAlgorithm.Dequantized when TakesRow(args.X, args.Weight):
                 return new LinearVariant(LinearAlgorithm.Row);
             case LinearAlgorithm.Vector:
-            case LinearAlgorithm.Auto or LinearAlgorithm.Row when isVector:
+            case LinearAlgorithm.Auto or LinearAlgorithm.Row or LinearAlgorithm.Dequantized when isVector:
                 // One row is read in longer pieces without the matrices' layout; from two on they cost nothing more.
                 return Vector(args.X.Rows > 1 && HaveTensorCores(args));
-            case LinearAlgorithm.Auto or LinearAlgorithm.Row or LinearAlgorithm.CublasLt when ProductFor(args) is not null:
+            case LinearAlgorithm.Auto or LinearAlgorithm.Row or LinearAlgorithm.CublasLt or LinearAlgorithm.Dequantized
+                when ProductFor(args) is not null:
                 return new LinearVariant(LinearAlgorithm.CublasLt);
             case LinearAlgorithm.Simt:
                 return ChooseTile(args, maySplit: true, LinearAlgorithm.Simt);
@@ -202,7 +214,7 @@ public sealed partial class CudaBackend
             return false;
         }
 
-        if (tile.Kind == LinearTileKind.Wgmma && !(HaveWgmma && AreAligned(16, args.X, args.Weight)))
+        if (tile.Kind == LinearTileKind.Wgmma && !(HaveWgmma && AreAligned(16, args.X, args.Weight.Matrix)))
         {
             return false;
         }
@@ -221,8 +233,10 @@ public sealed partial class CudaBackend
 
     /// <summary>Whether tensor cores multiply these operands: Turing's know fp16 alone.</summary>
     private bool HaveTensorCores(in LinearForwardArgs args) =>
-        args.X.Columns > 0 && args.X.Type == args.Weight.Type
-        && (args.X.Type == DataType.Float16 || (args.X.Type == DataType.BFloat16 && Context.Device.ComputeCapability.Major >= 8));
+        args.X.Columns > 0 && args.X.Type == args.Weight.Matrix.Type && TensorCoresKnow(args.X.Type);
+
+    private bool TensorCoresKnow(DataType type) =>
+        type == DataType.Float16 || (type == DataType.BFloat16 && Context.Device.ComputeCapability.Major >= 8);
 
     private bool HaveWgmma => KnowsWgmma(Context.Device.ComputeCapability, RuntimeCompiler.Load().Version);
 
@@ -236,12 +250,12 @@ public sealed partial class CudaBackend
         LinearForwardParams parameters = new()
         {
             X = Address(args.X),
-            Weight = Address(args.Weight),
+            Weight = Address(args.Weight.Matrix),
             Bias = Address(args.Bias),
             Y = Address(args.Y),
             Rows = args.X.Rows,
             XStride = args.X.RowStride,
-            WeightStride = args.Weight.RowStride,
+            WeightStride = args.Weight.Matrix.RowStride,
             YStride = args.Y.RowStride,
             Inputs = args.X.Columns,
             Outputs = checked((int)args.Weight.Rows),
@@ -255,8 +269,8 @@ public sealed partial class CudaBackend
             parameters.Arrived = LinearArrivals().Address;
         }
 
-        bool aligned = tile.Kind != LinearTileKind.Simt && AreAligned(16, args.X, args.Weight);
-        LinearTileVariant variant = new(tile, args.X.Type, args.Weight.Type, args.Y.Type, aligned);
+        bool aligned = tile.Kind != LinearTileKind.Simt && AreAligned(16, args.X, args.Weight.Matrix);
+        LinearTileVariant variant = new(tile, args.X.Type, args.Weight.Matrix.Type, args.Y.Type, aligned);
         KernelFamily<LinearTileVariant> family = tile.Kind switch
         {
             LinearTileKind.Mma => LinearMmaKernels,
@@ -281,16 +295,16 @@ public sealed partial class CudaBackend
         int wanted = (mma ? 16 : 32) * multiprocessors / outputBlocks;
         int warps = Math.Clamp((int)BitOperations.RoundUpToPowerOf2((uint)Math.Max(wanted, 1)), mma ? 4 : 2, mma ? 16 : 8);
 
-        LinearVectorVariant variant = new(args.X.Type, args.Weight.Type, args.Y.Type, blockRows, AreAligned(16, args.X, args.Weight));
+        LinearVectorVariant variant = new(args.X.Type, args.Weight.Matrix.Type, args.Y.Type, blockRows, AreAligned(16, args.X, args.Weight.Matrix));
         KernelFamily<LinearVectorVariant> family = mma ? LinearVectorMmaKernels : LinearVectorKernels;
         Launch(family.Get(_library, variant), checked(outputBlocks * rowGroups), 32 * warps, new LinearVectorParams
         {
             X = Address(args.X),
-            Weight = Address(args.Weight),
+            Weight = Address(args.Weight.Matrix),
             Bias = Address(args.Bias),
             Y = Address(args.Y),
             XStride = args.X.RowStride,
-            WeightStride = args.Weight.RowStride,
+            WeightStride = args.Weight.Matrix.RowStride,
             YStride = args.Y.RowStride,
             Rows = rows,
             Inputs = args.X.Columns,
@@ -310,8 +324,8 @@ public sealed partial class CudaBackend
     private CublasLtProduct? ProductFor(in LinearForwardArgs args)
     {
         // It adds a bias of y's type only, and ours is float32.
-        bool isIts = args.Bias.IsNone && args.X.Type == args.Weight.Type && args.X.Columns > 0;
-        return isIts ? ChosenProduct(new RowProduct(args.X.Rows, args.X.Columns, args.Weight.Rows), args.X, args.Weight, args.Y) : null;
+        bool isIts = args.Bias.IsNone && args.X.Type == args.Weight.Matrix.Type && args.X.Columns > 0;
+        return isIts ? ChosenProduct(new RowProduct(args.X.Rows, args.X.Columns, args.Weight.Rows), args.X, args.Weight.Matrix, args.Y) : null;
     }
 
     /// <summary>How cuBLASLt computes a product of these views, whose types and places are added to what is said of it.</summary>
@@ -391,6 +405,7 @@ public sealed partial class CudaBackend
         _cublasLt?.Dispose();
         _linearArrivals?.Dispose();
         _transposedMemory?.Dispose();
+        _dequantizedMemory?.Dispose();
     }
 
     private static MatrixElement ElementOf(DataType type) => type switch

@@ -6,8 +6,8 @@ public readonly struct LinearForwardArgs
     /// <summary>Input, (rows, inputs), activation type.</summary>
     public MatrixView X { get; init; }
 
-    /// <summary>Weight as checkpoints store it, (outputs, inputs), any weight type.</summary>
-    public MatrixView Weight { get; init; }
+    /// <summary>Weight as checkpoints store it, (outputs, inputs): of any weight type, or quantized.</summary>
+    public WeightView Weight { get; init; }
 
     /// <summary>Bias, (1, outputs), Float32; or none.</summary>
     public MatrixView Bias { get; init; }
@@ -21,7 +21,7 @@ public readonly struct LinearForwardArgs
     public bool WeightIsAtRest { get; init; }
 
     /// <summary>One product.</summary>
-    internal OperationWork Work => OperationWork.Of(X, Weight, Bias, Y) with
+    internal OperationWork Work => new(OperationWork.Of(X, Bias, Y).Bytes + Weight.ByteLength)
     {
         Products = 2.0 * X.Rows * X.Columns * Weight.Rows,
         Arithmetic = Bias.IsNone ? 0 : (double)Y.Rows * Y.Columns,
@@ -36,13 +36,11 @@ public abstract partial class Backend
     {
         const string Operation = nameof(LinearForward);
         Check.Given(Operation, "x", args.X);
-        Check.Given(Operation, "weight", args.Weight);
+        Check.Weight(Operation, "weight", args.Weight, args.Weight.Rows, args.X.Columns);
         Check.Given(Operation, "y", args.Y);
-        Check.Shape(Operation, "weight", args.Weight, args.Weight.Rows, args.X.Columns);
         Check.Shape(Operation, "bias", args.Bias, 1, args.Weight.Rows);
         Check.Shape(Operation, "y", args.Y, args.X.Rows, args.Weight.Rows);
         Check.Type(Operation, "x", args.X, ActivationType);
-        Check.WeightType(Operation, "weight", args.Weight);
         Check.Type(Operation, "bias", args.Bias, DataType.Float32);
         if (args.Y.Type != DataType.Float32)
         {

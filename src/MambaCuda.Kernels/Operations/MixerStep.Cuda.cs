@@ -57,8 +57,8 @@ public sealed partial class CudaBackend
             ConvBias = Address(args.ConvolutionBias),
             ConvState = Address(args.ConvolutionBefore),
             NextConvState = Address(args.ConvolutionAfter),
-            ScanWeight = Address(args.ScanProjection),
-            DeltaWeight = Address(args.TimeStepProjection),
+            ScanWeight = Address(args.ScanProjection.Matrix),
+            DeltaWeight = Address(args.TimeStepProjection.Matrix),
             DeltaBias = Address(args.TimeStepBias),
             A = Address(args.A),
             D = Address(args.D),
@@ -71,8 +71,8 @@ public sealed partial class CudaBackend
             ConvWeightStride = args.ConvolutionWeight.RowStride,
             ConvStateStride = args.ConvolutionBefore.RowStride,
             NextConvStateStride = args.ConvolutionAfter.RowStride,
-            ScanWeightStride = args.ScanProjection.RowStride,
-            DeltaWeightStride = args.TimeStepProjection.RowStride,
+            ScanWeightStride = args.ScanProjection.Matrix.RowStride,
+            DeltaWeightStride = args.TimeStepProjection.Matrix.RowStride,
             AStride = args.A.RowStride,
             StateStride = args.ScanBefore.RowStride,
             NextStateStride = args.ScanAfter.RowStride,
@@ -96,8 +96,9 @@ public sealed partial class CudaBackend
         !_options.BatchInvariant && args.X.Rows is > 0 and <= MixerRows && args.X.Columns > 0 && args.ConvolutionWeight.Rows == MixerWidth
         && args.A.Rows is > 0 and <= MixerStates && args.TimeStepProjection.Columns is > 0 and <= MixerRank
         && args.X.Columns <= MixerSlices * 2 * WarpThreads * MixerPiece && args.X.Columns % MixerPiece == 0 && args.TimeStepProjection.Columns % MixerPiece == 0
-        && args.ScanProjection.Type == ActivationType && args.TimeStepProjection.Type == ActivationType
-        && AreAligned(16, args.ScanProjection, args.TimeStepProjection);
+        && !args.ScanProjection.IsQuantized && !args.TimeStepProjection.IsQuantized
+        && args.ScanProjection.Matrix.Type == ActivationType && args.TimeStepProjection.Matrix.Type == ActivationType
+        && AreAligned(16, args.ScanProjection.Matrix, args.TimeStepProjection.Matrix);
 
     /// <summary>An instance of either kernel; the second has no pieces.</summary>
     private readonly record struct MixerVariant(DataType Type, int Pieces = 0, int Rows = 0)

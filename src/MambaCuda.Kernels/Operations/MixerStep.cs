@@ -24,11 +24,11 @@ public readonly struct MixerStepArgs
     /// <summary>Its state after; may be the same view.</summary>
     public MatrixView ConvolutionAfter { get; init; }
 
-    /// <summary>Gives low-rank delta, B and C of the inner activations, (rank + 2 states, channels), any weight type.</summary>
-    public MatrixView ScanProjection { get; init; }
+    /// <summary>Gives low-rank delta, B and C of the inner activations, (rank + 2 states, channels): of any weight type, or quantized.</summary>
+    public WeightView ScanProjection { get; init; }
 
-    /// <summary>Gives delta of the low-rank one, (channels, rank), any weight type.</summary>
-    public MatrixView TimeStepProjection { get; init; }
+    /// <summary>Gives delta of the low-rank one, (channels, rank): of any weight type, or quantized.</summary>
+    public WeightView TimeStepProjection { get; init; }
 
     /// <summary>Added to delta before softplus, (1, channels), Float32.</summary>
     public MatrixView TimeStepBias { get; init; }
@@ -62,10 +62,10 @@ public readonly struct MixerStepArgs
         get
         {
             double elements = (double)X.Rows * X.Columns;
-            OperationWork operands = OperationWork.Of(
-                X, Z, ConvolutionWeight, ConvolutionBias, ScanProjection, TimeStepProjection, TimeStepBias, A, D, Y);
+            OperationWork operands = OperationWork.Of(X, Z, ConvolutionWeight, ConvolutionBias, TimeStepBias, A, D, Y);
             return new OperationWork(
-                operands.Bytes + (2 * Sequences.Count * (ConvolutionWeight.Rows - 1 + A.Rows) * X.Columns * sizeof(float)))
+                operands.Bytes + ScanProjection.ByteLength + TimeStepProjection.ByteLength
+                + (2 * Sequences.Count * (ConvolutionWeight.Rows - 1 + A.Rows) * X.Columns * sizeof(float)))
             {
                 Products = 2 * elements * (ScanProjection.Rows + TimeStepProjection.Columns),
                 Arithmetic = elements * ((2 * ConvolutionWeight.Rows) + (6 * A.Rows) + 8),
@@ -90,8 +90,6 @@ public abstract partial class Backend
         Check.Given(Operation, "d", args.D);
         Check.Given(Operation, "z", args.Z);
         Check.Given(Operation, "time step bias", args.TimeStepBias);
-        Check.Given(Operation, "scan projection", args.ScanProjection);
-        Check.Given(Operation, "time step projection", args.TimeStepProjection);
         Check.Given(Operation, "work for inner activations", args.InnerWork);
         Check.Given(Operation, "work for scan inputs", args.ScanInputsWork);
         Check.Given(Operation, "work for delta", args.DeltaWork);
@@ -100,11 +98,9 @@ public abstract partial class Backend
         Check.Given(Operation, "scan before", args.ScanBefore);
         Check.Given(Operation, "scan after", args.ScanAfter);
         (int rank, int states) = (args.TimeStepProjection.Columns, checked((int)args.A.Rows));
-        Check.Shape(Operation, "scan projection", args.ScanProjection, rank + (2 * states), args.A.Columns);
-        Check.Shape(Operation, "time step projection", args.TimeStepProjection, args.A.Columns, rank);
+        Check.Weight(Operation, "scan projection", args.ScanProjection, rank + (2 * states), args.A.Columns);
+        Check.Weight(Operation, "time step projection", args.TimeStepProjection, args.A.Columns, rank);
         Check.Shape(Operation, "work for scan inputs", args.ScanInputsWork, args.X.Rows, rank + (2 * states));
-        Check.WeightType(Operation, "scan projection", args.ScanProjection);
-        Check.WeightType(Operation, "time step projection", args.TimeStepProjection);
         Check.Type(Operation, "work for scan inputs", args.ScanInputsWork, ActivationType);
 
         // The parts' own checks have the rest.

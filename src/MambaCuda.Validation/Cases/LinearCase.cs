@@ -98,6 +98,9 @@ public sealed record LinearInputs
     /// <summary>The weight, as its type rounds it.</summary>
     public required float[] Weight { get; init; }
 
+    /// <summary>The same weight as it is stored where it is quantized, else null.</summary>
+    public QuantizedWeight? Quantized { get; init; }
+
     /// <summary>The bias, or null.</summary>
     public float[]? Bias { get; init; }
 

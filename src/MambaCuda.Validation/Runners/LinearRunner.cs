@@ -6,7 +6,13 @@ namespace MambaCuda.Validation;
 public sealed class PlacedLinear : IDisposable
 {
     private readonly GuardedMatrix _x;
-    private readonly GuardedMatrix _weight;
+    // Rows of a quantized weight start at multiples of 16 bytes, wherever those of x do.
+    private const int QuantizedGap = 2 * GuardedMatrix.AlignedGap;
+
+    private readonly GuardedMatrix? _weight;
+    private readonly GuardedMatrix? _numbers;
+    private readonly GuardedMatrix? _scales;
+    private readonly QuantizedLayout _layout;
     private readonly GuardedMatrix? _bias;
     private readonly GuardedMatrix _y;
 
@@ -15,20 +21,39 @@ public sealed class PlacedLinear : IDisposable
     {
         int rows = inputs.RowCount, outputs = inputs.Outputs;
         _x = GuardedMatrix.Input(backend, backend.ActivationType, rows, inputs.Inputs, inputs.X, gap);
-        _weight = GuardedMatrix.Input(backend, inputs.WeightType, outputs, inputs.Inputs, inputs.Weight, gap);
+        if (inputs.Quantized is { } quantized)
+        {
+            _layout = quantized.Layout;
+            float[] numbers = StoredValues.Decode(quantized.Bytes(), _layout.StoredType);
+            _numbers = GuardedMatrix.Input(backend, _layout.StoredType, outputs, _layout.RowBytes, numbers, QuantizedGap);
+            _scales = GuardedMatrix.Input(backend, DataType.BFloat16, outputs, _layout.Groups, quantized.Scales, gap);
+        }
+        else
+        {
+            _weight = GuardedMatrix.Input(backend, inputs.WeightType, outputs, inputs.Inputs, inputs.Weight, gap);
+        }
+
         _bias = inputs.Bias is null ? null : GuardedMatrix.Input(backend, DataType.Float32, 1, outputs, inputs.Bias, gap);
         _y = GuardedMatrix.Output(backend, inputs.ResultType, rows, outputs, gap: gap);
     }
 
     /// <summary>What the operation takes.</summary>
-    public LinearForwardArgs Args => new() { X = _x.View, Weight = _weight.View, Bias = _bias?.View ?? default, Y = _y.View };
+    public LinearForwardArgs Args => new()
+    {
+        X = _x.View,
+        Weight = _weight is not null ? _weight.View : new QuantizedView(_numbers!.View, _scales!.View, _layout),
+        Bias = _bias?.View ?? default,
+        Y = _y.View,
+    };
 
     /// <summary>The result; fails where anything else changed.</summary>
     /// <exception cref="GuardException">Something else changed.</exception>
     public float[] Result()
     {
         _x.AssertUnchanged("x");
-        _weight.AssertUnchanged("weight");
+        _weight?.AssertUnchanged("weight");
+        _numbers?.AssertUnchanged("numbers");
+        _scales?.AssertUnchanged("scales");
         _bias?.AssertUnchanged("bias");
         _y.AssertGuardsIntact("y");
         return _y.Values();
@@ -38,7 +63,9 @@ public sealed class PlacedLinear : IDisposable
     public void Dispose()
     {
         _x.Dispose();
-        _weight.Dispose();
+        _weight?.Dispose();
+        _numbers?.Dispose();
+        _scales?.Dispose();
         _bias?.Dispose();
         _y.Dispose();
     }
@@ -73,5 +100,24 @@ public static class LinearRunner
 
         using PlacedLinear placed = new(backend, inputs, gap);
         return cuda.LinearVariants(placed.Args);
+    }
+
+    /// <summary>
+    /// The type that the weights of a quantized layer are rounded to before they are multiplied; null where they are not, and for others.
+    /// </summary>
+    public static DataType? RoundedWeights(
+        Backend backend, LinearInputs inputs, int gap = GuardedMatrix.UsualGap, LinearVariant? variant = null)
+    {
+        ArgumentNullException.ThrowIfNull(backend);
+        ArgumentNullException.ThrowIfNull(inputs);
+        if (inputs.Quantized is null || backend.Name == "cpu")
+        {
+            return null;
+        }
+
+        bool fromNumbers = variant is { } chosen
+            ? chosen.Algorithm == LinearAlgorithm.Vector
+            : Variants(backend, inputs, gap).Any(each => each.Algorithm == LinearAlgorithm.Vector);
+        return fromNumbers ? null : backend.ActivationType;
     }
 }

@@ -33,15 +33,30 @@ public static class LinearForwardValidation
                     yield return Row(row, placement, variant);
                 }
             }
+
+            foreach (QuantizedLinearCase row in QuantizedLinearCase.All)
+            {
+                yield return Row(row, placement, null);
+                foreach (LinearVariant variant in LinearRunner.Variants(backend, row.Operands(backend.ActivationType), placement.Gap))
+                {
+                    yield return Row(row, placement, variant);
+                }
+            }
         }
     }
 
     /// <summary>How far a result is from float64.</summary>
-    public static IReadOnlyList<OutputError> Compare(LinearInputs inputs, float[] actual)
+    /// <param name="inputs">The operands.</param>
+    /// <param name="actual">The result.</param>
+    /// <param name="roundedWeights">
+    /// The type that the plain evaluation rounds quantized weights to; null where it is to take them as they are.
+    /// </param>
+    public static IReadOnlyList<OutputError> Compare(LinearInputs inputs, float[] actual, DataType? roundedWeights = null)
     {
         (float[] x, float[] weight, float[]? bias) = (inputs.X, inputs.Weight, inputs.Bias);
         (int rows, int outputs, int terms) = (inputs.RowCount, inputs.Outputs, inputs.Inputs);
-        float[] plain = StoredValues.Round(LinearOracle.Run<float>(x, weight, bias, rows, outputs, terms), inputs.ResultType);
+        float[] plainWeight = roundedWeights is { } type ? StoredValues.Round(weight, type) : weight;
+        float[] plain = StoredValues.Round(LinearOracle.Run<float>(x, plainWeight, bias, rows, outputs, terms), inputs.ResultType);
         float[]? biasSize = bias?.Select(MathF.Abs).ToArray();
         double[] size = LinearOracle.Run<double>(
             [.. x.Select(MathF.Abs)], [.. weight.Select(MathF.Abs)], biasSize, rows, outputs, terms);
@@ -57,6 +72,15 @@ public static class LinearForwardValidation
         {
             LinearInputs inputs = row.Operands(device.ActivationType);
             return Compare(inputs, LinearRunner.Run(device, inputs, placement.Gap, variant));
+        })
+        { Variant = variant?.ToString(), Work = (long)row.Rows * row.Outputs * row.Inputs };
+
+    private static ValidationRow Row(QuantizedLinearCase row, RowPlacement placement, LinearVariant? variant) =>
+        new(nameof(Backend.LinearForward), placement.Of(row.Name), device =>
+        {
+            LinearInputs inputs = row.Operands(device.ActivationType);
+            float[] actual = LinearRunner.Run(device, inputs, placement.Gap, variant);
+            return Compare(inputs, actual, LinearRunner.RoundedWeights(device, inputs, placement.Gap, variant));
         })
         { Variant = variant?.ToString(), Work = (long)row.Rows * row.Outputs * row.Inputs };
 }

@@ -16,11 +16,20 @@ public sealed class MergedWeights : IDisposable
     /// <summary>Adds the update. The adapter is not needed afterwards.</summary>
     /// <param name="tensors">The model's weights; must outlive these.</param>
     /// <param name="adapter">The adapter, of a model of that configuration.</param>
-    /// <exception cref="CheckpointException">A sum is too large for the type of the weight; the message names it.</exception>
+    /// <exception cref="CheckpointException">
+    /// The model is quantized, or a sum is too large for the type of the weight; the message names it.
+    /// </exception>
     public MergedWeights(IReadOnlyDictionary<string, StoredTensor> tensors, LoraAdapter adapter)
     {
         ArgumentNullException.ThrowIfNull(tensors);
         ArgumentNullException.ThrowIfNull(adapter);
+        if (adapter.Config.Quantization is { } quantization)
+        {
+            throw new CheckpointException(
+                $"The model's weights are quantized ({quantization}), and an adapter cannot be merged into them. Merge it into the original "
+                + "checkpoint, and quantize the result: mamba-cuda convert MODEL OUT --adapter ADAPTER --quantize TYPE.");
+        }
+
         ExpectedTensor.CheckAll(adapter.Config.Tensors(), tensors);
         _tensors = new(tensors);
         try

@@ -1,5 +1,3 @@
-using MambaCuda.Kernels;
-
 namespace MambaCuda;
 
 /// <summary>
@@ -30,7 +28,7 @@ public sealed class Checkpoint : IDisposable
     /// <summary>The file with the weights, or with the list of files that hold them.</summary>
     public string WeightsPath => _file.Path;
 
-    /// <summary>The tensors by canonical name: just those that <see cref="MambaConfig.Tensors"/> lists.</summary>
+    /// <summary>The tensors by canonical name: just those that <see cref="MambaConfig.StoredTensors"/> lists.</summary>
     public IReadOnlyDictionary<string, StoredTensor> Tensors => _tensors;
 
     /// <summary>A tensor by canonical name.</summary>
@@ -88,7 +86,7 @@ public sealed class Checkpoint : IDisposable
         }
 
         Dictionary<string, StoredTensor> matched = [];
-        foreach (ExpectedTensor expected in config.Tensors())
+        foreach (ExpectedTensor expected in config.StoredTensors())
         {
             if (!found.Remove(expected.Name, out StoredTensor? tensor))
             {
@@ -99,9 +97,10 @@ public sealed class Checkpoint : IDisposable
                 string expectedShape = StoredTensor.ShapeText(expected.Shape);
                 problems.Add($"{expected.Name.Quoted()} is {StoredTensor.ShapeText(tensor.Shape)}, expected {expectedShape}");
             }
-            else if (!tensor.Type.IsWeightType())
+            else if (!expected.Takes(tensor.Type))
             {
-                problems.Add($"{expected.Name.Quoted()} is {tensor.Type}, but weights are Float32, BFloat16 or Float16");
+                string types = expected.Type is { } only ? $"must be {only}" : "weights are Float32, BFloat16 or Float16";
+                problems.Add($"{expected.Name.Quoted()} is {tensor.Type}, but {types}");
             }
             else
             {

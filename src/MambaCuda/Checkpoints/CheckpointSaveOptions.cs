@@ -5,7 +5,7 @@ namespace MambaCuda;
 /// <summary>How a checkpoint is written.</summary>
 public sealed record CheckpointSaveOptions
 {
-    /// <summary>The type of all weights; null leaves each as it is.</summary>
+    /// <summary>The type of all weights that are not quantized; null leaves each as it is.</summary>
     public DataType? WeightType { get; init; }
 
     /// <summary>

@@ -15,8 +15,9 @@ public static class CheckpointWriter
     /// <param name="config">The configuration.</param>
     /// <param name="tensor">
     /// Gives the tensor of each name and shape that the configuration implies. Asked once for each, in the order of
-    /// <see cref="MambaConfig.Tensors"/>; its memory must stay until the next is asked for. Where
-    /// <see cref="CheckpointSaveOptions.WeightType"/> is null, all are asked for at the start, and must stay to the end.
+    /// <see cref="MambaConfig.StoredTensors"/>; its memory must stay until the next is asked for. Where
+    /// <see cref="CheckpointSaveOptions.WeightType"/> is null, all but the parts of quantized weights are asked for at the start, and must
+    /// stay to the end.
     /// </param>
     /// <param name="options">Type and sharding; null for one file with the types as they are.</param>
     /// <param name="progress">Is told how far it has come, or null.</param>

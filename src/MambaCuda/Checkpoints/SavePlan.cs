@@ -39,9 +39,9 @@ internal sealed class SavePlan
         Dictionary<string, StoredTensor> known = [];
         List<List<PlannedTensor>> shards = [[]];
         long filled = 0;
-        foreach (ExpectedTensor expected in config.Tensors())
+        foreach (ExpectedTensor expected in config.StoredTensors())
         {
-            DataType type = options.WeightType ?? (known[expected.Name] = tensor(expected)).Type;
+            DataType type = expected.Type ?? options.WeightType ?? (known[expected.Name] = tensor(expected)).Type;
             PlannedTensor planned = new(expected, type);
             if (filled > 0 && planned.ByteLength > options.LargestShard - filled)
             {

@@ -22,7 +22,7 @@ internal sealed class TensorStream(
     public void CopyTo(Stream stream, PlannedTensor planned)
     {
         StoredTensor tensor = plan.Known.GetValueOrDefault(planned.Name) ?? tensors(planned.Expected);
-        if (!tensor.Shape.SequenceEqual(planned.Expected.Shape) || !tensor.Type.IsWeightType())
+        if (!tensor.Shape.SequenceEqual(planned.Expected.Shape) || !planned.Expected.Takes(tensor.Type))
         {
             throw Refused($"{tensor} cannot be saved as {planned.Expected}");
         }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using MambaCuda.Kernels;
 
 namespace MambaCuda;
 
@@ -33,6 +34,12 @@ internal static class ConfigLimits
         Range("time step floor", config.TimeStepFloor, 0, 1e6);
         Range("time step scale", config.TimeStepScale, 0, 1e6);
         Range("time step initialization", (int)config.TimeStepInitialization, 0, 1);
+        if (config.Quantization is { } quantization && !QuantizedLayout.GroupSizesOf(quantization.Type).Contains(quantization.GroupSize))
+        {
+            string sizes = string.Join(" or ", QuantizedLayout.GroupSizesOf(quantization.Type));
+            throw new CheckpointException(source, $"the quantization is {quantization}, but groups of {quantization.Type} have {sizes} weights");
+        }
+
         foreach (int? token in config.EosTokenIds.Select(id => (int?)id).Append(config.BosTokenId).Append(config.PadTokenId))
         {
             Range("special token id", token ?? 0, 0, config.VocabularySize - 1);

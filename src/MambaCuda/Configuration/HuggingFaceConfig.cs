@@ -41,6 +41,7 @@ internal static class HuggingFaceConfig
             TimeStepFloor = fields.Number("time_step_floor", 1e-4),
             TimeStepScale = fields.Number("time_step_scale", 1),
             TimeStepInitialization = ReadInitialization(fields, "time_step_init_scheme"),
+            Quantization = QuantizationConfig.Read(fields),
         };
         StateSpacesConfig.CheckLeftovers(fields, config);
         InertFields.Accept(fields);
@@ -89,6 +90,7 @@ internal static class HuggingFaceConfig
             WriteTokens(json, "pad_token_id", config.PadTokenId is { } pad ? [pad] : []);
             json.WriteBoolean("use_cache", true);
             json.WriteString("torch_dtype", TorchName(weightType));
+            config.Quantization?.Write(json);
             json.WriteEndObject();
         }
 

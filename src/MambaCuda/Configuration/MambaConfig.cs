@@ -87,6 +87,9 @@ public sealed record MambaConfig
     /// <summary>Initialisation: how the delta projection is drawn.</summary>
     public TimeStepInitialization TimeStepInitialization { get; init; } = TimeStepInitialization.Random;
 
+    /// <summary>Which weights the checkpoint holds as whole numbers with scales; null where all are floats.</summary>
+    public QuantizationConfig? Quantization { get; init; }
+
     /// <summary>Reads a <c>config.json</c>.</summary>
     /// <exception cref="CheckpointException">
     /// The file cannot be read, is not valid JSON, describes another architecture, or has a field that is unknown or out of range; the
@@ -123,7 +126,7 @@ public sealed record MambaConfig
         HashCode.Combine(VocabularySize, HiddenSize, LayerCount, IntermediateSize, StateSize, TimeStepRank);
 
     /// <summary>
-    /// The tensors of a model of this configuration in the order in which they are saved. <see cref="TensorNames.Head"/> is
+    /// The tensors of a model of this configuration, before any is quantized, in the order in which they are saved. <see cref="TensorNames.Head"/> is
     /// among them only where it is not tied.
     /// </summary>
     public IReadOnlyList<ExpectedTensor> Tensors()
@@ -159,6 +162,35 @@ public sealed record MambaConfig
         }
 
         return tensors;
+    }
+
+    /// <summary>
+    /// The tensors as a checkpoint holds them, in the order in which they are saved: those of <see cref="Tensors"/>, each quantized weight
+    /// as its numbers and its scales (<see cref="TensorNames.Scales"/>); the head among them also where it is tied.
+    /// </summary>
+    public IReadOnlyList<ExpectedTensor> StoredTensors()
+    {
+        if (Quantization is not { } quantization)
+        {
+            return Tensors();
+        }
+
+        List<ExpectedTensor> stored = [];
+        IEnumerable<ExpectedTensor> all = TieEmbeddings ? Tensors().Append(new(TensorNames.Head, VocabularySize, HiddenSize)) : Tensors();
+        foreach (ExpectedTensor tensor in all)
+        {
+            if (!TensorNames.IsMultiplied(tensor.Name))
+            {
+                stored.Add(tensor);
+                continue;
+            }
+
+            QuantizedLayout layout = quantization.Layout((int)tensor.Shape[1]);
+            stored.Add(new(tensor.Name, layout.StoredType, [tensor.Shape[0], layout.RowBytes]));
+            stored.Add(new(TensorNames.Scales(tensor.Name), DataType.BFloat16, [tensor.Shape[0], layout.Groups]));
+        }
+
+        return stored;
     }
 
     private static ReadOnlySpan<byte> Text(MambaConfig config) => HuggingFaceConfig.Write(config, DataType.Float32);

@@ -5,6 +5,8 @@ namespace MambaCuda;
 /// <summary>The names of a Mamba model's tensors in the Hugging Face layout, which are the canonical ones here.</summary>
 public static class TensorNames
 {
+    private const string ScaleSuffix = "_scale";
+
     /// <summary>The embedding, [vocabulary, hidden].</summary>
     public const string Embedding = "backbone.embeddings.weight";
 
@@ -58,6 +60,18 @@ public static class TensorNames
 
     /// <summary>The factor of a low-rank update that writes, [outputs, rank], as PEFT names it.</summary>
     public static string LoraB(int layer, string projection) => Adapted(layer, $"mixer.{projection}.lora_B.weight");
+
+    /// <summary>The scales of a quantized weight, [outputs, groups].</summary>
+    /// <param name="weight">The name of the weight.</param>
+    public static string Scales(string weight) => weight + ScaleSuffix;
+
+    /// <summary>The weight whose scales have a name; null where it is no name of scales.</summary>
+    internal static string? OfScales(string name) =>
+        name.EndsWith("weight" + ScaleSuffix, StringComparison.Ordinal) ? name[..^ScaleSuffix.Length] : null;
+
+    /// <summary>Whether it is a weight that activations are multiplied with: the head, or a projection of a layer.</summary>
+    internal static bool IsMultiplied(string name) =>
+        name == Head || LoraSettings.Projections.Any(projection => name.EndsWith($"mixer.{projection}.weight", StringComparison.Ordinal));
 
     /// <summary>The canonical name of a tensor that a checkpoint of either layout names so.</summary>
     internal static string Canonical(string name) => name == "backbone.embedding.weight" ? Embedding : name;

@@ -9,7 +9,7 @@ internal interface IModelWeights : IDisposable
     MatrixView Embedding { get; }
 
     /// <summary>(vocabulary size, hidden size); the embedding where they are tied.</summary>
-    MatrixView Head { get; }
+    WeightView Head { get; }
 
     /// <summary>(1, hidden size).</summary>
     MatrixView FinalNorm { get; }

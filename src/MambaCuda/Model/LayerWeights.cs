@@ -3,8 +3,8 @@ using MambaCuda.Kernels;
 namespace MambaCuda;
 
 /// <summary>
-/// The weights of one block as kernels read them. Projections are as stored, (outputs, inputs); everything that belongs to a channel is
-/// Float32 with the channel innermost.
+/// The weights of one block as kernels read them. Projections are as stored, (outputs, inputs), floats or quantized; everything that belongs to
+/// a channel is Float32 with the channel innermost.
 /// </summary>
 internal sealed record LayerWeights
 {
@@ -12,7 +12,7 @@ internal sealed record LayerWeights
     public required MatrixView Norm { get; init; }
 
     /// <summary>(2 * intermediate size, hidden size): x, then z.</summary>
-    public required MatrixView InProjection { get; init; }
+    public required WeightView InProjection { get; init; }
 
     /// <summary>(1, 2 * intermediate size), or none.</summary>
     public required MatrixView InProjectionBias { get; init; }
@@ -24,10 +24,10 @@ internal sealed record LayerWeights
     public required MatrixView ConvolutionBias { get; init; }
 
     /// <summary>(time step rank + 2 * state size, intermediate size): delta, B, C.</summary>
-    public required MatrixView ScanProjection { get; init; }
+    public required WeightView ScanProjection { get; init; }
 
     /// <summary>(intermediate size, time step rank).</summary>
-    public required MatrixView TimeStepProjection { get; init; }
+    public required WeightView TimeStepProjection { get; init; }
 
     /// <summary>(1, intermediate size).</summary>
     public required MatrixView TimeStepBias { get; init; }
@@ -39,7 +39,7 @@ internal sealed record LayerWeights
     public required MatrixView D { get; init; }
 
     /// <summary>(hidden size, intermediate size).</summary>
-    public required MatrixView OutProjection { get; init; }
+    public required WeightView OutProjection { get; init; }
 
     /// <summary>(1, hidden size), or none.</summary>
     public required MatrixView OutProjectionBias { get; init; }
@@ -54,7 +54,7 @@ internal sealed record LayerWeights
     /// <param name="small">Gives everything else, the channel innermost.</param>
     /// <param name="a">A, which no tensor holds.</param>
     public static LayerWeights Of(
-        MambaConfig config, int layer, Func<string, MatrixView> projection, Func<string, MatrixView> small, MatrixView a) => new()
+        MambaConfig config, int layer, Func<string, WeightView> projection, Func<string, MatrixView> small, MatrixView a) => new()
         {
             Norm = small(TensorNames.Norm(layer)),
             InProjection = projection(TensorNames.InProjection(layer)),

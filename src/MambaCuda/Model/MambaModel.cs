@@ -45,7 +45,7 @@ public sealed class MambaModel : IDisposable
     /// <summary>The bytes of all weights on the device.</summary>
     public long WeightBytes => _weights.ByteLength;
 
-    /// <summary>The type in which the device holds the embedding, and so usually all projections.</summary>
+    /// <summary>The type in which the device holds the embedding, and so usually all projections that are not quantized.</summary>
     public DataType WeightType { get; }
 
     /// <summary>Tells this model from others: a hash of its configuration, its tensors' shapes, and the first bytes of each.</summary>
@@ -115,14 +115,14 @@ public sealed class MambaModel : IDisposable
 
     /// <summary>A model with weights from elsewhere, for instance <see cref="RandomWeights"/>.</summary>
     /// <param name="config">The sizes.</param>
-    /// <param name="tensors">All tensors that <see cref="MambaConfig.Tensors"/> names; must outlive the model.</param>
+    /// <param name="tensors">All tensors that <see cref="MambaConfig.StoredTensors"/> names; must outlive the model.</param>
     /// <param name="backend">What to compute on; must outlive the model.</param>
     public static MambaModel Create(MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, Backend backend)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(tensors);
         ArgumentNullException.ThrowIfNull(backend);
-        ExpectedTensor.CheckAll(config.Tensors(), tensors);
+        ExpectedTensor.CheckAll(config.StoredTensors(), tensors);
         return new MambaModel(config, tensors, backend, source: null);
     }
 
@@ -414,7 +414,7 @@ public sealed class MambaModel : IDisposable
         const int SampleBytes = 4096;
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         hash.AppendData(config.ToJson());
-        foreach (ExpectedTensor expected in config.Tensors())
+        foreach (ExpectedTensor expected in config.StoredTensors())
         {
             StoredTensor tensor = tensors[expected.Name];
             hash.AppendData(Encoding.UTF8.GetBytes(tensor.ToString()));

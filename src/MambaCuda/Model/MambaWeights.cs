@@ -19,8 +19,8 @@ internal sealed class MambaWeights : IModelWeights
     /// <summary>(vocabulary size, hidden size).</summary>
     public MatrixView Embedding { get; private set; }
 
-    /// <summary>(vocabulary size, hidden size); the embedding where they are tied.</summary>
-    public MatrixView Head { get; private set; }
+    /// <summary>(vocabulary size, hidden size); the embedding where they are tied and nothing is quantized.</summary>
+    public WeightView Head { get; private set; }
 
     /// <summary>(1, hidden size).</summary>
     public MatrixView FinalNorm { get; private set; }
@@ -37,7 +37,9 @@ internal sealed class MambaWeights : IModelWeights
         try
         {
             weights.Embedding = weights.Matrix(tensors[TensorNames.Embedding]);
-            weights.Head = config.TieEmbeddings ? weights.Embedding : weights.Matrix(tensors[TensorNames.Head]);
+            weights.Head = config.TieEmbeddings && config.Quantization is null
+                ? weights.Embedding
+                : weights.Weight(config, tensors, TensorNames.Head, config.HiddenSize);
             weights.FinalNorm = weights.Vector(tensors[TensorNames.FinalNorm]);
             weights.Layers = [.. Enumerable.Range(0, config.LayerCount).Select(layer => weights.Layer(config, tensors, layer))];
             return weights;
@@ -65,16 +67,26 @@ internal sealed class MambaWeights : IModelWeights
             ? ChannelInnermost(tensors[name], config.IntermediateSize, value => value)
             : Vector(tensors[name]);
         MatrixView a = ChannelInnermost(tensors[TensorNames.LogA(layer)], config.IntermediateSize, logA => -MathF.Exp(logA));
-        return LayerWeights.Of(config, layer, name => Matrix(tensors[name]), Small, a);
+        WeightView Projection(string name) => Weight(config, tensors, name, name == TensorNames.InProjection(layer) ? config.HiddenSize
+            : name == TensorNames.TimeStepProjection(layer) ? config.TimeStepRank
+            : config.IntermediateSize);
+        return LayerWeights.Of(config, layer, Projection, Small, a);
     }
 
     /// <summary>Says what the weights take before the first of them is loaded.</summary>
     private static void CheckRoom(MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, Backend backend)
     {
         long bytes = 0, bytesIn16Bits = 0;
-        foreach (ExpectedTensor expected in config.Tensors())
+        foreach (ExpectedTensor expected in config.StoredTensors())
         {
             StoredTensor tensor = tensors[expected.Name];
+            if (expected.Type is not null)
+            {
+                bytes += tensor.ByteLength;
+                bytesIn16Bits += tensor.ByteLength;
+                continue;
+            }
+
             bool projection = expected.Shape.Length == 2 && !expected.Name.EndsWith("A_log", StringComparison.Ordinal);
             bytes += tensor.ElementCount * (projection ? backend.WeightTypeFor(tensor.Type) : DataType.Float32).Size();
             bytesIn16Bits += tensor.ElementCount * (projection ? DataType.BFloat16 : DataType.Float32).Size();
@@ -107,6 +119,44 @@ internal sealed class MambaWeights : IModelWeights
         }
 
         return buffer.Matrix(type, tensor.Shape[0], checked((int)tensor.Shape[1]));
+    }
+
+    /// <summary>A weight that activations are multiplied with: a matrix, or its numbers and scales as they are stored.</summary>
+    private WeightView Weight(MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, string name, int columns)
+    {
+        if (config.Quantization is not { } quantization)
+        {
+            return Matrix(tensors[name]);
+        }
+
+        StoredTensor numbers = tensors[name], scales = tensors[TensorNames.Scales(name)];
+        if (_backend.ActivationType == DataType.Float16)
+        {
+            CheckFitsFloat16(scales);
+        }
+
+        return new QuantizedView(Imported(numbers), Imported(scales), quantization.Layout(columns));
+    }
+
+    private MatrixView Imported(StoredTensor tensor)
+    {
+        DeviceBuffer buffer = _backend.Import(tensor.Memory, tensor.ByteOffset, tensor.ByteLength);
+        _buffers.Add(buffer);
+        return buffer.Matrix(tensor.Type, tensor.Shape[0], checked((int)tensor.Shape[1]));
+    }
+
+    /// <summary>Weights are made in the type of activations where many rows meet them; the greatest number is 127.</summary>
+    private static void CheckFitsFloat16(StoredTensor scales)
+    {
+        float most = (float)Half.MaxValue / 127;
+        float[] values = Floats(scales);
+        int place = Array.FindIndex(values, value => MathF.Abs(value) > most);
+        if (place >= 0)
+        {
+            throw new CheckpointException(string.Create(
+                CultureInfo.InvariantCulture,
+                $"Element {place} of {scales} makes weights that are too large for Float16. Compute with BFloat16 or Float32 activations."));
+        }
     }
 
     private void Convert(StoredTensor tensor, DeviceBuffer buffer, DataType type)

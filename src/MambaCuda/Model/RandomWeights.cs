@@ -13,7 +13,10 @@ public sealed class RandomWeights : IDisposable
 
     /// <summary>Makes all tensors of a configuration.</summary>
     /// <param name="config">The sizes.</param>
-    /// <param name="projectionType">The type of embedding and projections: a weight type. Everything else is Float32.</param>
+    /// <param name="projectionType">
+    /// The type of embedding and projections: a weight type. Those that the configuration says are quantized are uniform, of the size that
+    /// they would have. Everything else is Float32.
+    /// </param>
     /// <param name="seed">The same seed gives the same weights.</param>
     public RandomWeights(MambaConfig config, DataType projectionType, int seed)
     {
@@ -24,8 +27,26 @@ public sealed class RandomWeights : IDisposable
         }
 
         long first = 0;
-        foreach (ExpectedTensor expected in config.Tensors())
+        foreach (ExpectedTensor expected in config.StoredTensors())
         {
+            if (expected.Type is { } only)
+            {
+                NativeHostMemory part = new(expected.ElementCount * only.Size());
+                _memory.Add(part);
+                if (TensorNames.OfScales(expected.Name) is { } weight)
+                {
+                    FillScales(part, ScaleOf(weight, config));
+                }
+                else
+                {
+                    FillNumbers(part, expected, config, new RandomSequence(seed, first));
+                }
+
+                first += expected.ElementCount;
+                _tensors[expected.Name] = new StoredTensor(expected.Name, only, expected.Shape, part);
+                continue;
+            }
+
             bool projection = expected.Shape.Length == 2 && !expected.Name.EndsWith("A_log", StringComparison.Ordinal);
             DataType type = projection ? projectionType : DataType.Float32;
             NativeHostMemory memory = new(expected.ElementCount * type.Size());
@@ -75,6 +96,44 @@ public sealed class RandomWeights : IDisposable
             }
         }
     }
+
+    /// <summary>Numbers of any value, and zeros where rows are filled up.</summary>
+    private static unsafe void FillNumbers(NativeHostMemory memory, ExpectedTensor tensor, MambaConfig config, RandomSequence random)
+    {
+        bool isInt8 = config.Quantization!.Type == QuantizedType.Int8;
+        int rowBytes = (int)tensor.Shape[1], columns = ColumnsOf(tensor.Name, config), filled = isInt8 ? columns : columns / 8 * 4;
+        byte zero = isInt8 ? (byte)0 : (byte)0x88;
+        Parallel.For(0, tensor.Shape[0], row =>
+        {
+            byte* values = memory.Pointer + (row * rowBytes);
+            for (int i = 0; i < rowBytes; i++)
+            {
+                int drawn = i < filled ? (int)(random.Uniform((row * rowBytes) + i) * (isInt8 ? 255 : 256)) : 0;
+                values[i] = i >= filled ? zero : isInt8 ? (byte)(drawn - 127) : (byte)drawn;
+            }
+        });
+    }
+
+    private static unsafe void FillScales(NativeHostMemory memory, double scale) =>
+        new Span<ushort>(memory.Pointer, checked((int)(memory.ByteLength / sizeof(ushort)))).Fill(WeightConversion.ToBFloat16((float)scale));
+
+    /// <summary>The scale that gives uniform numbers the deviation of the weight that they stand for.</summary>
+    private static double ScaleOf(string weight, MambaConfig config) =>
+        DeviationOf(weight, config) * Math.Sqrt(3) / (config.Quantization!.Type == QuantizedType.Int8 ? 127 : 8);
+
+    private static double DeviationOf(string weight, MambaConfig config)
+    {
+        int inputs = ColumnsOf(weight, config);
+        return weight == TensorNames.Head ? config.InitializerRange
+            : weight.EndsWith("dt_proj.weight", StringComparison.Ordinal) ? Math.Pow(inputs, -0.5) * config.TimeStepScale / Math.Sqrt(3)
+            : weight.EndsWith("out_proj.weight", StringComparison.Ordinal) ? 1 / Math.Sqrt(3.0 * inputs * config.LayerCount)
+            : 1 / Math.Sqrt(3.0 * inputs);
+    }
+
+    private static int ColumnsOf(string weight, MambaConfig config) =>
+        weight == TensorNames.Head || weight.EndsWith("in_proj.weight", StringComparison.Ordinal) ? config.HiddenSize
+        : weight.EndsWith("dt_proj.weight", StringComparison.Ordinal) ? config.TimeStepRank
+        : config.IntermediateSize;
 
     private static Func<long, double> Distribution(ExpectedTensor tensor, MambaConfig config, RandomSequence random)
     {

@@ -32,7 +32,7 @@ internal static class MambaBlockBackward
         // Through the out-projection: its weight's gradient waits until the scan has made its result again.
         backend.LinearBackward(new LinearBackwardArgs
         {
-            Weight = weights.OutProjection,
+            Weight = weights.OutProjection.Matrix,
             GradY = work.GradBlockOutput,
             GradX = work.GradInner,
         });
@@ -42,7 +42,7 @@ internal static class MambaBlockBackward
         {
             X = block.Gated,
             GradY = work.GradBlockOutput,
-            GradWeight = gradients.OutProjection,
+            GradWeight = gradients.OutProjection.Matrix,
             GradBias = gradients.OutProjectionBias,
         });
         weights.Adapters.OutProjection.Gradients(
@@ -52,10 +52,10 @@ internal static class MambaBlockBackward
         backend.LinearBackward(new LinearBackwardArgs
         {
             X = MambaBlock.LowRankDelta(config, block.ScanInputs),
-            Weight = weights.TimeStepProjection,
+            Weight = weights.TimeStepProjection.Matrix,
             GradY = work.GradDelta,
             GradX = MambaBlock.LowRankDelta(config, work.GradScanInputs),
-            GradWeight = gradients.TimeStepProjection,
+            GradWeight = gradients.TimeStepProjection.Matrix,
         });
         weights.Adapters.TimeStepProjection.Gradients(
             gradients.Adapters.TimeStepProjection, block.Adapters, MambaBlock.LowRankDelta(config, block.ScanInputs), work.GradDelta,
@@ -63,11 +63,11 @@ internal static class MambaBlockBackward
         backend.LinearBackward(new LinearBackwardArgs
         {
             X = block.Inner,
-            Weight = weights.ScanProjection,
+            Weight = weights.ScanProjection.Matrix,
             GradY = work.GradScanInputs,
             GradX = work.GradInner,
             AddToGradX = true,
-            GradWeight = gradients.ScanProjection,
+            GradWeight = gradients.ScanProjection.Matrix,
         });
         weights.Adapters.ScanProjection.Gradients(
             gradients.Adapters.ScanProjection, block.Adapters, block.Inner, work.GradScanInputs, work.GradInner, backend);
@@ -85,10 +85,10 @@ internal static class MambaBlockBackward
         backend.LinearBackward(new LinearBackwardArgs
         {
             X = block.Normalized,
-            Weight = weights.InProjection,
+            Weight = weights.InProjection.Matrix,
             GradY = work.GradInProjected,
             GradX = work.GradNormalized,
-            GradWeight = gradients.InProjection,
+            GradWeight = gradients.InProjection.Matrix,
             GradBias = gradients.InProjectionBias,
         });
         weights.Adapters.InProjection.Gradients(

@@ -24,7 +24,7 @@ public sealed class ModelGradients : IDisposable
         Layers =
         [
             .. Enumerable.Range(0, config.LayerCount)
-                .Select(layer => LayerWeights.Of(config, layer, Find, Find, Find(TensorNames.LogA(layer))) with
+                .Select(layer => LayerWeights.Of(config, layer, name => Find(name), Find, Find(TensorNames.LogA(layer))) with
                 {
                     Adapters = LayerAdapters.Of(layer, Find),
                 }),

@@ -49,7 +49,7 @@ public sealed class ModelParameters : TrainedParameters, IModelWeights
 
     MatrixView IModelWeights.Embedding => Projection(TensorNames.Embedding);
 
-    MatrixView IModelWeights.Head => Projection(_config.TieEmbeddings ? TensorNames.Embedding : TensorNames.Head);
+    WeightView IModelWeights.Head => Projection(_config.TieEmbeddings ? TensorNames.Embedding : TensorNames.Head);
 
     MatrixView IModelWeights.FinalNorm => Of(TensorNames.FinalNorm);
 
@@ -87,6 +87,6 @@ public sealed class ModelParameters : TrainedParameters, IModelWeights
     {
         long size = (long)_config.StateSize * _config.IntermediateSize * sizeof(float);
         MatrixView a = _a.Matrix(DataType.Float32, _config.StateSize, _config.IntermediateSize, layer * size);
-        return LayerWeights.Of(_config, layer, Projection, Of, a);
+        return LayerWeights.Of(_config, layer, name => Projection(name), Of, a);
     }
 }

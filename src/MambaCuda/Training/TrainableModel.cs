@@ -26,6 +26,7 @@ public sealed class TrainableModel : IDisposable
     /// optimizer steps. Without, the same gradients take 4 bytes a parameter less, and <see cref="TrainedParameters.HasMasters"/> is false.
     /// </param>
     /// <exception cref="NotSupportedException">The backend cannot train.</exception>
+    /// <exception cref="CheckpointException">The model is quantized.</exception>
     /// <exception cref="ArgumentException">A tensor is missing or mis-shaped; the message names it.</exception>
     public TrainableModel(
         MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, Backend backend,
@@ -54,6 +55,7 @@ public sealed class TrainableModel : IDisposable
     /// <param name="seed">Decides where it begins.</param>
     /// <param name="recomputation">What passes store.</param>
     /// <exception cref="NotSupportedException">The backend cannot train.</exception>
+    /// <exception cref="CheckpointException">The model is quantized.</exception>
     /// <exception cref="ArgumentException">A tensor is missing or mis-shaped, or a setting out of its range; the message names it.</exception>
     public TrainableModel(
         MambaConfig config, IReadOnlyDictionary<string, StoredTensor> tensors, Backend backend, LoraSettings adapter, int seed,
@@ -206,7 +208,7 @@ public sealed class TrainableModel : IDisposable
         Backend.LinearBackward(new LinearBackwardArgs
         {
             X = tape.Hidden.RowRange(firstToken, gradLogits.Rows),
-            Weight = _weights.Head,
+            Weight = _weights.Head.Matrix,
             GradY = gradLogits,
             GradX = tape.GradHidden.RowRange(firstToken, gradLogits.Rows),
             GradWeight = Gradients.Head,
@@ -312,6 +314,13 @@ public sealed class TrainableModel : IDisposable
         if (!backend.CanTrain)
         {
             throw new NotSupportedException($"The {backend.Name} backend runs models but does not train them. Train on the CPU or on CUDA.");
+        }
+
+        if (config.Quantization is { } quantization)
+        {
+            throw new CheckpointException(
+                $"The model's weights are quantized ({quantization}), and neither they nor an adapter of theirs can be trained. Train the "
+                + "original checkpoint, and quantize the result by mamba-cuda convert --quantize.");
         }
     }
 
