@@ -80,7 +80,7 @@ internal static class BenchTable
             rates.Add(Text($"{result.GigaelementsPerSecond:f1} Gelem/s"));
         }
 
-        if (result.Operation is "linear" or "prefill" && result.Ceiling is null)
+        if (result.Operation is "linear" or "prefill" or "attention" or "attention-backward" && result.Ceiling is null)
         {
             rates.Add(Text($"{result.TeraflopPerSecond:f1} TFLOP/s"));
         }
