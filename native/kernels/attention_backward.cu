@@ -11,7 +11,8 @@
 //
 // The scores are made twice, 7 products in place of the 5 of FlashAttention-2 (algorithm 2), whose blocks add to grad_q atomically: here each
 // sum has one owner and one order, so that it repeats bit for bit, and nothing but the results is written. The key kernel makes the transposes
-// of p and s, keys down and queries across, which are the left operands of grad_v and grad_k where they are.
+// of p and s, keys down and queries across, which are the left operands of grad_v and grad_k where they are. A weight of 0 is multiplied like
+// any other, so by tensor cores what is not a number reaches all rows of its tile, also those that do not see it.
 #include "mamba/attention.cuh"
 #include "mamba/fast_math.cuh"
 #include "mamba/grid_dependency.cuh"
@@ -156,13 +157,23 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_query
                     multiply_both<T>(&slopes[n], grad[step], both);
                 }
             }
-            int behind = first_key + kScored > first_query + 1 ? first_query + lane / 4 - first_key - lane % 4 * 2 : kScored;
+            if (first_key + kScored > first_query + 1) {
+                int behind = first_query + lane / 4 - first_key - lane % 4 * 2;
+#pragma unroll
+                for (int n = 0; n < kScored / 8; ++n) {
+#pragma unroll
+                    for (int e = 0; e < 4; ++e) {
+                        if (n * 8 + e % 2 > behind + e / 2 * 8) {
+                            scores[n][e] = minus_infinity();
+                        }
+                    }
+                }
+            }
 #pragma unroll
             for (int n = 0; n < kScored / 8; ++n) {
 #pragma unroll
                 for (int e = 0; e < 4; ++e) {
-                    float weight = exp2_approx(fmaf(scores[n][e], factor, -log_sum_exp[e / 2]));
-                    scores[n][e] = n * 8 + e % 2 > behind + e / 2 * 8 ? 0 : weight * (slopes[n][e] - delta[e / 2]);
+                    scores[n][e] = exp2_approx(fmaf(scores[n][e], factor, -log_sum_exp[e / 2])) * (slopes[n][e] - delta[e / 2]);
                 }
             }
 #pragma unroll
@@ -285,7 +296,18 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_key(c
                     multiply_both<T>(&slopes[n], kHoldsKeys ? held_value[kHoldsKeys ? step : 0] : value, both);
                 }
             }
-            int behind = first_query < warp_row + 15 ? warp_row + lane / 4 - first_query - lane % 4 * 2 : -kWalked;
+            if (first_query < warp_row + 15) {
+                int behind = warp_row + lane / 4 - first_query - lane % 4 * 2;
+#pragma unroll
+                for (int n = 0; n < kScored / 8; ++n) {
+#pragma unroll
+                    for (int e = 0; e < 4; ++e) {
+                        if (n * 8 + e % 2 < behind + e / 2 * 8) {
+                            weights[n][e] = minus_infinity();
+                        }
+                    }
+                }
+            }
 #pragma unroll
             for (int n = 0; n < kScored / 8; ++n) {
                 float2 exponent = *reinterpret_cast<const float2*>(numbers + part + n * 8 + lane % 4 * 2);
@@ -294,7 +316,6 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_key(c
                 for (int e = 0; e < 4; ++e) {
                     float offset = (e % 2 == 0 ? exponent.x : exponent.y) * kLog2E;
                     float weight = exp2_approx(fmaf(weights[n][e], factor, -offset));
-                    weight = n * 8 + e % 2 < behind + e / 2 * 8 ? 0 : weight;
                     weights[n][e] = weight;
                     slopes[n][e] = weight * (slopes[n][e] - (e % 2 == 0 ? mean.x : mean.y));
                 }

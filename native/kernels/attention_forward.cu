@@ -10,7 +10,8 @@
 // The first is FlashAttention-2 (Dao, 2023, algorithm 1): a block keeps some queries of one head, and their sums, in registers and walks
 // the keys in tiles of 64, two in shared memory, up to its own rows. Each warp has rows of its own, so that largest scores and sums need
 // only the four lanes of a row, and the scores of a tile become the left operand of the product with v where they are. The sums are scaled
-// anew only where a larger score came, which is soon seldom. Blocks of a head run next to each other, so that its k and v stay in the L2,
+// anew only where a larger score came, which is soon seldom. A weight of 0 is multiplied like any other, so a value that is not a number
+// reaches the queries of its tile before it too. Blocks of a head run next to each other, so that its k and v stay in the L2,
 // those with most keys first.
 #include "mamba/attention.cuh"
 #include "mamba/fast_math.cuh"

@@ -8,6 +8,9 @@ public sealed record AttentionCase(int Batch, int Length, int Heads, int HeadSiz
     /// <summary>Sequences of different lengths.</summary>
     public bool Packed { get; init; }
 
+    /// <summary>All sequences but the first have few tokens.</summary>
+    public bool Short { get; init; }
+
     /// <summary>What scores are multiplied by; null for the usual.</summary>
     public float? Scale { get; init; }
 
@@ -17,7 +20,7 @@ public sealed record AttentionCase(int Batch, int Length, int Heads, int HeadSiz
     /// <summary>What it is, for people and as the key of <see cref="Named"/>.</summary>
     public string Name => string.Join(' ', new[]
     {
-        $"b{Batch}", $"l{Length}", $"h{Heads}", $"d{HeadSize}", Packed ? "packed" : "",
+        $"b{Batch}", $"l{Length}", $"h{Heads}", $"d{HeadSize}", Packed ? "packed" : "", Short ? "short" : "",
         Scale is { } scale ? string.Create(CultureInfo.InvariantCulture, $"scale {scale}") : "",
         Size == 1 ? "" : string.Create(CultureInfo.InvariantCulture, $"times {Size}"),
     }.Where(word => word.Length > 0));
@@ -42,7 +45,7 @@ public sealed record AttentionCase(int Batch, int Length, int Heads, int HeadSiz
 
     /// <summary>So many blocks that a card of so many multiprocessors takes larger ones.</summary>
     public static IEnumerable<AttentionCase> Many(int multiprocessors) =>
-        [new(multiprocessors + 1, 150, 4, 64) { Packed = true }, new(multiprocessors + 1, 150, 4, 128) { Packed = true }];
+        [new(multiprocessors + 1, 150, 4, 64) { Short = true }, new(multiprocessors + 1, 150, 4, 128) { Short = true }];
 
     /// <summary>The names of all cases.</summary>
     public static IEnumerable<string> Names => All.Select(row => row.Name);
@@ -51,18 +54,19 @@ public sealed record AttentionCase(int Batch, int Length, int Heads, int HeadSiz
     public static AttentionCase Named(string name) => All.Single(row => row.Name == name);
 
     /// <summary>What there is to compute: products of the scores and of the values.</summary>
-    public long Work => Sequences.Lengths.Sum(length => (long)length * (length + 1)) * Heads * HeadSize;
+    public long Work => Lengths.Sum(length => (long)length * (length + 1)) * Heads * HeadSize;
 
-    private PackedSequences Sequences => PackedSequences.Of(Batch, Length, Packed);
+    private int[] Lengths =>
+        Short ? [.. Enumerable.Range(0, Batch).Select(i => i == 0 ? Length : 1 + (i % 3))] : PackedSequences.Of(Batch, Length, Packed).Lengths;
 
     /// <summary>The operands, the same in every run.</summary>
     public AttentionInputs Inputs()
     {
         RandomValues random = new(Name);
-        int count = Sequences.Lengths.Sum() * Heads * HeadSize;
+        int count = Lengths.Sum() * Heads * HeadSize;
         return new AttentionInputs
         {
-            Lengths = Sequences.Lengths,
+            Lengths = Lengths,
             Heads = Heads,
             HeadSize = HeadSize,
             Q = random.Normal(count, 0, Size),
@@ -73,5 +77,5 @@ public sealed record AttentionCase(int Batch, int Length, int Heads, int HeadSiz
     }
 
     /// <summary>The gradient of the case's result, the same in every run.</summary>
-    public float[] GradY() => new RandomValues(Name + " backward").Normal(Sequences.Lengths.Sum() * Heads * HeadSize);
+    public float[] GradY() => new RandomValues(Name + " backward").Normal(Lengths.Sum() * Heads * HeadSize);
 }
