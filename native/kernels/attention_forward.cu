@@ -4,8 +4,9 @@
 //
 //   q, k, v, y (tokens, heads x head size)     log_sum_exp (heads, tokens), fp32, or none
 //
-//   attention_forward        tensor cores: 16-bit types, rows at multiples of 16 bytes, heads of 64 or 128
-//   attention_forward_any    a warp a query and head, float arithmetic: any type, place and head size up to 128
+//   attention_forward          tensor cores: 16-bit types, rows at multiples of 16 bytes, heads of 64 or 128
+//   attention_forward_wgmma    the same on Hopper (sm_90a), whose tensor cores mma.sync cannot fill
+//   attention_forward_any      a warp a query and head, float arithmetic: any type, place and head size up to 128
 //
 // The first is FlashAttention-2 (Dao, 2023, algorithm 1): a block keeps some queries of one head, and their sums, in registers and walks
 // the keys in tiles of 64, two in shared memory, up to its own rows. Each warp has rows of its own, so that largest scores and sums need
@@ -17,6 +18,7 @@
 #include "mamba/fast_math.cuh"
 #include "mamba/grid_dependency.cuh"
 #include "mamba/reductions.cuh"
+#include "mamba/wgmma.cuh"
 
 namespace mamba {
 
@@ -237,6 +239,191 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward(const 
         store_rows<kHead>(queries, warp_row + i * 16, sums[i], inverse[0], inverse[1], y, p.y_stride, rows.length - row);
     }
 }
+
+#if defined(MAMBA_HAS_WGMMA)
+// Tensor cores by wgmma: groups of four warps with 64 queries each, tiles of 128 keys. The scores of a tile are made while the values of the one
+// before it are summed, and their weights while that goes on (FlashAttention-3: Shah et al., 2024, algorithm 2), so that the tensor cores
+// seldom wait for exponentials. Heads of 128 are staged as two halves of 64, as wide as a row that wgmma reads.
+template <typename T, int kHead, int kGroups>
+__global__ void __launch_bounds__(128 * kGroups, 1) attention_forward_wgmma(const __grid_constant__ AttentionForwardParams p)
+{
+    constexpr int kThreads = 128 * kGroups;
+    constexpr int kQueries = 64 * kGroups;
+    constexpr int kKeys = 128;
+    constexpr int kTileBytes = kKeys * kHead * 2;
+
+    extern __shared__ __align__(1024) char shared[];
+    char* queries = shared;
+    char* keys = queries + kQueries * kHead * 2;
+    char* values = keys + 2 * kTileBytes;
+    int lane = static_cast<int>(threadIdx.x) % 32;
+    int group_row = static_cast<int>(threadIdx.x) / 128 * 64;
+    int warp_row = static_cast<int>(threadIdx.x) / 32 * 16;
+    int head = static_cast<int>(blockIdx.y);
+    AttentionRows rows(p.sequences, gridDim.x - 1 - blockIdx.x, kQueries);
+    if (rows.first >= rows.length) {
+        return;
+    }
+    const T* q = static_cast<const T*>(p.q) + (rows.start + rows.first) * p.q_stride + head * kHead;
+    const T* k = static_cast<const T*>(p.k) + rows.start * p.k_stride + head * kHead;
+    const T* v = static_cast<const T*>(p.v) + rows.start * p.v_stride + head * kHead;
+    int tiles = (min(rows.first + kQueries, rows.length) + kKeys - 1) / kKeys;
+
+    auto bring_keys = [&](int tile) {
+        if (tile < tiles) {
+            const T* from = k + static_cast<long long>(tile) * kKeys * p.k_stride;
+            stage_halves<kHead, kKeys, kThreads>(keys + tile % 2 * kTileBytes, from, p.k_stride, rows.length - tile * kKeys);
+        }
+    };
+    auto bring_values = [&](int tile) {
+        if (tile < tiles) {
+            const T* from = v + static_cast<long long>(tile) * kKeys * p.v_stride;
+            stage_halves<kHead, kKeys, kThreads>(values + tile % 2 * kTileBytes, from, p.v_stride, rows.length - tile * kKeys);
+        }
+    };
+    wait_for_earlier_grids();
+    stage_halves<kHead, kQueries, kThreads>(queries, q, p.q_stride, rows.length - rows.first);
+    bring_keys(0);
+    async_commit();
+    bring_keys(1);
+    bring_values(0);
+    async_commit();
+
+    float factor = p.scale * kLog2E;
+    int query = rows.first + warp_row + lane / 4;
+    float sums[kHead / 8][4] = {};
+    float scores[kKeys / 8][4];
+    unsigned int weights[kKeys / 16][4];
+    float largest[2] = {minus_infinity(), minus_infinity()};
+    float total[2] = {};
+    float shrunk[2];
+
+    auto start_scores = [&](int tile) {
+        const char* tile_keys = keys + tile % 2 * kTileBytes;
+#pragma unroll
+        for (int step = 0; step < kHead / 16; ++step) {
+            unsigned long long left = matrix_descriptor(queries + step / 4 * (kQueries * 128) + group_row * 128) + 2 * (step % 4);
+            unsigned long long right = matrix_descriptor(tile_keys + step / 4 * (kKeys * 128)) + 2 * (step % 4);
+            wgmma<T>(scores, left, right, step > 0);
+        }
+        wgmma_commit();
+    };
+    auto start_sums = [&](int tile) {
+        unsigned long long right = row_descriptor(values + tile % 2 * kTileBytes, kKeys * 128);
+#pragma unroll
+        for (int step = 0; step < kKeys / 16; ++step) {
+            wgmma_rows<T>(sums, weights[step], right + 128 * step);
+        }
+        wgmma_commit();
+    };
+    // Scores become weights, and `shrunk` what sums so far are to be multiplied by.
+    auto weigh = [&](int tile) {
+        int first_key = tile * kKeys;
+        if (first_key + kKeys > rows.first + warp_row + 1) {
+            int behind = query - first_key - lane % 4 * 2;
+#pragma unroll
+            for (int n = 0; n < kKeys / 8; ++n) {
+#pragma unroll
+                for (int e = 0; e < 4; ++e) {
+                    if (n * 8 + e % 2 > behind + e / 2 * 8) {
+                        scores[n][e] = minus_infinity();
+                    }
+                }
+            }
+        }
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+            float now = largest[half];
+#pragma unroll
+            for (int n = 0; n < kKeys / 8; ++n) {
+                now = fmaxf(now, fmaxf(scores[n][2 * half], scores[n][2 * half + 1]));
+            }
+            now = fmaxf(now, __shfl_xor_sync(kAllLanes, now, 1));
+            now = fmaxf(now, __shfl_xor_sync(kAllLanes, now, 2));
+            shrunk[half] = exp2_approx((largest[half] - now) * factor);
+            largest[half] = now;
+            float offset = now * factor;
+            float sum = 0;
+#pragma unroll
+            for (int n = 0; n < kKeys / 8; ++n) {
+#pragma unroll
+                for (int e = 2 * half; e < 2 * half + 2; ++e) {
+                    scores[n][e] = exp2_approx(fmaf(scores[n][e], factor, -offset));
+                    sum += scores[n][e];
+                }
+            }
+            total[half] = fmaf(total[half], shrunk[half], sum);
+        }
+    };
+    auto narrow_weights = [&]() {
+#pragma unroll
+        for (int step = 0; step < kKeys / 16; ++step) {
+            as_left<T>(&scores[2 * step], weights[step]);
+        }
+    };
+
+    async_wait<1>();
+    async_proxy_fence();
+    __syncthreads();
+    wgmma_fence();
+    start_scores(0);
+    wgmma_wait<0>();
+    wgmma_done(scores);
+    weigh(0);
+    narrow_weights();
+    for (int tile = 0; tile + 1 < tiles; ++tile) {
+        async_wait<0>();
+        async_proxy_fence();
+        __syncthreads();
+        wgmma_fence();
+        start_scores(tile + 1);
+        start_sums(tile);
+        bring_keys(tile + 2);
+        bring_values(tile + 1);
+        async_commit();
+        wgmma_wait<1>();
+        wgmma_done(scores);
+        weigh(tile + 1);
+        wgmma_wait<0>();
+        wgmma_done(sums);
+#pragma unroll
+        for (int n = 0; n < kHead / 8; ++n) {
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                sums[n][e] *= shrunk[e / 2];
+            }
+        }
+        narrow_weights();
+    }
+    async_wait<0>();
+    async_proxy_fence();
+    __syncthreads();
+    wgmma_fence();
+    start_sums(tiles - 1);
+    wgmma_wait<0>();
+    wgmma_done(sums);
+
+    let_next_grid_start();
+    float inverse[2];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        float all = total[half];
+        all += __shfl_xor_sync(kAllLanes, all, 1);
+        all += __shfl_xor_sync(kAllLanes, all, 2);
+        inverse[half] = 1.0f / all;
+        if (p.log_sum_exp != nullptr && lane % 4 == 0 && query + half * 8 < rows.length) {
+            p.log_sum_exp[head * p.log_sum_exp_stride + rows.start + query + half * 8] = fmaf(largest[half], p.scale, logf(all));
+        }
+    }
+    int row = rows.first + warp_row;
+    T* y = static_cast<T*>(p.y) + (rows.start + row) * p.y_stride + head * kHead;
+#pragma unroll
+    for (int half = 0; half < kHead / 64; ++half) {
+        char* place = queries + half * (kQueries * 128);
+        store_rows<64>(place, warp_row, &sums[half * 8], inverse[0], inverse[1], y + half * 64, p.y_stride, rows.length - row);
+    }
+}
+#endif
 
 // A lane has one of 32 keys while scores are made, and every 32nd element of the head while they are used.
 template <typename T>

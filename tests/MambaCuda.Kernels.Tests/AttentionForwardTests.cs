@@ -16,20 +16,41 @@ public class AttentionForwardTests
         }
     }
 
-    [Theory, InlineData("cuda-bfloat16", 64), InlineData("cuda-float16", 128)]
-    public void Larger_blocks_give_the_same_bits(string backendName, int headSize)
+    [Theory, InlineData("cuda-bfloat16", "b2 l300 h1 d64 packed"), InlineData("cuda-float16", "b1 l200 h1 d128"), InlineData("cuda-bfloat16", "b2 l64 h1 d64 times 8")]
+    public void Each_way_is_as_close_and_mma_of_any_size_gives_the_same_bits(string backendName, string name)
     {
         using CudaBackend backend = (CudaBackend)TestBackends.Open(backendName);
-        AttentionCase row = AttentionCase.Many(backend.Context.Device.MultiprocessorCount).Single(row => row.HeadSize == headSize);
-        AttentionInputs inputs = row.Inputs().Round(values => StoredValues.Round(values, backend.ActivationType));
-        AttentionInputs first = inputs.Parts(sequence => (0, sequence == 0 ? row.Length : 0));
-        List<KernelLaunch> launches = [];
-        backend.OnLaunch = launches.Add;
-        AttentionResult<float> many = AttentionRunner.Run(backend, inputs, GuardedMatrix.AlignedGap);
-        AttentionResult<float> few = AttentionRunner.Run(backend, first, GuardedMatrix.AlignedGap);
-        Assert.Equal([$"mma 128 x {headSize}", $"mma 64 x {headSize}"], launches.Select(launch => launch.Variant));
-        Bits.AssertSame(many.Y[..few.Y.Length], few.Y, "y of the first sequence");
-        Within.AssertAll(AttentionForwardValidation.Compare(inputs, many, backend.ActivationType));
+        AttentionCase row = AttentionCase.Named(name);
+        AttentionInputs inputs = Inputs(backend, name);
+        Dictionary<string, AttentionResult<float>> results = [];
+        foreach (string variant in AttentionForwardValidation.Variants(backend, row, RowPlacement.Aligned).OfType<string>())
+        {
+            results[variant] = AttentionRunner.Run(backend, inputs, GuardedMatrix.AlignedGap, variant: variant);
+            Within.AssertAll(AttentionForwardValidation.Compare(inputs, results[variant], backend.ActivationType), variant);
+        }
+
+        Bits.AssertSame(results["mma 64"].Y, results["mma 128"].Y, "y");
+        Bits.AssertSame(results["mma 64"].LogSumExp, results["mma 128"].LogSumExp, "log-sum-exp");
+    }
+
+    [Fact]
+    public void Larger_blocks_are_taken_where_there_are_many()
+    {
+        using CudaBackend backend = (CudaBackend)TestBackends.Open("cuda-bfloat16");
+        using DeviceBuffer buffer = backend.Allocate(4L * 2048 * 64 * 2);
+        MatrixView Matrix(int number, int tokens) => buffer.Matrix(DataType.BFloat16, tokens, 64, number * 2048L * 64 * 2);
+        string First(int batch, int length) => backend.AttentionVariants(new AttentionForwardArgs
+        {
+            Q = Matrix(0, batch * length),
+            K = Matrix(1, batch * length),
+            V = Matrix(2, batch * length),
+            Y = Matrix(3, batch * length),
+            Heads = 1,
+            Sequences = SequenceLayout.Uniform(batch, length),
+        })[0].ToString();
+        Assert.Equal("mma 64", First(1, 1));
+        string many = First(2048, 1);
+        Assert.Equal(backend.Context.Device.ComputeCapability is { Major: 9, Minor: 0 } ? "wgmma 192" : "mma 128", many);
     }
 
     [Theory, MemberData(nameof(TestBackends.Rows), MemberType = typeof(TestBackends))]

@@ -38,6 +38,25 @@ __device__ __forceinline__ void stage_tile(char* tile, const T* from, long long 
     }
 }
 
+// The same for a block of any size, as halves of 64 elements each: of all rows the first half, then of all the second.
+template <int kHead, int kRows, int kThreads, typename T>
+__device__ __forceinline__ void stage_halves(char* tile, const T* from, long long stride, int rows)
+{
+    constexpr int kPieces = kHead / 8;
+    int row = static_cast<int>(threadIdx.x) / kPieces;
+    int piece = static_cast<int>(threadIdx.x) % kPieces;
+    const T* source = from + row * stride + piece * 8;
+    char* to = tile + piece / 8 * (kRows * 128) + row * 128 + ((piece ^ row) % 8) * 16;
+#pragma unroll
+    for (int i = 0; i < kRows; i += kThreads / kPieces) {
+        if (kRows % (kThreads / kPieces) == 0 || row + i < kRows) {
+            bool inside = row + i < rows;
+            async_copy_16(to + i * 128, inside ? source : from, inside ? 16 : 0);
+        }
+        source += kThreads / kPieces * stride;
+    }
+}
+
 template <int kHead>
 __device__ __forceinline__ int rows_of_left(int row)
 {

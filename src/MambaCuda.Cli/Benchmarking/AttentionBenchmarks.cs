@@ -22,6 +22,7 @@ internal abstract class AttentionOperandsBenchmark(BenchContext context, BenchRo
 internal sealed class AttentionBenchmark : AttentionOperandsBenchmark
 {
     private readonly AttentionForwardArgs[] _args;
+    private readonly AttentionVariant? _variant;
 
     public AttentionBenchmark(BenchContext context, BenchRow row) : base(context, row)
     {
@@ -36,6 +37,12 @@ internal sealed class AttentionBenchmark : AttentionOperandsBenchmark
             Y = Empty(Type, Tokens, Columns),
             LogSumExp = Empty(DataType.Float32, Heads, checked((int)Tokens)),
         })];
+        if (row.Variant is { } name)
+        {
+            AttentionVariant[] all = Backend is CudaBackend cuda ? [.. cuda.AttentionVariants(_args[0])] : [];
+            _variant = all.Select(variant => (AttentionVariant?)variant).FirstOrDefault(variant => variant.ToString()!.StartsWith(name, StringComparison.Ordinal))
+                ?? throw new NotSupportedException($"--variant {name}: there are {string.Join(", ", all)}.");
+        }
     }
 
     private long Tokens => Batch * Length;
@@ -49,7 +56,17 @@ internal sealed class AttentionBenchmark : AttentionOperandsBenchmark
 
     public override BenchCeiling Ceiling => BenchCeiling.None;
 
-    public override void Run(int copy) => Backend.AttentionForward(_args[copy]);
+    public override void Run(int copy)
+    {
+        if (_variant is { } variant)
+        {
+            ((CudaBackend)Backend).AttentionForward(_args[copy], variant);
+        }
+        else
+        {
+            Backend.AttentionForward(_args[copy]);
+        }
+    }
 }
 
 /// <summary>The gradients of causal attention.</summary>

@@ -16,6 +16,7 @@ public sealed unsafe partial class CudaBackend
         AttentionDecodeKernels,
         AttentionForwardAnyKernels,
         AttentionForwardKernels,
+        AttentionForwardWgmmaKernels,
         CausalConv1dBackwardKernels,
         CausalConv1dForwardKernels,
         CausalConv1dStateBackwardKernels,

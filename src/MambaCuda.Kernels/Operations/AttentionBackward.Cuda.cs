@@ -5,17 +5,17 @@ namespace MambaCuda.Kernels;
 
 public sealed partial class CudaBackend
 {
-    private static readonly KernelFamily<AttentionVariant> AttentionBackwardQueryKernels = new(
+    private static readonly KernelFamily<AttentionInstance> AttentionBackwardQueryKernels = new(
         "attention_backward.cu",
-        variant => $"mamba::attention_backward_query<{TypeName(variant.Type)}, {variant.HeadSize}>",
-        AttentionVariant.All,
-        describe: variant => $"queries {variant}");
+        instance => $"mamba::attention_backward_query<{TypeName(instance.Type)}, {instance.HeadSize}>",
+        AttentionInstance.All,
+        describe: instance => $"queries mma {instance}");
 
-    private static readonly KernelFamily<AttentionVariant> AttentionBackwardKeyKernels = new(
+    private static readonly KernelFamily<AttentionInstance> AttentionBackwardKeyKernels = new(
         "attention_backward.cu",
-        variant => $"mamba::attention_backward_key<{TypeName(variant.Type)}, {variant.HeadSize}>",
-        AttentionVariant.All,
-        describe: variant => $"keys {variant}");
+        instance => $"mamba::attention_backward_key<{TypeName(instance.Type)}, {instance.HeadSize}>",
+        AttentionInstance.All,
+        describe: instance => $"keys mma {instance}");
 
     private static readonly KernelFamily<VectorVariant> AttentionBackwardQueryAnyKernels = new(
         "attention_backward.cu",
@@ -62,7 +62,7 @@ public sealed partial class CudaBackend
         };
         bool aligned = AreAligned(
             VectorVariant.Bytes, forward.Q, forward.K, forward.V, forward.Y, args.GradY, args.GradQ, args.GradK, args.GradV);
-        if (!aligned || !AttentionVariant.Fits(forward.HeadSize, ActivationType))
+        if (!aligned || !AttentionInstance.Fits(forward.HeadSize, ActivationType))
         {
             VectorVariant any = new(ActivationType, Elements: 1);
             Dim3 blocks = AttentionGrid(forward, AttentionWarps);
@@ -72,12 +72,12 @@ public sealed partial class CudaBackend
         }
 
         // What a block keeps, and twice what it walks; with the queries that are walked their log-sum-exp and delta.
-        AttentionVariant variant = new(ActivationType, forward.HeadSize);
+        AttentionInstance instance = new(ActivationType, forward.HeadSize);
         int tile = AttentionTile * forward.HeadSize * ActivationType.Size(), numbers = 2 * AttentionTile * sizeof(float);
         Dim3 grid = AttentionGrid(forward, AttentionTile);
-        Launch(AttentionBackwardQueryKernels.Get(_library, variant), grid, AttentionThreads, parameters, 6 * tile, overlaps: true);
+        Launch(AttentionBackwardQueryKernels.Get(_library, instance), grid, AttentionThreads, parameters, 6 * tile, overlaps: true);
         Launch(
-            AttentionBackwardKeyKernels.Get(_library, variant), grid, AttentionThreads, parameters, (6 * tile) + (2 * numbers), overlaps: true);
+            AttentionBackwardKeyKernels.Get(_library, instance), grid, AttentionThreads, parameters, (6 * tile) + (2 * numbers), overlaps: true);
     }
 
     [StructLayout(LayoutKind.Sequential)]

@@ -11,14 +11,23 @@ public sealed partial class CudaBackend
 
     // Keys of a tile, of which two are in shared memory.
     private const int AttentionTile = 64;
+    private const int WgmmaAttentionTile = 128;
 
-    // With fewer blocks, smaller ones are taken; either gives the same bits.
+    // With fewer blocks of mma.sync, smaller ones are taken; either gives the same bits.
     private const int AttentionBlocksOfMultiprocessor = 4;
 
-    private static readonly KernelFamily<AttentionVariant> AttentionForwardKernels = new(
+    private static readonly KernelFamily<AttentionInstance> AttentionForwardKernels = new(
         "attention_forward.cu",
-        variant => $"mamba::attention_forward<{TypeName(variant.Type)}, {variant.HeadSize}, {variant.Down}>",
-        from variant in AttentionVariant.All from down in new[] { 1, 2 } select variant with { Down = down });
+        instance => $"mamba::attention_forward<{TypeName(instance.Type)}, {instance.HeadSize}, {instance.Queries / (16 * AttentionWarps)}>",
+        from instance in AttentionInstance.All from queries in AttentionInstance.MmaQueries select instance with { Queries = queries },
+        describe: instance => $"mma {instance}");
+
+    private static readonly KernelFamily<AttentionInstance> AttentionForwardWgmmaKernels = new(
+        "attention_forward.cu",
+        instance => $"mamba::attention_forward_wgmma<{TypeName(instance.Type)}, {instance.HeadSize}, {instance.Queries / 64}>",
+        from instance in AttentionInstance.All select instance with { Queries = AttentionInstance.WgmmaQueries(instance.HeadSize) },
+        suffix: "a",
+        describe: instance => $"wgmma {instance}");
 
     private static readonly KernelFamily<VectorVariant> AttentionForwardAnyKernels = new(
         "attention_forward.cu",
@@ -26,8 +35,34 @@ public sealed partial class CudaBackend
         VectorVariant.ActivationTypes.Select(type => new VectorVariant(type, Elements: 1)),
         describe: _ => "a warp a query");
 
-    /// <inheritdoc/>
-    protected override void AttentionForwardCore(in AttentionForwardArgs args)
+    /// <summary>The ways in which attention can be computed here, each of which gives the same result up to rounding; the fastest first.</summary>
+    public IReadOnlyList<AttentionVariant> AttentionVariants(in AttentionForwardArgs args)
+    {
+        List<AttentionVariant> all = [];
+        if (AttentionInstance.Fits(args.HeadSize, ActivationType) && AreAligned(VectorVariant.Bytes, args.Q, args.K, args.V, args.Y))
+        {
+            bool isFew = Blocks(args, AttentionInstance.MostMmaQueries) < AttentionBlocksOfMultiprocessor * Context.Device.MultiprocessorCount;
+            all.AddRange(AttentionInstance.MmaQueries.Select(queries => new AttentionVariant(AttentionKernel.Mma, queries)));
+            if (!isFew)
+            {
+                all.Reverse();
+            }
+
+            if (HaveWgmma)
+            {
+                // It makes other bits of a row than mma.sync, so where they must not depend on the number of sequences, it cannot be chosen.
+                AttentionVariant wgmma = new(AttentionKernel.Wgmma, AttentionInstance.WgmmaQueries(args.HeadSize));
+                bool isBest = !_options.BatchInvariant && Blocks(args, wgmma.Queries) >= Context.Device.MultiprocessorCount;
+                all.Insert(isBest ? 0 : all.Count, wgmma);
+            }
+        }
+
+        all.Add(new AttentionVariant(AttentionKernel.Any, AttentionWarps));
+        return all;
+    }
+
+    /// <summary>Attention in one of the ways that <see cref="AttentionVariants"/> lists for these operands.</summary>
+    public void AttentionForward(in AttentionForwardArgs args, AttentionVariant variant)
     {
         AttentionForwardParams parameters = new()
         {
@@ -45,33 +80,45 @@ public sealed partial class CudaBackend
             HeadSize = args.HeadSize,
             Scale = args.ChosenScale,
         };
-        if (!AttentionVariant.Fits(args.HeadSize, ActivationType) || !AreAligned(VectorVariant.Bytes, args.Q, args.K, args.V, args.Y))
+        bool isWgmma = variant.Kernel == AttentionKernel.Wgmma;
+        AttentionInstance instance = new(ActivationType, args.HeadSize, variant.Queries);
+        CudaKernel kernel = variant.Kernel switch
         {
-            CudaKernel any = AttentionForwardAnyKernels.Get(_library, new VectorVariant(ActivationType, Elements: 1));
-            Launch(any, AttentionGrid(args, AttentionWarps), AttentionThreads, parameters, overlaps: true);
-            return;
-        }
-
-        // Rows of a warp: 32 ask half as much of shared memory, 16 make twice as many blocks.
-        bool isFew = AttentionGrid(args, AttentionWarps * 32) is { X: int x, Y: int y } && (long)x * y < AttentionBlocksOfMultiprocessor * Context.Device.MultiprocessorCount;
-        AttentionVariant variant = new(ActivationType, args.HeadSize, isFew ? 1 : 2);
-        int queries = AttentionWarps * 16 * variant.Down, shared = (queries + (4 * AttentionTile)) * args.HeadSize * ActivationType.Size();
-        Launch(AttentionForwardKernels.Get(_library, variant), AttentionGrid(args, queries), AttentionThreads, parameters, shared, overlaps: true);
+            AttentionKernel.Wgmma => AttentionForwardWgmmaKernels.Get(_library, instance),
+            AttentionKernel.Mma => AttentionForwardKernels.Get(_library, instance),
+            _ => AttentionForwardAnyKernels.Get(_library, new VectorVariant(ActivationType, Elements: 1)),
+        };
+        int rows = variant.Queries + (4 * (isWgmma ? WgmmaAttentionTile : AttentionTile));
+        int shared = variant.Kernel == AttentionKernel.Any ? 0 : rows * args.HeadSize * ActivationType.Size();
+        Launch(
+            kernel, AttentionGrid(args, variant.Queries), isWgmma ? variant.Queries * 2 : AttentionThreads, parameters, shared, overlaps: true);
     }
+
+    /// <inheritdoc/>
+    protected override void AttentionForwardCore(in AttentionForwardArgs args) => AttentionForward(args, AttentionVariants(args)[0]);
+
+    private static long Blocks(in AttentionForwardArgs args, int rows) => AttentionGrid(args, rows) is { X: int x, Y: int y } ? (long)x * y : 0;
 
     /// <summary>A row of blocks a head, of so many rows each; every sequence may end within one, see SequenceChunk in mamba/sequences.cuh.</summary>
     private static Dim3 AttentionGrid(in AttentionForwardArgs args, int rows) =>
         new(checked((int)((args.Sequences.TotalLength / rows) + args.Sequences.Count)), args.Heads);
 
-    /// <summary>The heads that tensor cores take.</summary>
-    private readonly record struct AttentionVariant(DataType Type, int HeadSize, int Down = 1)
+    /// <summary>The heads that tensor cores take, by blocks of so many rows.</summary>
+    private readonly record struct AttentionInstance(DataType Type, int HeadSize, int Queries = AttentionTile)
     {
-        public static IEnumerable<AttentionVariant> All { get; } =
-            from type in new[] { DataType.BFloat16, DataType.Float16 } from headSize in new[] { 64, 128 } select new AttentionVariant(type, headSize);
+        public const int MostMmaQueries = 128;
+
+        public static readonly int[] MmaQueries = [64, MostMmaQueries];
+
+        public static IEnumerable<AttentionInstance> All { get; } =
+            from type in new[] { DataType.BFloat16, DataType.Float16 } from headSize in new[] { 64, 128 } select new AttentionInstance(type, headSize);
 
         public static bool Fits(int headSize, DataType type) => headSize is 64 or 128 && type != DataType.Float32;
 
-        public override string ToString() => $"mma {Down * 16 * AttentionWarps} x {HeadSize}";
+        /// <summary>As many as registers hold the sums of.</summary>
+        public static int WgmmaQueries(int headSize) => headSize == 64 ? 192 : 128;
+
+        public override string ToString() => $"{Queries} x {HeadSize}";
     }
 
     [StructLayout(LayoutKind.Sequential)]

@@ -8,9 +8,6 @@ public sealed record AttentionCase(int Batch, int Length, int Heads, int HeadSiz
     /// <summary>Sequences of different lengths.</summary>
     public bool Packed { get; init; }
 
-    /// <summary>All sequences but the first have few tokens.</summary>
-    public bool Short { get; init; }
-
     /// <summary>What scores are multiplied by; null for the usual.</summary>
     public float? Scale { get; init; }
 
@@ -20,7 +17,7 @@ public sealed record AttentionCase(int Batch, int Length, int Heads, int HeadSiz
     /// <summary>What it is, for people and as the key of <see cref="Named"/>.</summary>
     public string Name => string.Join(' ', new[]
     {
-        $"b{Batch}", $"l{Length}", $"h{Heads}", $"d{HeadSize}", Packed ? "packed" : "", Short ? "short" : "",
+        $"b{Batch}", $"l{Length}", $"h{Heads}", $"d{HeadSize}", Packed ? "packed" : "",
         Scale is { } scale ? string.Create(CultureInfo.InvariantCulture, $"scale {scale}") : "",
         Size == 1 ? "" : string.Create(CultureInfo.InvariantCulture, $"times {Size}"),
     }.Where(word => word.Length > 0));
@@ -41,11 +38,8 @@ public sealed record AttentionCase(int Batch, int Length, int Heads, int HeadSiz
         new(2, 100, 1, 128) { Packed = true },
         new(1, 130, 1, 100) { Size = 4 },
         new(1, 200, 1, 128),
+        new(2, 300, 1, 64) { Packed = true },
     ];
-
-    /// <summary>So many blocks that a card of so many multiprocessors takes larger ones.</summary>
-    public static IEnumerable<AttentionCase> Many(int multiprocessors) =>
-        [new(multiprocessors + 1, 150, 4, 64) { Short = true }, new(multiprocessors + 1, 150, 4, 128) { Short = true }];
 
     /// <summary>The names of all cases.</summary>
     public static IEnumerable<string> Names => All.Select(row => row.Name);
@@ -56,8 +50,7 @@ public sealed record AttentionCase(int Batch, int Length, int Heads, int HeadSiz
     /// <summary>What there is to compute: products of the scores and of the values.</summary>
     public long Work => Lengths.Sum(length => (long)length * (length + 1)) * Heads * HeadSize;
 
-    private int[] Lengths =>
-        Short ? [.. Enumerable.Range(0, Batch).Select(i => i == 0 ? Length : 1 + (i % 3))] : PackedSequences.Of(Batch, Length, Packed).Lengths;
+    private int[] Lengths => PackedSequences.Of(Batch, Length, Packed).Lengths;
 
     /// <summary>The operands, the same in every run.</summary>
     public AttentionInputs Inputs()

@@ -5,9 +5,9 @@ namespace MambaCuda.Validation;
 /// <summary>Runs attention on a backend, guard words around every operand.</summary>
 public static class AttentionRunner
 {
-    /// <summary>Runs the forward pass.</summary>
+    /// <summary>Runs the forward pass, in one of the ways that CUDA has where one is asked for by its name.</summary>
     public static AttentionResult<float> Run(
-        Backend backend, AttentionInputs inputs, int gap = GuardedMatrix.UsualGap, bool withLogSumExp = true)
+        Backend backend, AttentionInputs inputs, int gap = GuardedMatrix.UsualGap, bool withLogSumExp = true, string? variant = null)
     {
         ArgumentNullException.ThrowIfNull(backend);
         ArgumentNullException.ThrowIfNull(inputs);
@@ -15,7 +15,7 @@ public static class AttentionRunner
         using GuardedMatrix y = GuardedMatrix.Output(backend, backend.ActivationType, inputs.Tokens, inputs.Columns, gap: gap);
         using GuardedMatrix? logSumExp = withLogSumExp
             ? GuardedMatrix.Output(backend, DataType.Float32, inputs.Heads, inputs.Tokens, gap: gap) : null;
-        backend.AttentionForward(new AttentionForwardArgs
+        AttentionForwardArgs args = new()
         {
             Q = q.View,
             K = k.View,
@@ -25,7 +25,17 @@ public static class AttentionRunner
             Sequences = SequenceLayout.Packed(inputs.Lengths),
             Y = y.View,
             LogSumExp = logSumExp?.View ?? default,
-        });
+        };
+        if (variant is null)
+        {
+            backend.AttentionForward(args);
+        }
+        else
+        {
+            CudaBackend cuda = (CudaBackend)backend;
+            cuda.AttentionForward(args, cuda.AttentionVariants(args).Single(each => each.ToString() == variant));
+        }
+
         AssertInputs(q, k, v);
         y.AssertGuardsIntact("y");
         logSumExp?.AssertGuardsIntact("log-sum-exp");

@@ -5,16 +5,42 @@ namespace MambaCuda.Validation;
 /// <summary>Causal attention against float64.</summary>
 public static class AttentionForwardValidation
 {
-    /// <summary>Its rows of <see cref="ValidationTable"/>.</summary>
+    /// <summary>Its rows of <see cref="ValidationTable"/>: as the backend chooses to compute it, then in each way that CUDA has.</summary>
     public static IEnumerable<ValidationRow> Rows(Backend backend) =>
-        from row in Cases(backend)
+        from row in AttentionCase.All
         from placement in RowPlacement.For(row.HeadSize)
+        from variant in Variants(backend, row, placement).Prepend(null)
         select new ValidationRow(nameof(Backend.AttentionForward), placement.Of(row.Name), device =>
         {
             AttentionInputs inputs = row.Inputs().Round(values => StoredValues.Round(values, device.ActivationType));
-            return Compare(inputs, AttentionRunner.Run(device, inputs, placement.Gap), device.ActivationType);
+            return Compare(inputs, AttentionRunner.Run(device, inputs, placement.Gap, variant: variant), device.ActivationType);
         })
-        { Work = row.Work };
+        { Variant = variant, Work = row.Work };
+
+    /// <summary>The ways that a backend has for a case, where there are several.</summary>
+    public static IEnumerable<string?> Variants(Backend backend, AttentionCase row, RowPlacement placement)
+    {
+        ArgumentNullException.ThrowIfNull(row);
+        ArgumentNullException.ThrowIfNull(placement);
+        if (backend is not CudaBackend cuda)
+        {
+            return [];
+        }
+
+        // Of where operands lie the first rows tell all.
+        using GuardedMatrix operand = GuardedMatrix.Output(cuda, cuda.ActivationType, 4, row.Heads * row.HeadSize, gap: placement.Gap);
+        AttentionForwardArgs args = new()
+        {
+            Q = operand.View.RowRange(0, 1),
+            K = operand.View.RowRange(1, 1),
+            V = operand.View.RowRange(2, 1),
+            Y = operand.View.RowRange(3, 1),
+            Heads = row.Heads,
+            Sequences = SequenceLayout.Uniform(1, 1),
+        };
+        string[] names = [.. cuda.AttentionVariants(args).Select(variant => variant.ToString())];
+        return names.Length > 1 ? names : [];
+    }
 
     /// <summary>How far a result is from float64.</summary>
     public static IReadOnlyList<OutputError> Compare(AttentionInputs inputs, AttentionResult<float> actual, DataType activation)
@@ -40,8 +66,4 @@ public static class AttentionForwardValidation
     /// What scores are computed to: tensor cores, which take 16 bits, add float32 products with bits cut off, not rounded.
     /// </summary>
     private static double ScoreRoundoff(DataType activation) => Math.Pow(2, activation == DataType.Float32 ? -24 : -22);
-
-    /// <summary>The rows of the operation; where there is a card, those too that take its larger blocks.</summary>
-    internal static IEnumerable<AttentionCase> Cases(Backend backend) =>
-        backend is CudaBackend cuda ? [.. AttentionCase.All, .. AttentionCase.Many(cuda.Context.Device.MultiprocessorCount)] : AttentionCase.All;
 }
