@@ -6,8 +6,10 @@
 //
 //   all (tokens, heads x head size)     log_sum_exp, delta (heads, tokens), fp32
 //
-//   attention_backward_query, _query_any    delta and grad_q: a block or a warp keeps queries and walks the keys up to them
-//   attention_backward_key, _key_any        grad_k and grad_v: a block or a warp keeps keys and walks the queries from them on; after delta
+//   attention_backward_query    delta and grad_q: a block keeps queries and walks the keys up to them
+//   attention_backward_key      grad_k and grad_v, after delta: a block keeps keys and walks the queries from them on
+//   ..._wgmma                   the same on Hopper (sm_90a), whose tensor cores mma.sync cannot fill
+//   ..._any                     the same by a warp a query or key, float arithmetic: any type, place and head size up to 128
 //
 // The scores are made twice, 7 products in place of the 5 of FlashAttention-2 (algorithm 2), whose blocks add to grad_q atomically: here each
 // sum has one owner and one order, so that it repeats bit for bit, and nothing but the results is written. The key kernel makes the transposes
@@ -17,6 +19,7 @@
 #include "mamba/fast_math.cuh"
 #include "mamba/grid_dependency.cuh"
 #include "mamba/reductions.cuh"
+#include "mamba/wgmma.cuh"
 
 namespace mamba {
 
@@ -46,9 +49,8 @@ struct AttentionBackwardParams {
     float scale;
 };
 
-// Rows of a tile that a block walks at once, and of them those whose scores a warp has at once.
+// Rows of a tile that a block walks at once.
 constexpr int kWalked = 64;
-constexpr int kScored = 32;
 
 template <typename T, int kHead>
 __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_query(const __grid_constant__ AttentionBackwardParams p)
@@ -137,55 +139,52 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_query
         async_commit();
         const char* keys = stages + tile % 2 * (2 * kTileBytes);
         const char* values = keys + kTileBytes;
-#pragma unroll 1
-        for (int part = 0; part < kWalked; part += kScored) {
-            int first_key = tile * kWalked + part;
-            if (first_key >= first_query + 16) {
-                break;
+        int first_key = tile * kWalked;
+        if (first_key >= first_query + 16) {
+            continue;
+        }
+        float scores[kWalked / 8][4] = {};
+        float slopes[kWalked / 8][4] = {};
+#pragma unroll
+        for (int step = 0; step < kSteps; ++step) {
+#pragma unroll
+            for (int n = 0; n < kWalked / 8; n += 2) {
+                unsigned int both[4];
+                int place = (key_place ^ (step * 32)) + n * 8 * kRowBytes;
+                load_matrices(both, keys + place);
+                multiply_both<T>(&scores[n], query[step], both);
+                load_matrices(both, values + place);
+                multiply_both<T>(&slopes[n], grad[step], both);
             }
-            float scores[kScored / 8][4] = {};
-            float slopes[kScored / 8][4] = {};
+        }
+        if (first_key + kWalked > first_query + 1) {
+            int behind = first_query + lane / 4 - first_key - lane % 4 * 2;
 #pragma unroll
-            for (int step = 0; step < kSteps; ++step) {
+            for (int n = 0; n < kWalked / 8; ++n) {
 #pragma unroll
-                for (int n = 0; n < kScored / 8; n += 2) {
-                    unsigned int both[4];
-                    int place = (key_place ^ (step * 32)) + (part + n * 8) * kRowBytes;
-                    load_matrices(both, keys + place);
-                    multiply_both<T>(&scores[n], query[step], both);
-                    load_matrices(both, values + place);
-                    multiply_both<T>(&slopes[n], grad[step], both);
-                }
-            }
-            if (first_key + kScored > first_query + 1) {
-                int behind = first_query + lane / 4 - first_key - lane % 4 * 2;
-#pragma unroll
-                for (int n = 0; n < kScored / 8; ++n) {
-#pragma unroll
-                    for (int e = 0; e < 4; ++e) {
-                        if (n * 8 + e % 2 > behind + e / 2 * 8) {
-                            scores[n][e] = minus_infinity();
-                        }
+                for (int e = 0; e < 4; ++e) {
+                    if (n * 8 + e % 2 > behind + e / 2 * 8) {
+                        scores[n][e] = minus_infinity();
                     }
                 }
             }
+        }
 #pragma unroll
-            for (int n = 0; n < kScored / 8; ++n) {
+        for (int n = 0; n < kWalked / 8; ++n) {
 #pragma unroll
-                for (int e = 0; e < 4; ++e) {
-                    scores[n][e] = exp2_approx(fmaf(scores[n][e], factor, -log_sum_exp[e / 2])) * (slopes[n][e] - delta[e / 2]);
-                }
+            for (int e = 0; e < 4; ++e) {
+                scores[n][e] = exp2_approx(fmaf(scores[n][e], factor, -log_sum_exp[e / 2])) * (slopes[n][e] - delta[e / 2]);
             }
+        }
 #pragma unroll
-            for (int step = 0; step < kScored / 16; ++step) {
-                unsigned int a[4];
-                as_left<T>(&scores[2 * step], a);
+        for (int step = 0; step < kWalked / 16; ++step) {
+            unsigned int a[4];
+            as_left<T>(&scores[2 * step], a);
 #pragma unroll
-                for (int n = 0; n < kHead / 8; n += 2) {
-                    unsigned int both[4];
-                    load_matrices_transposed(both, keys + (transposed_key_place ^ (n * 16)) + (part + step * 16) * kRowBytes);
-                    multiply_both<T>(&sums[n], a, both);
-                }
+            for (int n = 0; n < kHead / 8; n += 2) {
+                unsigned int both[4];
+                load_matrices_transposed(both, keys + (transposed_key_place ^ (n * 16)) + step * 16 * kRowBytes);
+                multiply_both<T>(&sums[n], a, both);
             }
         }
     }
@@ -270,71 +269,64 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_key(c
         const char* queries = stages + tile % 2 * kStageBytes;
         const char* grads = queries + kTileBytes;
         const float* numbers = reinterpret_cast<const float*>(queries + 2 * kTileBytes);
-#pragma unroll 1
-        for (int part = 0; part < kWalked; part += kScored) {
-            int first_query = tile * kWalked + part;
-            if (first_query + kScored <= warp_row) {
-                continue;
+        float weights[kWalked / 8][4] = {};
+        float slopes[kWalked / 8][4] = {};
+#pragma unroll
+        for (int step = 0; step < kSteps; ++step) {
+            unsigned int key[4];
+            unsigned int value[4];
+            if (!kHoldsKeys) {
+                load_matrices(key, keys + (key_place ^ (step * 32)));
+                load_matrices(value, values + (key_place ^ (step * 32)));
             }
-            float weights[kScored / 8][4] = {};
-            float slopes[kScored / 8][4] = {};
 #pragma unroll
-            for (int step = 0; step < kSteps; ++step) {
-                unsigned int key[4];
-                unsigned int value[4];
-                if (!kHoldsKeys) {
-                    load_matrices(key, keys + (key_place ^ (step * 32)));
-                    load_matrices(value, values + (key_place ^ (step * 32)));
-                }
-#pragma unroll
-                for (int n = 0; n < kScored / 8; n += 2) {
-                    unsigned int both[4];
-                    int place = (query_place ^ (step * 32)) + (part + n * 8) * kRowBytes;
-                    load_matrices(both, queries + place);
-                    multiply_both<T>(&weights[n], kHoldsKeys ? held_key[kHoldsKeys ? step : 0] : key, both);
-                    load_matrices(both, grads + place);
-                    multiply_both<T>(&slopes[n], kHoldsKeys ? held_value[kHoldsKeys ? step : 0] : value, both);
-                }
+            for (int n = 0; n < kWalked / 8; n += 2) {
+                unsigned int both[4];
+                int place = (query_place ^ (step * 32)) + n * 8 * kRowBytes;
+                load_matrices(both, queries + place);
+                multiply_both<T>(&weights[n], kHoldsKeys ? held_key[kHoldsKeys ? step : 0] : key, both);
+                load_matrices(both, grads + place);
+                multiply_both<T>(&slopes[n], kHoldsKeys ? held_value[kHoldsKeys ? step : 0] : value, both);
             }
-            if (first_query < warp_row + 15) {
-                int behind = warp_row + lane / 4 - first_query - lane % 4 * 2;
+        }
+        if (tile == 0) {
+            int behind = warp_row + lane / 4 - lane % 4 * 2;
 #pragma unroll
-                for (int n = 0; n < kScored / 8; ++n) {
+            for (int n = 0; n < kWalked / 8; ++n) {
 #pragma unroll
-                    for (int e = 0; e < 4; ++e) {
-                        if (n * 8 + e % 2 < behind + e / 2 * 8) {
-                            weights[n][e] = minus_infinity();
-                        }
+                for (int e = 0; e < 4; ++e) {
+                    if (n * 8 + e % 2 < behind + e / 2 * 8) {
+                        weights[n][e] = minus_infinity();
                     }
                 }
             }
+        }
 #pragma unroll
-            for (int n = 0; n < kScored / 8; ++n) {
-                float2 exponent = *reinterpret_cast<const float2*>(numbers + part + n * 8 + lane % 4 * 2);
-                float2 mean = *reinterpret_cast<const float2*>(numbers + kWalked + part + n * 8 + lane % 4 * 2);
+        for (int n = 0; n < kWalked / 8; ++n) {
+            float2 exponent = *reinterpret_cast<const float2*>(numbers + n * 8 + lane % 4 * 2);
+            float2 mean = *reinterpret_cast<const float2*>(numbers + kWalked + n * 8 + lane % 4 * 2);
 #pragma unroll
-                for (int e = 0; e < 4; ++e) {
-                    float offset = (e % 2 == 0 ? exponent.x : exponent.y) * kLog2E;
-                    float weight = exp2_approx(fmaf(weights[n][e], factor, -offset));
-                    weights[n][e] = weight;
-                    slopes[n][e] = weight * (slopes[n][e] - (e % 2 == 0 ? mean.x : mean.y));
-                }
+            for (int e = 0; e < 4; ++e) {
+                float offset = (e % 2 == 0 ? exponent.x : exponent.y) * kLog2E;
+                float weight = exp2_approx(fmaf(weights[n][e], factor, -offset));
+                weights[n][e] = weight;
+                slopes[n][e] = weight * (slopes[n][e] - (e % 2 == 0 ? mean.x : mean.y));
             }
+        }
 #pragma unroll
-            for (int step = 0; step < kScored / 16; ++step) {
-                unsigned int weight[4];
-                unsigned int slope[4];
-                as_left<T>(&weights[2 * step], weight);
-                as_left<T>(&slopes[2 * step], slope);
+        for (int step = 0; step < kWalked / 16; ++step) {
+            unsigned int weight[4];
+            unsigned int slope[4];
+            as_left<T>(&weights[2 * step], weight);
+            as_left<T>(&slopes[2 * step], slope);
 #pragma unroll
-                for (int n = 0; n < kHead / 8; n += 2) {
-                    unsigned int both[4];
-                    int place = (transposed_query_place ^ (n * 16)) + (part + step * 16) * kRowBytes;
-                    load_matrices_transposed(both, grads + place);
-                    multiply_both<T>(&grad_v[n], weight, both);
-                    load_matrices_transposed(both, queries + place);
-                    multiply_both<T>(&grad_k[n], slope, both);
-                }
+            for (int n = 0; n < kHead / 8; n += 2) {
+                unsigned int both[4];
+                int place = (transposed_query_place ^ (n * 16)) + step * 16 * kRowBytes;
+                load_matrices_transposed(both, grads + place);
+                multiply_both<T>(&grad_v[n], weight, both);
+                load_matrices_transposed(both, queries + place);
+                multiply_both<T>(&grad_k[n], slope, both);
             }
         }
     }
@@ -345,6 +337,311 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_key(c
     store_rows<kHead>(keys, warp_row, grad_k, p.scale, p.scale, to_k, p.grad_k_stride, there - warp_row);
     store_rows<kHead>(values, warp_row, grad_v, 1.0f, 1.0f, to_v, p.grad_v_stride, there - warp_row);
 }
+
+#if defined(MAMBA_HAS_WGMMA)
+// Tensor cores by wgmma: two groups of four warps, each with 64 of the rows that the block keeps. Products go on while exponentials and
+// slopes of others are made: those of the last tile into the next, whose stage is the third of three. Heads of 128 are staged as two halves.
+constexpr int kWgmmaRows = 128;
+constexpr int kWgmmaThreads = 256;
+
+template <typename T, int kHead, int kKeys>
+__global__ void __launch_bounds__(kWgmmaThreads, 1) attention_backward_query_wgmma(const __grid_constant__ AttentionBackwardParams p)
+{
+    constexpr int kKeptBytes = kWgmmaRows * kHead * 2;
+    constexpr int kTileBytes = kKeys * kHead * 2;
+    static_assert(kKeptBytes <= 2 * kTileBytes, "y fits into a stage");
+
+    extern __shared__ __align__(1024) char shared[];
+    int lane = static_cast<int>(threadIdx.x) % 32;
+    int group_row = static_cast<int>(threadIdx.x) / 128 * 64;
+    int warp_row = static_cast<int>(threadIdx.x) / 32 * 16;
+    int head = static_cast<int>(blockIdx.y);
+    AttentionRows rows(p.sequences, gridDim.x - 1 - blockIdx.x, kWgmmaRows);
+    if (rows.first >= rows.length) {
+        return;
+    }
+    long long row = rows.start + rows.first;
+    int column = head * kHead;
+    int there = rows.length - rows.first;
+    const T* k = static_cast<const T*>(p.k) + rows.start * p.k_stride + column;
+    const T* v = static_cast<const T*>(p.v) + rows.start * p.v_stride + column;
+    char* queries = shared;
+    char* grads = queries + kKeptBytes;
+    char* stages = grads + kKeptBytes;
+    char* results = stages + 4 * kTileBytes;
+    int tiles = (min(rows.first + kWgmmaRows, rows.length) + kKeys - 1) / kKeys;
+
+    auto bring = [&](int tile) {
+        if (tile < tiles) {
+            char* stage = stages + tile % 3 * (2 * kTileBytes);
+            int left = rows.length - tile * kKeys;
+            stage_halves<kHead, kKeys, kWgmmaThreads>(stage, k + static_cast<long long>(tile) * kKeys * p.k_stride, p.k_stride, left);
+            stage_halves<kHead, kKeys, kWgmmaThreads>(stage + kTileBytes, v + static_cast<long long>(tile) * kKeys * p.v_stride, p.v_stride, left);
+        }
+        async_commit();
+    };
+    wait_for_earlier_grids();
+    stage_halves<kHead, kWgmmaRows, kWgmmaThreads>(queries, static_cast<const T*>(p.q) + row * p.q_stride + column, p.q_stride, there);
+    stage_halves<kHead, kWgmmaRows, kWgmmaThreads>(
+        grads, static_cast<const T*>(p.grad_y) + row * p.grad_y_stride + column, p.grad_y_stride, there);
+
+    // In the place of the third tile, which is not there yet.
+    stage_halves<kHead, kWgmmaRows, kWgmmaThreads>(results, static_cast<const T*>(p.y) + row * p.y_stride + column, p.y_stride, there);
+    bring(0);
+    async_wait<0>();
+    __syncthreads();
+
+    float delta[2] = {};
+    int place = rows_of_left<64>(warp_row);
+#pragma unroll
+    for (int step = 0; step < kHead / 16; ++step) {
+        unsigned int grad[4];
+        unsigned int y[4];
+        int at = step / 4 * (kWgmmaRows * 128) + (place ^ (step % 4 * 32));
+        load_matrices(grad, grads + at);
+        load_matrices(y, results + at);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            delta[i % 2] = fmaf(lower<T>(grad[i]), lower<T>(y[i]), delta[i % 2]);
+            delta[i % 2] = fmaf(upper<T>(grad[i]), upper<T>(y[i]), delta[i % 2]);
+        }
+    }
+    int query = rows.first + warp_row + lane / 4;
+    float log_sum_exp[2];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        delta[half] += __shfl_xor_sync(kAllLanes, delta[half], 1);
+        delta[half] += __shfl_xor_sync(kAllLanes, delta[half], 2);
+        bool inside = query + half * 8 < rows.length;
+        log_sum_exp[half] = inside ? p.log_sum_exp[head * p.log_sum_exp_stride + rows.start + query + half * 8] * kLog2E : 0;
+        if (inside && lane % 4 == 0) {
+            p.delta[head * p.delta_stride + rows.start + query + half * 8] = delta[half];
+        }
+    }
+
+    float factor = p.scale * kLog2E;
+    float sums[kHead / 8][4] = {};
+    float scores[kKeys / 8][4];
+    float slopes[kKeys / 8][4];
+    unsigned int left[kKeys / 16][4];
+    for (int tile = 0; tile < tiles; ++tile) {
+        async_wait<0>();
+        async_proxy_fence();
+        __syncthreads();
+        const char* keys = stages + tile % 3 * (2 * kTileBytes);
+        wgmma_fence();
+#pragma unroll
+        for (int step = 0; step < kHead / 16; ++step) {
+            unsigned long long a = matrix_descriptor(queries + step / 4 * (kWgmmaRows * 128) + group_row * 128) + 2 * (step % 4);
+            wgmma<T>(scores, a, matrix_descriptor(keys + step / 4 * (kKeys * 128)) + 2 * (step % 4), step > 0);
+        }
+        wgmma_commit();
+#pragma unroll
+        for (int step = 0; step < kHead / 16; ++step) {
+            unsigned long long a = matrix_descriptor(grads + step / 4 * (kWgmmaRows * 128) + group_row * 128) + 2 * (step % 4);
+            wgmma<T>(slopes, a, matrix_descriptor(keys + kTileBytes + step / 4 * (kKeys * 128)) + 2 * (step % 4), step > 0);
+        }
+        wgmma_commit();
+        bring(tile + 1);
+        wgmma_wait<1>();
+        wgmma_done(scores);
+        int first_key = tile * kKeys;
+        if (first_key + kKeys > rows.first + warp_row + 1) {
+            int behind = query - first_key - lane % 4 * 2;
+#pragma unroll
+            for (int n = 0; n < kKeys / 8; ++n) {
+#pragma unroll
+                for (int e = 0; e < 4; ++e) {
+                    if (n * 8 + e % 2 > behind + e / 2 * 8) {
+                        scores[n][e] = minus_infinity();
+                    }
+                }
+            }
+        }
+#pragma unroll
+        for (int n = 0; n < kKeys / 8; ++n) {
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                scores[n][e] = exp2_approx(fmaf(scores[n][e], factor, -log_sum_exp[e / 2]));
+            }
+        }
+        wgmma_wait<0>();
+        wgmma_done(slopes);
+#pragma unroll
+        for (int n = 0; n < kKeys / 8; ++n) {
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                scores[n][e] *= slopes[n][e] - delta[e / 2];
+            }
+        }
+#pragma unroll
+        for (int step = 0; step < kKeys / 16; ++step) {
+            as_left<T>(&scores[2 * step], left[step]);
+        }
+        wgmma_fence();
+#pragma unroll
+        for (int step = 0; step < kKeys / 16; ++step) {
+            wgmma_rows<T>(sums, left[step], row_descriptor(keys, kKeys * 128) + 128 * step);
+        }
+        wgmma_commit();
+    }
+    wgmma_wait<0>();
+    wgmma_done(sums);
+    __syncthreads();
+    T* to = static_cast<T*>(p.grad_q) + (row + warp_row) * p.grad_q_stride + column;
+#pragma unroll
+    for (int half = 0; half < kHead / 64; ++half) {
+        char* through = queries + half * (kWgmmaRows * 128);
+        store_rows<64>(through, warp_row, &sums[half * 8], p.scale, p.scale, to + half * 64, p.grad_q_stride, there - warp_row);
+    }
+}
+
+template <typename T, int kHead>
+__global__ void __launch_bounds__(kWgmmaThreads, 1) attention_backward_key_wgmma(const __grid_constant__ AttentionBackwardParams p)
+{
+    constexpr int kKeptBytes = kWgmmaRows * kHead * 2;
+    constexpr int kTileBytes = kWalked * kHead * 2;
+    constexpr int kNumberBytes = 2 * kWalked * static_cast<int>(sizeof(float));
+
+    extern __shared__ __align__(1024) char shared[];
+    int thread = static_cast<int>(threadIdx.x);
+    int lane = thread % 32;
+    int group_row = thread / 128 * 64;
+    int warp_row = thread / 32 * 16;
+    int head = static_cast<int>(blockIdx.y);
+    AttentionRows rows(p.sequences, blockIdx.x, kWgmmaRows);
+    if (rows.first >= rows.length) {
+        return;
+    }
+    long long row = rows.start + rows.first;
+    int column = head * kHead;
+    int there = rows.length - rows.first;
+    const T* q = static_cast<const T*>(p.q) + row * p.q_stride + column;
+    const T* grad_y = static_cast<const T*>(p.grad_y) + row * p.grad_y_stride + column;
+    const float* log_sum_exp = p.log_sum_exp + head * p.log_sum_exp_stride + row;
+    const float* delta = p.delta + head * p.delta_stride + row;
+    char* keys = shared;
+    char* values = keys + kKeptBytes;
+    char* stages = values + kKeptBytes;
+    char* numbers = stages + 6 * kTileBytes;
+    int tiles = (there + kWalked - 1) / kWalked;
+
+    // What is not there becomes zero, and adds nothing.
+    auto bring = [&](int tile) {
+        if (tile < tiles) {
+            char* stage = stages + tile % 3 * (2 * kTileBytes);
+            int first = tile * kWalked;
+            stage_halves<kHead, kWalked, kWgmmaThreads>(stage, q + first * p.q_stride, p.q_stride, there - first);
+            stage_halves<kHead, kWalked, kWgmmaThreads>(stage + kTileBytes, grad_y + first * p.grad_y_stride, p.grad_y_stride, there - first);
+            if (thread < 2 * kWalked) {
+                bool inside = first + thread % kWalked < there;
+                const float* from = (thread < kWalked ? log_sum_exp : delta) + (inside ? first + thread % kWalked : 0);
+                async_copy<4>(numbers + tile % 3 * kNumberBytes + thread * static_cast<int>(sizeof(float)), from, inside);
+            }
+        }
+        async_commit();
+    };
+    wait_for_earlier_grids();
+    stage_halves<kHead, kWgmmaRows, kWgmmaThreads>(keys, static_cast<const T*>(p.k) + row * p.k_stride + column, p.k_stride, there);
+    stage_halves<kHead, kWgmmaRows, kWgmmaThreads>(values, static_cast<const T*>(p.v) + row * p.v_stride + column, p.v_stride, there);
+    bring(0);
+
+    float factor = p.scale * kLog2E;
+    float grad_k[kHead / 8][4] = {};
+    float grad_v[kHead / 8][4] = {};
+    float weights[kWalked / 8][4];
+    float slopes[kWalked / 8][4];
+    unsigned int left_weights[kWalked / 16][4];
+    unsigned int left_slopes[kWalked / 16][4];
+    for (int tile = 0; tile < tiles; ++tile) {
+        async_wait<0>();
+        async_proxy_fence();
+        __syncthreads();
+        const char* queries = stages + tile % 3 * (2 * kTileBytes);
+        const char* grads = queries + kTileBytes;
+        const float* numbers_of_tile = reinterpret_cast<const float*>(numbers + tile % 3 * kNumberBytes);
+        wgmma_fence();
+#pragma unroll
+        for (int step = 0; step < kHead / 16; ++step) {
+            unsigned long long a = matrix_descriptor(keys + step / 4 * (kWgmmaRows * 128) + group_row * 128) + 2 * (step % 4);
+            wgmma<T>(weights, a, matrix_descriptor(queries + step / 4 * (kWalked * 128)) + 2 * (step % 4), step > 0);
+        }
+        wgmma_commit();
+#pragma unroll
+        for (int step = 0; step < kHead / 16; ++step) {
+            unsigned long long a = matrix_descriptor(values + step / 4 * (kWgmmaRows * 128) + group_row * 128) + 2 * (step % 4);
+            wgmma<T>(slopes, a, matrix_descriptor(grads + step / 4 * (kWalked * 128)) + 2 * (step % 4), step > 0);
+        }
+        wgmma_commit();
+        bring(tile + 1);
+        wgmma_wait<1>();
+        wgmma_done(weights);
+        int first_query = tile * kWalked;
+        if (first_query < warp_row + 15) {
+            int behind = warp_row + lane / 4 - first_query - lane % 4 * 2;
+#pragma unroll
+            for (int n = 0; n < kWalked / 8; ++n) {
+#pragma unroll
+                for (int e = 0; e < 4; ++e) {
+                    if (n * 8 + e % 2 < behind + e / 2 * 8) {
+                        weights[n][e] = minus_infinity();
+                    }
+                }
+            }
+        }
+#pragma unroll
+        for (int n = 0; n < kWalked / 8; ++n) {
+            float2 exponent = *reinterpret_cast<const float2*>(numbers_of_tile + n * 8 + lane % 4 * 2);
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                weights[n][e] = exp2_approx(fmaf(weights[n][e], factor, (e % 2 == 0 ? exponent.x : exponent.y) * -kLog2E));
+            }
+        }
+#pragma unroll
+        for (int step = 0; step < kWalked / 16; ++step) {
+            as_left<T>(&weights[2 * step], left_weights[step]);
+        }
+        wgmma_fence();
+#pragma unroll
+        for (int step = 0; step < kWalked / 16; ++step) {
+            wgmma_rows<T>(grad_v, left_weights[step], row_descriptor(grads, kWalked * 128) + 128 * step);
+        }
+        wgmma_commit();
+        wgmma_wait<1>();
+        wgmma_done(slopes);
+#pragma unroll
+        for (int n = 0; n < kWalked / 8; ++n) {
+            float2 mean = *reinterpret_cast<const float2*>(numbers_of_tile + kWalked + n * 8 + lane % 4 * 2);
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                slopes[n][e] = weights[n][e] * (slopes[n][e] - (e % 2 == 0 ? mean.x : mean.y));
+            }
+        }
+#pragma unroll
+        for (int step = 0; step < kWalked / 16; ++step) {
+            as_left<T>(&slopes[2 * step], left_slopes[step]);
+        }
+        wgmma_fence();
+#pragma unroll
+        for (int step = 0; step < kWalked / 16; ++step) {
+            wgmma_rows<T>(grad_k, left_slopes[step], row_descriptor(queries, kWalked * 128) + 128 * step);
+        }
+        wgmma_commit();
+    }
+    wgmma_wait<0>();
+    wgmma_done(grad_k);
+    wgmma_done(grad_v);
+    __syncthreads();
+    T* to_k = static_cast<T*>(p.grad_k) + (row + warp_row) * p.grad_k_stride + column;
+    T* to_v = static_cast<T*>(p.grad_v) + (row + warp_row) * p.grad_v_stride + column;
+#pragma unroll
+    for (int half = 0; half < kHead / 64; ++half) {
+        int through = half * (kWgmmaRows * 128);
+        store_rows<64>(keys + through, warp_row, &grad_k[half * 8], p.scale, p.scale, to_k + half * 64, p.grad_k_stride, there - warp_row);
+        store_rows<64>(values + through, warp_row, &grad_v[half * 8], 1.0f, 1.0f, to_v + half * 64, p.grad_v_stride, there - warp_row);
+    }
+}
+#endif
 
 // The product of a row that a warp keeps with one of another matrix.
 template <typename T>

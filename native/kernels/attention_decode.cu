@@ -7,8 +7,8 @@
 // The cache is cut into chunks, a block for each of one sequence and head (flash-decoding: Dao, Haziza, Massa and Sizov, 2023). kLanes lanes
 // read a key together, kVec elements each, kAhead keys at once, and keep a largest score, a sum and a part of y of their own; these meet in
 // the warp, then in the block, and where there are several chunks in attention_decode_combine, always in the same order. Blocks of chunks that
-// the sequence does not reach end at once: the length is read on the device, so a captured graph goes on as sequences grow.
-// Reading the cache is the limit.
+// the sequence does not reach end at once: the length is read on the device, so a captured graph goes on as sequences grow. Heads lie next to
+// each other in the grid as in the cache, so that whole rows are read at one time. Reading the cache is the limit.
 #include "mamba/attention.cuh"
 #include "mamba/fast_math.cuh"
 #include "mamba/faults.cuh"
@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_decode(const __gr
     int thread = static_cast<int>(threadIdx.x);
     int lane = thread % 32;
     int warp = thread / 32;
-    long long column = static_cast<long long>(blockIdx.y) * p.head_size;
+    long long column = static_cast<long long>(blockIdx.x) * p.head_size;
     int sequence = static_cast<int>(blockIdx.z);
     wait_for_earlier_grids();
     int length = p.lengths[sequence * p.lengths_stride];
@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_decode(const __gr
         report(p.fault, FaultKind::cache_length, sequence, length);
         return;
     }
-    long long first = static_cast<long long>(blockIdx.x) * p.chunk;
+    long long first = static_cast<long long>(blockIdx.y) * p.chunk;
     if (first > length) {
         return;
     }
@@ -188,7 +188,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_decode(const __gr
         static_cast<T*>(p.y)[sequence * p.y_stride + column + thread] = from_float<T>(sum / total);
         return;
     }
-    long long place = (static_cast<long long>(sequence) * gridDim.y + blockIdx.y) * p.chunks + blockIdx.x;
+    long long place = (static_cast<long long>(sequence) * gridDim.x + blockIdx.x) * p.chunks + blockIdx.y;
     float* partial = p.partial + place * (p.head_size + 2);
     partial[2 + thread] = sum;
     if (thread == 0) {

@@ -44,6 +44,21 @@ public class AttentionBackwardTests
         }
     }
 
+    [Theory, InlineData("cuda-bfloat16", "b1 l200 h1 d128"), InlineData("cuda-float16", "b2 l300 h1 d64 packed"), InlineData("cuda-bfloat16", "b2 l64 h1 d64 times 8")]
+    public void Each_way_is_as_close(string backendName, string name)
+    {
+        using Backend backend = TestBackends.Open(backendName);
+        (AttentionInputs inputs, float[] gradY) = Operands(backend, name);
+        AttentionResult<float> results = AttentionRunner.Run(backend, inputs, GuardedMatrix.AlignedGap);
+        string?[] variants = [.. AttentionForwardValidation.BackwardVariants(backend, AttentionCase.Named(name), RowPlacement.Aligned)];
+        Assert.Contains("mma 64", variants);
+        foreach (string? variant in variants)
+        {
+            AttentionGradients<float> actual = AttentionRunner.RunBackward(backend, inputs, results, gradY, GuardedMatrix.AlignedGap, variant);
+            Within.AssertAll(AttentionBackwardValidation.Compare(inputs, gradY, actual, backend.ActivationType), variant!);
+        }
+    }
+
     [Theory, MemberData(nameof(TestBackends.Rows), MemberType = typeof(TestBackends))]
     public void A_packed_sequence_is_the_sequence_alone_and_results_repeat(string backendName)
     {

@@ -1,6 +1,6 @@
 // wgmma.cuh: products of matrices in shared memory by four warps' tensor cores, D += A B, with bf16 or fp16 operands and float sums.
 //
-//   A 64 x 16, B 16 x kColumns (256 or 128), D 64 x kColumns. Warp w of the four holds rows 16 w to 16 w + 15 of D, in the layout of
+//   A 64 x 16, B 16 x kColumns (256, 128 or 64), D 64 x kColumns. Warp w of the four holds rows 16 w to 16 w + 15 of D, in the layout of
 //   mma.cuh: d[j] of a lane belongs to columns 8 j to 8 j + 7.
 //
 //   A and the transpose of B lie in shared memory in rows of 128 bytes (64 elements), whose 16-byte pieces are at piece ^ (row % 8); their
@@ -71,6 +71,9 @@ __device__ __forceinline__ void wgmma(float (&d)[32][4], unsigned long long a, u
 
 template <typename T>
 __device__ __forceinline__ void wgmma(float (&d)[16][4], unsigned long long a, unsigned long long b, bool accumulate);
+
+template <typename T>
+__device__ __forceinline__ void wgmma(float (&d)[8][4], unsigned long long a, unsigned long long b, bool accumulate);
 
 template <>
 __device__ __forceinline__ void wgmma<bf16>(float (&d)[32][4], unsigned long long a, unsigned long long b, bool accumulate)
@@ -161,6 +164,36 @@ __device__ __forceinline__ void wgmma<fp16>(float (&d)[16][4], unsigned long lon
           MAMBA_SIXTEEN(16),
           MAMBA_SIXTEEN(32),
           MAMBA_SIXTEEN(48)
+        : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
+}
+
+template <>
+__device__ __forceinline__ void wgmma<bf16>(float (&d)[8][4], unsigned long long a, unsigned long long b, bool accumulate)
+{
+    asm volatile("{\n"
+        ".reg .pred accumulate;\n"
+        "setp.ne.b32 accumulate, %34, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
+        "%32, %33, accumulate, 1, 1, 0, 0;\n}"
+        : MAMBA_SIXTEEN(0),
+          MAMBA_SIXTEEN(16)
+        : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
+}
+
+template <>
+__device__ __forceinline__ void wgmma<fp16>(float (&d)[8][4], unsigned long long a, unsigned long long b, bool accumulate)
+{
+    asm volatile("{\n"
+        ".reg .pred accumulate;\n"
+        "setp.ne.b32 accumulate, %34, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
+        "%32, %33, accumulate, 1, 1, 0, 0;\n}"
+        : MAMBA_SIXTEEN(0),
+          MAMBA_SIXTEEN(16)
         : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
 }
 

@@ -16,6 +16,18 @@ internal abstract class AttentionOperandsBenchmark(BenchContext context, BenchRo
     protected int Columns => checked(Heads * HeadSize);
 
     protected DataType Type => Backend.ActivationType;
+
+    /// <summary>The first of the ways there are whose name begins so; null where none is asked for.</summary>
+    protected static AttentionVariant? VariantNamed(string? name, IReadOnlyList<AttentionVariant> all)
+    {
+        if (name is null)
+        {
+            return null;
+        }
+
+        AttentionVariant[] named = [.. all.Where(variant => variant.ToString().StartsWith(name, StringComparison.Ordinal))];
+        return named.Length > 0 ? named[0] : throw new NotSupportedException($"--variant {name}: here there is only {string.Join(", ", all)}.");
+    }
 }
 
 /// <summary>Causal attention, and the log-sum-exp that its backward pass needs.</summary>
@@ -37,12 +49,7 @@ internal sealed class AttentionBenchmark : AttentionOperandsBenchmark
             Y = Empty(Type, Tokens, Columns),
             LogSumExp = Empty(DataType.Float32, Heads, checked((int)Tokens)),
         })];
-        if (row.Variant is { } name)
-        {
-            AttentionVariant[] all = Backend is CudaBackend cuda ? [.. cuda.AttentionVariants(_args[0])] : [];
-            _variant = all.Select(variant => (AttentionVariant?)variant).FirstOrDefault(variant => variant.ToString()!.StartsWith(name, StringComparison.Ordinal))
-                ?? throw new NotSupportedException($"--variant {name}: there are {string.Join(", ", all)}.");
-        }
+        _variant = VariantNamed(row.Variant, Backend is CudaBackend cuda ? cuda.AttentionVariants(_args[0]) : []);
     }
 
     private long Tokens => Batch * Length;
@@ -73,6 +80,7 @@ internal sealed class AttentionBenchmark : AttentionOperandsBenchmark
 internal sealed class AttentionBackwardBenchmark : AttentionOperandsBenchmark
 {
     private readonly AttentionBackwardArgs[] _args;
+    private readonly AttentionVariant? _variant;
 
     public AttentionBackwardBenchmark(BenchContext context, BenchRow row) : base(context, row)
     {
@@ -99,6 +107,7 @@ internal sealed class AttentionBackwardBenchmark : AttentionOperandsBenchmark
                 GradV = Empty(Type, Tokens, Columns),
             };
         })];
+        _variant = VariantNamed(row.Variant, Backend is CudaBackend cuda ? cuda.AttentionVariants(_args[0]) : []);
     }
 
     private long Tokens => Batch * Length;
@@ -112,7 +121,17 @@ internal sealed class AttentionBackwardBenchmark : AttentionOperandsBenchmark
 
     public override BenchCeiling Ceiling => BenchCeiling.None;
 
-    public override void Run(int copy) => Backend.AttentionBackward(_args[copy]);
+    public override void Run(int copy)
+    {
+        if (_variant is { } variant)
+        {
+            ((CudaBackend)Backend).AttentionBackward(_args[copy], variant);
+        }
+        else
+        {
+            Backend.AttentionBackward(_args[copy]);
+        }
+    }
 }
 
 /// <summary>One new token of each sequence against a cache that it fills: length counts it.</summary>

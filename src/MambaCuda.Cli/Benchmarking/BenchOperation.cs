@@ -46,7 +46,10 @@ internal sealed record BenchOperation(string Name, string ShapeHelp, string Defa
         {
             Variants = ["mma", "mma 64", "mma 128", "wgmma"],
         },
-        new("attention-backward", "BATCHxHEADSxHEADSIZExLENGTH", "8x32x64x2048", (context, row) => new AttentionBackwardBenchmark(context, row)),
+        new("attention-backward", "BATCHxHEADSxHEADSIZExLENGTH", "8x32x64x2048", (context, row) => new AttentionBackwardBenchmark(context, row))
+        {
+            Variants = ["mma", "wgmma"],
+        },
         new("attention-decode", "BATCHxHEADSxHEADSIZExLENGTH", "64x32x64x2048", (context, row) => new AttentionDecodeBenchmark(context, row)),
         new("gradients", "BATCHxLENGTH", "8x2048", (context, row) => new GradientsBenchmark(context, row))
         {

@@ -9,7 +9,7 @@ internal enum AttentionKernel
 }
 
 /// <summary>
-/// One way to compute attention, as <see cref="CudaBackend.AttentionVariants"/> lists them and
+/// One way to compute attention or its gradients, as <see cref="CudaBackend.AttentionVariants(in AttentionForwardArgs)"/> lists them and
 /// <see cref="CudaBackend.AttentionForward(in AttentionForwardArgs, AttentionVariant)"/> takes them.
 /// </summary>
 public readonly record struct AttentionVariant
@@ -20,7 +20,7 @@ public readonly record struct AttentionVariant
         Queries = queries;
     }
 
-    /// <summary>Queries of a block.</summary>
+    /// <summary>Queries of a block, and keys where it walks the queries.</summary>
     public int Queries { get; }
 
     internal AttentionKernel Kernel { get; }

@@ -5,6 +5,10 @@ namespace MambaCuda.Kernels;
 
 public sealed partial class CudaBackend
 {
+    // As in attention_backward.cu.
+    private const int WgmmaBackwardRows = 128;
+    private const int WgmmaBackwardThreads = 256;
+
     private static readonly KernelFamily<AttentionInstance> AttentionBackwardQueryKernels = new(
         "attention_backward.cu",
         instance => $"mamba::attention_backward_query<{TypeName(instance.Type)}, {instance.HeadSize}>",
@@ -29,8 +33,48 @@ public sealed partial class CudaBackend
         VectorVariant.ActivationTypes.Select(type => new VectorVariant(type, Elements: 1)),
         describe: _ => "a warp a key");
 
+    private static readonly KernelFamily<AttentionInstance> AttentionBackwardQueryWgmmaKernels = new(
+        "attention_backward.cu",
+        instance => $"mamba::attention_backward_query_wgmma<{TypeName(instance.Type)}, {instance.HeadSize}, {KeysOfWgmma(instance.HeadSize)}>",
+        from instance in AttentionInstance.All select instance with { Queries = WgmmaBackwardRows },
+        suffix: "a",
+        describe: instance => $"queries wgmma {instance}");
+
+    private static readonly KernelFamily<AttentionInstance> AttentionBackwardKeyWgmmaKernels = new(
+        "attention_backward.cu",
+        instance => $"mamba::attention_backward_key_wgmma<{TypeName(instance.Type)}, {instance.HeadSize}>",
+        from instance in AttentionInstance.All select instance with { Queries = WgmmaBackwardRows },
+        suffix: "a",
+        describe: instance => $"keys wgmma {instance}");
+
+    /// <summary>
+    /// The ways in which the gradients of attention can be computed here, each of which gives the same result up to rounding; the fastest first,
+    /// whatever the number of tokens.
+    /// </summary>
+    public IReadOnlyList<AttentionVariant> AttentionVariants(in AttentionBackwardArgs args)
+    {
+        AttentionForwardArgs forward = args.Forward;
+        List<AttentionVariant> all = [];
+        if (AttentionInstance.Fits(forward.HeadSize, ActivationType) && AreAligned(
+            VectorVariant.Bytes, forward.Q, forward.K, forward.V, forward.Y, args.GradY, args.GradQ, args.GradK, args.GradV))
+        {
+            if (HaveWgmma)
+            {
+                all.Add(new AttentionVariant(AttentionKernel.Wgmma, WgmmaBackwardRows));
+            }
+
+            all.Add(new AttentionVariant(AttentionKernel.Mma, AttentionTile));
+        }
+
+        all.Add(new AttentionVariant(AttentionKernel.Any, AttentionWarps));
+        return all;
+    }
+
     /// <inheritdoc/>
-    protected override void AttentionBackwardCore(in AttentionBackwardArgs args)
+    protected override void AttentionBackwardCore(in AttentionBackwardArgs args) => AttentionBackward(args, AttentionVariants(args)[0]);
+
+    /// <summary>The gradients in one of the ways that <see cref="AttentionVariants(in AttentionBackwardArgs)"/> lists for these operands.</summary>
+    public void AttentionBackward(in AttentionBackwardArgs args, AttentionVariant variant)
     {
         AttentionForwardArgs forward = args.Forward;
         long tokens = forward.Q.Rows;
@@ -60,25 +104,36 @@ public sealed partial class CudaBackend
             HeadSize = forward.HeadSize,
             Scale = forward.ChosenScale,
         };
-        bool aligned = AreAligned(
-            VectorVariant.Bytes, forward.Q, forward.K, forward.V, forward.Y, args.GradY, args.GradQ, args.GradK, args.GradV);
-        if (!aligned || !AttentionInstance.Fits(forward.HeadSize, ActivationType))
+        // What a block keeps, and two or three times what it walks; with the queries that are walked their log-sum-exp and delta.
+        Dim3 grid = AttentionGrid(forward, variant.Queries);
+        AttentionInstance instance = new(ActivationType, forward.HeadSize, variant.Queries);
+        int row = forward.HeadSize * ActivationType.Size(), numbers = 2 * AttentionTile * sizeof(float);
+        switch (variant.Kernel)
         {
-            VectorVariant any = new(ActivationType, Elements: 1);
-            Dim3 blocks = AttentionGrid(forward, AttentionWarps);
-            Launch(AttentionBackwardQueryAnyKernels.Get(_library, any), blocks, AttentionThreads, parameters, overlaps: true);
-            Launch(AttentionBackwardKeyAnyKernels.Get(_library, any), blocks, AttentionThreads, parameters, overlaps: true);
-            return;
+            case AttentionKernel.Wgmma:
+                int byQueries = (2 * WgmmaBackwardRows * row) + (6 * KeysOfWgmma(forward.HeadSize) * row);
+                int byKeys = (2 * WgmmaBackwardRows * row) + (6 * AttentionTile * row) + (3 * numbers);
+                CudaKernel keys = AttentionBackwardKeyWgmmaKernels.Get(_library, instance);
+                Launch(
+                    AttentionBackwardQueryWgmmaKernels.Get(_library, instance), grid, WgmmaBackwardThreads, parameters, byQueries, overlaps: true);
+                Launch(keys, grid, WgmmaBackwardThreads, parameters, byKeys, overlaps: true);
+                break;
+            case AttentionKernel.Mma:
+                int tiles = 6 * AttentionTile * row;
+                Launch(AttentionBackwardQueryKernels.Get(_library, instance), grid, AttentionThreads, parameters, tiles, overlaps: true);
+                Launch(
+                    AttentionBackwardKeyKernels.Get(_library, instance), grid, AttentionThreads, parameters, tiles + (2 * numbers), overlaps: true);
+                break;
+            default:
+                VectorVariant any = new(ActivationType, Elements: 1);
+                Launch(AttentionBackwardQueryAnyKernels.Get(_library, any), grid, AttentionThreads, parameters, overlaps: true);
+                Launch(AttentionBackwardKeyAnyKernels.Get(_library, any), grid, AttentionThreads, parameters, overlaps: true);
+                break;
         }
-
-        // What a block keeps, and twice what it walks; with the queries that are walked their log-sum-exp and delta.
-        AttentionInstance instance = new(ActivationType, forward.HeadSize);
-        int tile = AttentionTile * forward.HeadSize * ActivationType.Size(), numbers = 2 * AttentionTile * sizeof(float);
-        Dim3 grid = AttentionGrid(forward, AttentionTile);
-        Launch(AttentionBackwardQueryKernels.Get(_library, instance), grid, AttentionThreads, parameters, 6 * tile, overlaps: true);
-        Launch(
-            AttentionBackwardKeyKernels.Get(_library, instance), grid, AttentionThreads, parameters, (6 * tile) + (2 * numbers), overlaps: true);
     }
+
+    // Of scores and slopes of 128 keys and the sums of heads of 128 registers have no room.
+    private static int KeysOfWgmma(int headSize) => headSize == 64 ? 128 : 64;
 
     [StructLayout(LayoutKind.Sequential)]
     private struct AttentionBackwardParams

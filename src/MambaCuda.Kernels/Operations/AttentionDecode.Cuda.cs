@@ -61,7 +61,7 @@ public sealed partial class CudaBackend
         bool aligned = AreAligned(VectorVariant.Bytes, args.Q, args.K, args.V, args.KeyCache, args.ValueCache);
         AttentionDecodeVariant variant = AttentionDecodeVariant.For(ActivationType, args.HeadSize, aligned);
         Launch(
-            AttentionDecodeKernels.Get(_library, variant), new Dim3(chunks, args.Heads, sequences), AttentionThreads, parameters, overlaps: true);
+            AttentionDecodeKernels.Get(_library, variant), new Dim3(args.Heads, chunks, sequences), AttentionThreads, parameters, overlaps: true);
         if (chunks > 1)
         {
             CudaKernel combine = AttentionDecodeCombineKernels.Get(_library, new VectorVariant(ActivationType, Elements: 1));

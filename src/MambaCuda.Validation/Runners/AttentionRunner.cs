@@ -42,9 +42,17 @@ public static class AttentionRunner
         return new AttentionResult<float>(y.Values(), logSumExp?.Values() ?? []);
     }
 
-    /// <summary>Runs the backward pass on the results of the forward pass as the backend holds them.</summary>
+    /// <summary>
+    /// Runs the backward pass on the results of the forward pass as the backend holds them, in one of the ways that CUDA has where one is
+    /// asked for by its name.
+    /// </summary>
     public static AttentionGradients<float> RunBackward(
-        Backend backend, AttentionInputs inputs, AttentionResult<float> results, float[] gradY, int gap = GuardedMatrix.UsualGap)
+        Backend backend,
+        AttentionInputs inputs,
+        AttentionResult<float> results,
+        float[] gradY,
+        int gap = GuardedMatrix.UsualGap,
+        string? variant = null)
     {
         ArgumentNullException.ThrowIfNull(backend);
         ArgumentNullException.ThrowIfNull(inputs);
@@ -54,7 +62,7 @@ public static class AttentionRunner
         using GuardedMatrix logSumExp = GuardedMatrix.Input(backend, DataType.Float32, inputs.Heads, inputs.Tokens, results.LogSumExp, gap);
         GuardedMatrix Output() => GuardedMatrix.Output(backend, backend.ActivationType, inputs.Tokens, inputs.Columns, gap: gap);
         using GuardedMatrix gradQ = Output(), gradK = Output(), gradV = Output();
-        backend.AttentionBackward(new AttentionBackwardArgs
+        AttentionBackwardArgs args = new()
         {
             Forward = new AttentionForwardArgs
             {
@@ -71,7 +79,17 @@ public static class AttentionRunner
             GradQ = gradQ.View,
             GradK = gradK.View,
             GradV = gradV.View,
-        });
+        };
+        if (variant is null)
+        {
+            backend.AttentionBackward(args);
+        }
+        else
+        {
+            CudaBackend cuda = (CudaBackend)backend;
+            cuda.AttentionBackward(args, cuda.AttentionVariants(args).Single(each => each.ToString() == variant));
+        }
+
         AssertInputs(q, k, v);
         y.AssertUnchanged("y");
         logSumExp.AssertUnchanged("log-sum-exp");

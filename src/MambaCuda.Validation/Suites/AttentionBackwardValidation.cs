@@ -5,19 +5,24 @@ namespace MambaCuda.Validation;
 /// <summary>The gradients of causal attention against float64.</summary>
 public static class AttentionBackwardValidation
 {
-    /// <summary>Its rows of <see cref="ValidationTable"/>: the forward pass gives what the backward pass reads of it.</summary>
+    /// <summary>
+    /// Its rows of <see cref="ValidationTable"/>, as the backend chooses to compute them, then in each way that CUDA has: the forward pass gives
+    /// what the backward pass reads of it.
+    /// </summary>
     public static IEnumerable<ValidationRow> Rows(Backend backend) =>
         from row in AttentionCase.All
         from placement in RowPlacement.For(row.HeadSize)
+        from variant in AttentionForwardValidation.BackwardVariants(backend, row, placement).Prepend(null)
         select new ValidationRow(nameof(Backend.AttentionBackward), placement.Of(row.Name), device =>
         {
             float[] Round(float[] values) => StoredValues.Round(values, device.ActivationType);
             AttentionInputs inputs = row.Inputs().Round(Round);
             float[] gradY = Round(row.GradY());
             AttentionResult<float> results = AttentionRunner.Run(device, inputs, placement.Gap);
-            return Compare(inputs, gradY, AttentionRunner.RunBackward(device, inputs, results, gradY, placement.Gap), device.ActivationType);
+            AttentionGradients<float> actual = AttentionRunner.RunBackward(device, inputs, results, gradY, placement.Gap, variant);
+            return Compare(inputs, gradY, actual, device.ActivationType);
         })
-        { Work = 3 * row.Work };
+        { Variant = variant, Work = 3 * row.Work };
 
     /// <summary>How far gradients are from float64.</summary>
     public static IReadOnlyList<OutputError> Compare(AttentionInputs inputs, float[] gradY, AttentionGradients<float> actual, DataType activation)

@@ -27,20 +27,47 @@ public static class AttentionForwardValidation
             return [];
         }
 
-        // Of where operands lie the first rows tell all.
-        using GuardedMatrix operand = GuardedMatrix.Output(cuda, cuda.ActivationType, 4, row.Heads * row.HeadSize, gap: placement.Gap);
-        AttentionForwardArgs args = new()
-        {
-            Q = operand.View.RowRange(0, 1),
-            K = operand.View.RowRange(1, 1),
-            V = operand.View.RowRange(2, 1),
-            Y = operand.View.RowRange(3, 1),
-            Heads = row.Heads,
-            Sequences = SequenceLayout.Uniform(1, 1),
-        };
-        string[] names = [.. cuda.AttentionVariants(args).Select(variant => variant.ToString())];
-        return names.Length > 1 ? names : [];
+        using GuardedMatrix operand = Operand(cuda, row, placement);
+        return Several(cuda.AttentionVariants(ForwardArgs(operand, row)));
     }
+
+    /// <summary>Those that it has for the gradients.</summary>
+    public static IEnumerable<string?> BackwardVariants(Backend backend, AttentionCase row, RowPlacement placement)
+    {
+        ArgumentNullException.ThrowIfNull(row);
+        ArgumentNullException.ThrowIfNull(placement);
+        if (backend is not CudaBackend cuda)
+        {
+            return [];
+        }
+
+        using GuardedMatrix operand = Operand(cuda, row, placement);
+        return Several(cuda.AttentionVariants(new AttentionBackwardArgs
+        {
+            Forward = ForwardArgs(operand, row),
+            GradY = operand.View.RowRange(0, 1),
+            GradQ = operand.View.RowRange(1, 1),
+            GradK = operand.View.RowRange(2, 1),
+            GradV = operand.View.RowRange(3, 1),
+        }));
+    }
+
+    // Of where operands lie the first rows tell all.
+    private static GuardedMatrix Operand(CudaBackend cuda, AttentionCase row, RowPlacement placement) =>
+        GuardedMatrix.Output(cuda, cuda.ActivationType, 4, row.Heads * row.HeadSize, gap: placement.Gap);
+
+    private static AttentionForwardArgs ForwardArgs(GuardedMatrix operand, AttentionCase row) => new()
+    {
+        Q = operand.View.RowRange(0, 1),
+        K = operand.View.RowRange(1, 1),
+        V = operand.View.RowRange(2, 1),
+        Y = operand.View.RowRange(3, 1),
+        Heads = row.Heads,
+        Sequences = SequenceLayout.Uniform(1, 1),
+    };
+
+    private static string[] Several(IReadOnlyList<AttentionVariant> variants) =>
+        variants.Count == 1 ? [] : [.. variants.Select(variant => variant.ToString())];
 
     /// <summary>How far a result is from float64.</summary>
     public static IReadOnlyList<OutputError> Compare(AttentionInputs inputs, AttentionResult<float> actual, DataType activation)
