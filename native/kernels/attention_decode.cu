@@ -41,7 +41,7 @@ struct AttentionDecodeParams {
     float scale;
 };
 
-// The sum of e^score over some keys, their largest score taken out. Scores are in powers of 2.
+// What sums beside a largest score are to be multiplied by beside a larger one; scores are exponents of 2. No keys have no score, and no share.
 __device__ __forceinline__ float share_of(float largest, float of_all) { return largest == minus_infinity() ? 0.0f : exp2_precise(largest - of_all); }
 
 template <typename T, int kVec, int kLanes, int kAhead, bool kAligned>
@@ -131,7 +131,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_decode(const __gr
 #pragma unroll
         for (int i = 0; i < kAhead; ++i) {
             bool inside = base + i * kGroups + lane / kLanes < end;
-            float weight = inside ? exp2_precise(score[i] - largest) : 0;
+            float weight = inside ? exp2_for<T>(score[i] - largest) : 0;
             float v[kVec];
             widen(value[i], v);
             total += weight;

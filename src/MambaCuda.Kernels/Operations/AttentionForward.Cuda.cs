@@ -9,7 +9,7 @@ public sealed partial class CudaBackend
     private const int AttentionThreads = 128;
     private const int AttentionWarps = AttentionThreads / WarpThreads;
 
-    // Keys of a tile, of which two are in shared memory.
+    // Keys of a tile, of which two are in shared memory; of those of wgmma three.
     private const int AttentionTile = 64;
     private const int WgmmaAttentionTile = 128;
 
@@ -24,7 +24,7 @@ public sealed partial class CudaBackend
 
     private static readonly KernelFamily<AttentionInstance> AttentionForwardWgmmaKernels = new(
         "attention_forward.cu",
-        instance => $"mamba::attention_forward_wgmma<{TypeName(instance.Type)}, {instance.HeadSize}, {instance.Queries / 64}>",
+        instance => $"mamba::attention_forward_wgmma<{TypeName(instance.Type)}, {instance.HeadSize}>",
         from instance in AttentionInstance.All select instance with { Queries = AttentionInstance.WgmmaQueries },
         suffix: "a",
         describe: instance => $"wgmma {instance}");
@@ -50,10 +50,8 @@ public sealed partial class CudaBackend
 
             if (HaveWgmma)
             {
-                // It makes other bits of a row than mma.sync, so where they must not depend on the number of sequences, it cannot be chosen.
-                AttentionVariant wgmma = new(AttentionKernel.Wgmma, AttentionInstance.WgmmaQueries);
-                bool isBest = !_options.BatchInvariant && Blocks(args, wgmma.Queries) >= Context.Device.MultiprocessorCount;
-                all.Insert(isBest ? 0 : all.Count, wgmma);
+                // It makes other bits of a row than mma.sync, so the number of tokens must not decide between them.
+                all.Insert(0, new AttentionVariant(AttentionKernel.Wgmma, AttentionInstance.WgmmaQueries));
             }
         }
 
@@ -88,7 +86,7 @@ public sealed partial class CudaBackend
             AttentionKernel.Mma => AttentionForwardKernels.Get(_library, instance),
             _ => AttentionForwardAnyKernels.Get(_library, new VectorVariant(ActivationType, Elements: 1)),
         };
-        int rows = variant.Queries + (4 * (isWgmma ? WgmmaAttentionTile : AttentionTile));
+        int rows = variant.Queries + (isWgmma ? 6 * WgmmaAttentionTile : 4 * AttentionTile);
         int shared = variant.Kernel == AttentionKernel.Any ? 0 : rows * args.HeadSize * ActivationType.Size();
         Launch(
             kernel, AttentionGrid(args, variant.Queries), isWgmma ? variant.Queries * 2 : AttentionThreads, parameters, shared, overlaps: true);
@@ -115,7 +113,7 @@ public sealed partial class CudaBackend
 
         public static bool Fits(int headSize, DataType type) => headSize is 64 or 128 && type != DataType.Float32;
 
-        // Three groups of four warps instead of two have too few registers each: 326 against 372 TFLOP/s with heads of 64.
+        // Two groups of four warps: three have too few registers each.
         public const int WgmmaQueries = 128;
 
         public override string ToString() => $"{Queries} x {HeadSize}";
