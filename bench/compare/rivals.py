@@ -69,7 +69,8 @@ class Session:
             "type": self.options.dtype,
             "variant": variant,
             "launches": 1,
-            "command": f"python3 bench/compare/{os.path.basename(sys.argv[0])} --dtype {self.options.dtype} --only '{operation} {shape_text} {variant}'",
+            "command": f"python3 bench/compare/{os.path.basename(sys.argv[0])} --dtype {self.options.dtype} "
+            f"--only '{operation} {shape_text} {variant}'",
         }
         runs = []
         try:

@@ -200,6 +200,9 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_decode(const __gr
 template <typename T>
 __global__ void __launch_bounds__(kAttentionThreads) attention_decode_combine(const __grid_constant__ AttentionDecodeParams p)
 {
+    __shared__ float scratch[kAttentionThreads / 32];
+    __shared__ float shares[kAttentionThreads];
+    __shared__ float totals[kAttentionThreads];
     int thread = static_cast<int>(threadIdx.x);
     int head = static_cast<int>(blockIdx.x);
     int sequence = static_cast<int>(blockIdx.y);
@@ -207,26 +210,41 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_decode_combine(co
     int length = p.lengths[sequence * p.lengths_stride];
 
     // Of one chunk the result is there; a length that cannot be was reported.
-    if (length < p.chunk || length >= p.capacity || thread >= p.head_size) {
+    if (length < p.chunk || length >= p.capacity) {
         return;
     }
     int used = length / p.chunk + 1;
     long long stride = p.head_size + 2;
     const float* partial = p.partial + (static_cast<long long>(sequence) * gridDim.x + head) * p.chunks * stride;
     float largest = minus_infinity();
-    for (int i = 0; i < used; ++i) {
+    for (int i = thread; i < used; i += kAttentionThreads) {
         largest = fmaxf(largest, partial[i * stride]);
     }
+    largest = block_max(largest, scratch);
     float total = 0;
     float sum = 0;
-#pragma unroll 4
-    for (int i = 0; i < used; ++i) {
-        float share = share_of(partial[i * stride], largest);
-        total = fmaf(share, partial[i * stride + 1], total);
-        sum = fmaf(share, partial[i * stride + 2 + thread], sum);
+    for (int first = 0; first < used; first += kAttentionThreads) {
+        int count = min(kAttentionThreads, used - first);
+        __syncthreads();
+        if (thread < count) {
+            const float* mine = partial + (first + thread) * stride;
+            shares[thread] = share_of(mine[0], largest);
+            totals[thread] = shares[thread] * mine[1];
+        }
+        __syncthreads();
+        if (thread < p.head_size) {
+            const float* column = partial + first * stride + 2 + thread;
+#pragma unroll 8
+            for (int i = 0; i < count; ++i) {
+                total += totals[i];
+                sum = fmaf(shares[i], column[i * stride], sum);
+            }
+        }
     }
-    long long column = static_cast<long long>(head) * p.head_size;
-    static_cast<T*>(p.y)[sequence * p.y_stride + column + thread] = from_float<T>(sum / total);
+    if (thread < p.head_size) {
+        long long column = static_cast<long long>(head) * p.head_size;
+        static_cast<T*>(p.y)[sequence * p.y_stride + column + thread] = from_float<T>(sum / total);
+    }
 }
 
 }  // namespace mamba

@@ -241,25 +241,22 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward(const 
 }
 
 #if defined(MAMBA_HAS_WGMMA)
-// Tensor cores by wgmma: two groups of four warps with 64 queries each, tiles of 128 keys in two halves. While the weights of a half are made, the
-// scores of the one after it are there, and two products are under way: the sums of the half before it, and the scores of the next but one.
-// So exponentials and products, which take about as long with heads of 64, go on at one time (as in FlashAttention-3, Shah et al., 2024,
-// whose warps of their own for loading and whose turns between groups are left out). Heads of 128 are staged as two halves of 64, as wide as a
-// row that wgmma reads.
+// Tensor cores by wgmma: two groups of four warps with 64 queries each, tiles of 128 keys. The scores of a tile are made while the values of the
+// one before it are summed, and their weights while that goes on (FlashAttention-3: Shah et al., 2024, algorithm 2). Scores are a variable of
+// their own in every step: one that lived on would be written while products are under way, and the compiler would end those first.
+// Heads of 128 are staged as two halves of 64, as wide as a row that wgmma reads.
 template <typename T, int kHead>
 __global__ void __launch_bounds__(256, 1) attention_forward_wgmma(const __grid_constant__ AttentionForwardParams p)
 {
     constexpr int kThreads = 256;
     constexpr int kQueries = 128;
     constexpr int kKeys = 128;
-    constexpr int kHalf = kKeys / 2;
     constexpr int kTileBytes = kKeys * kHead * 2;
-    constexpr int kStages = 3;
 
     extern __shared__ __align__(1024) char shared[];
     char* queries = shared;
     char* keys = queries + kQueries * kHead * 2;
-    char* values = keys + kStages * kTileBytes;
+    char* values = keys + 2 * kTileBytes;
     int lane = static_cast<int>(threadIdx.x) % 32;
     int group_row = static_cast<int>(threadIdx.x) / 128 * 64;
     int warp_row = static_cast<int>(threadIdx.x) / 32 * 16;
@@ -273,88 +270,126 @@ __global__ void __launch_bounds__(256, 1) attention_forward_wgmma(const __grid_c
     const T* v = static_cast<const T*>(p.v) + rows.start * p.v_stride + head * kHead;
     int tiles = (min(rows.first + kQueries, rows.length) + kKeys - 1) / kKeys;
 
-    // The keys of a tile and the values of the one before it, which are needed together.
-    auto bring = [&](int tile) {
+    auto bring_keys = [&](int tile) {
         if (tile < tiles) {
             const T* from = k + static_cast<long long>(tile) * kKeys * p.k_stride;
-            stage_halves<kHead, kKeys, kThreads>(keys + tile % kStages * kTileBytes, from, p.k_stride, rows.length - tile * kKeys);
+            stage_halves<kHead, kKeys, kThreads>(keys + tile % 2 * kTileBytes, from, p.k_stride, rows.length - tile * kKeys);
         }
-        if (tile > 0 && tile <= tiles) {
-            const T* from = v + static_cast<long long>(tile - 1) * kKeys * p.v_stride;
-            stage_halves<kHead, kKeys, kThreads>(
-                values + (tile - 1) % kStages * kTileBytes, from, p.v_stride, rows.length - (tile - 1) * kKeys);
+    };
+    auto bring_values = [&](int tile) {
+        if (tile < tiles) {
+            const T* from = v + static_cast<long long>(tile) * kKeys * p.v_stride;
+            stage_halves<kHead, kKeys, kThreads>(values + tile % 2 * kTileBytes, from, p.v_stride, rows.length - tile * kKeys);
         }
-        async_commit();
     };
     wait_for_earlier_grids();
     stage_halves<kHead, kQueries, kThreads>(queries, q, p.q_stride, rows.length - rows.first);
-    bring(0);
-    bring(1);
+    bring_keys(0);
+    async_commit();
+    bring_keys(1);
+    bring_values(0);
+    async_commit();
 
     float factor = p.scale * kLog2E;
     int query = rows.first + warp_row + lane / 4;
     float sums[kHead / 8][4] = {};
-    float scores[2][kHalf / 8][4];
-    unsigned int weights[2][kHalf / 16][4];
+    unsigned int weights[kKeys / 16][4];
     float largest[2] = {minus_infinity(), minus_infinity()};
     float total[2] = {};
+    float shrunk[2];
 
-    auto start_scores = [&](int tile, int half) {
-        const char* tile_keys = keys + tile % kStages * kTileBytes + half * (kHalf * 128);
+    using Scores = float[kKeys / 8][4];
+    auto start_scores = [&](Scores& scores, int tile) {
+        const char* tile_keys = keys + tile % 2 * kTileBytes;
 #pragma unroll
         for (int step = 0; step < kHead / 16; ++step) {
             unsigned long long left = matrix_descriptor(queries + step / 4 * (kQueries * 128) + group_row * 128) + 2 * (step % 4);
             unsigned long long right = matrix_descriptor(tile_keys + step / 4 * (kKeys * 128)) + 2 * (step % 4);
-            wgmma<T>(scores[half], left, right, step > 0);
+            wgmma<T>(scores, left, right, step > 0);
         }
+        wgmma_commit();
     };
-    // The weights of a half; it leaves its sums, and where there is a next tile the scores of the same half of it, under way.
-    auto take = [&](int tile, int half, bool has_next) {
-        wgmma_wait<2>();
-        wgmma_done(scores[half]);
-        float(&score)[kHalf / 8][4] = scores[half];
-        int first_key = tile * kKeys + half * kHalf;
-        if (first_key + kHalf > rows.first + warp_row + 1) {
+    auto start_sums = [&](int tile) {
+        unsigned long long right = row_descriptor(values + tile % 2 * kTileBytes, kKeys * 128);
+#pragma unroll
+        for (int step = 0; step < kKeys / 16; ++step) {
+            wgmma_rows<T>(sums, weights[step], right + 128 * step);
+        }
+        wgmma_commit();
+    };
+    // Scores become weights, and `shrunk` what sums so far are to be multiplied by.
+    auto weigh = [&](Scores& scores, int tile) {
+        int first_key = tile * kKeys;
+        if (first_key + kKeys > rows.first + warp_row + 1) {
             int behind = query - first_key - lane % 4 * 2;
 #pragma unroll
-            for (int n = 0; n < kHalf / 8; ++n) {
+            for (int n = 0; n < kKeys / 8; ++n) {
 #pragma unroll
                 for (int e = 0; e < 4; ++e) {
                     if (n * 8 + e % 2 > behind + e / 2 * 8) {
-                        score[n][e] = minus_infinity();
+                        scores[n][e] = minus_infinity();
                     }
                 }
             }
         }
-        float shrunk[2];
 #pragma unroll
-        for (int row = 0; row < 2; ++row) {
-            float now = largest[row];
+        for (int half = 0; half < 2; ++half) {
+            float now = largest[half];
 #pragma unroll
-            for (int n = 0; n < kHalf / 8; ++n) {
-                now = fmaxf(now, fmaxf(score[n][2 * row], score[n][2 * row + 1]));
+            for (int n = 0; n < kKeys / 8; ++n) {
+                now = fmaxf(now, fmaxf(scores[n][2 * half], scores[n][2 * half + 1]));
             }
             now = fmaxf(now, __shfl_xor_sync(kAllLanes, now, 1));
             now = fmaxf(now, __shfl_xor_sync(kAllLanes, now, 2));
-            shrunk[row] = exp2_approx((largest[row] - now) * factor);
-            largest[row] = now;
+            shrunk[half] = exp2_approx((largest[half] - now) * factor);
+            largest[half] = now;
             float offset = now * factor;
             float sum = 0;
 #pragma unroll
-            for (int n = 0; n < kHalf / 8; ++n) {
+            for (int n = 0; n < kKeys / 8; ++n) {
 #pragma unroll
-                for (int e = 2 * row; e < 2 * row + 2; ++e) {
-                    score[n][e] = exp2_approx(fmaf(score[n][e], factor, -offset));
-                    sum += score[n][e];
+                for (int e = 2 * half; e < 2 * half + 2; ++e) {
+                    scores[n][e] = exp2_approx(fmaf(scores[n][e], factor, -offset));
+                    sum += scores[n][e];
                 }
             }
-            total[row] = fmaf(total[row], shrunk[row], sum);
+            total[half] = fmaf(total[half], shrunk[half], sum);
         }
+    };
+    auto narrow_weights = [&](const Scores& scores) {
 #pragma unroll
-        for (int step = 0; step < kHalf / 16; ++step) {
-            as_left<T>(&score[2 * step], weights[half][step]);
+        for (int step = 0; step < kKeys / 16; ++step) {
+            as_left<T>(&scores[2 * step], weights[step]);
         }
+    };
+
+    async_wait<1>();
+    async_proxy_fence();
+    __syncthreads();
+    wgmma_fence();
+    {
+        Scores scores = {};
+        start_scores(scores, 0);
+        wgmma_wait<0>();
+        wgmma_done(scores);
+        weigh(scores, 0);
+        narrow_weights(scores);
+    }
+    for (int tile = 0; tile + 1 < tiles; ++tile) {
+        async_wait<0>();
+        async_proxy_fence();
+        __syncthreads();
+        Scores scores = {};
+        wgmma_fence();
+        start_scores(scores, tile + 1);
+        start_sums(tile);
+        bring_keys(tile + 2);
+        bring_values(tile + 1);
+        async_commit();
         wgmma_wait<1>();
+        wgmma_done(scores);
+        weigh(scores, tile + 1);
+        wgmma_wait<0>();
         wgmma_done(sums);
 #pragma unroll
         for (int n = 0; n < kHead / 8; ++n) {
@@ -363,48 +398,16 @@ __global__ void __launch_bounds__(256, 1) attention_forward_wgmma(const __grid_c
                 sums[n][e] *= shrunk[e / 2];
             }
         }
-        wgmma_fence();
-        unsigned long long right = row_descriptor(values + tile % kStages * kTileBytes + half * (kHalf * 128), kKeys * 128);
-#pragma unroll
-        for (int step = 0; step < kHalf / 16; ++step) {
-            wgmma_rows<T>(sums, weights[half][step], right + 128 * step);
-        }
-        wgmma_commit();
-        if (has_next) {
-            start_scores(tile + 1, half);
-        }
-        wgmma_commit();
-    };
-
-    async_wait<1>();
-    async_proxy_fence();
-    __syncthreads();
-    wgmma_fence();
-    start_scores(0, 0);
-    wgmma_commit();
-
-    // In the place of sums, of which there are none yet.
-    wgmma_commit();
-    start_scores(0, 1);
-    wgmma_commit();
-    for (int tile = 0; tile + 1 < tiles; ++tile) {
-        async_wait<0>();
-        async_proxy_fence();
-        __syncthreads();
-        bring(tile + 2);
-        take(tile, 0, true);
-        take(tile, 1, true);
+        narrow_weights(scores);
     }
     async_wait<0>();
     async_proxy_fence();
     __syncthreads();
-    take(tiles - 1, 0, false);
-    take(tiles - 1, 1, false);
+    wgmma_fence();
+    start_sums(tiles - 1);
     wgmma_wait<0>();
     wgmma_done(sums);
 
-    // Queries are read by the products of their own group alone, which are done.
-    __syncthreads();
     let_next_grid_start();
     float inverse[2];
 #pragma unroll

@@ -44,13 +44,15 @@ public class AttentionBackwardTests
         }
     }
 
-    [Theory, InlineData("cuda-bfloat16", "b1 l200 h1 d128"), InlineData("cuda-float16", "b2 l300 h1 d64 packed"), InlineData("cuda-bfloat16", "b2 l64 h1 d64 times 8")]
+    [Theory, InlineData("cuda-bfloat16", "b1 l200 h1 d128"), InlineData("cuda-float16", "b2 l300 h1 d64 packed")]
+    [InlineData("cuda-bfloat16", "b2 l64 h1 d64 times 8")]
     public void Each_way_is_as_close(string backendName, string name)
     {
         using Backend backend = TestBackends.Open(backendName);
         (AttentionInputs inputs, float[] gradY) = Operands(backend, name);
         AttentionResult<float> results = AttentionRunner.Run(backend, inputs, GuardedMatrix.AlignedGap);
         string?[] variants = [.. AttentionForwardValidation.BackwardVariants(backend, AttentionCase.Named(name), RowPlacement.Aligned)];
+        Assert.SkipWhen(variants.Length == 0, "Blocks of this card have too little shared memory for heads of this size.");
         Assert.Contains("mma 64", variants);
         foreach (string? variant in variants)
         {

@@ -12,11 +12,13 @@ public class AttentionForwardTests
         AttentionInputs inputs = Inputs(backend, name);
         foreach (int gap in new[] { GuardedMatrix.UsualGap, GuardedMatrix.AlignedGap })
         {
-            Within.AssertAll(AttentionForwardValidation.Compare(inputs, AttentionRunner.Run(backend, inputs, gap), backend.ActivationType), $"gap {gap}");
+            AttentionResult<float> actual = AttentionRunner.Run(backend, inputs, gap);
+            Within.AssertAll(AttentionForwardValidation.Compare(inputs, actual, backend.ActivationType), $"gap {gap}");
         }
     }
 
-    [Theory, InlineData("cuda-bfloat16", "b2 l300 h1 d64 packed"), InlineData("cuda-float16", "b1 l200 h1 d128"), InlineData("cuda-bfloat16", "b2 l64 h1 d64 times 8")]
+    [Theory, InlineData("cuda-bfloat16", "b2 l300 h1 d64 packed"), InlineData("cuda-float16", "b1 l200 h1 d128")]
+    [InlineData("cuda-bfloat16", "b2 l64 h1 d64 times 8")]
     public void Each_way_is_as_close_and_mma_of_any_size_gives_the_same_bits(string backendName, string name)
     {
         using CudaBackend backend = (CudaBackend)TestBackends.Open(backendName);
@@ -29,6 +31,7 @@ public class AttentionForwardTests
             Within.AssertAll(AttentionForwardValidation.Compare(inputs, results[variant], backend.ActivationType), variant);
         }
 
+        Assert.SkipWhen(results.Count == 0, "Blocks of this card have too little shared memory for heads of this size.");
         Bits.AssertSame(results["mma 64"].Y, results["mma 128"].Y, "y");
         Bits.AssertSame(results["mma 64"].LogSumExp, results["mma 128"].LogSumExp, "log-sum-exp");
     }

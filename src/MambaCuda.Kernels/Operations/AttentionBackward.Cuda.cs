@@ -64,6 +64,8 @@ public sealed partial class CudaBackend
             }
 
             all.Add(new AttentionVariant(AttentionKernel.Mma, AttentionTile));
+            all.RemoveAll(variant => KeySharedBytes(variant, forward.HeadSize) > _library.MaxSharedBytes
+                || QuerySharedBytes(variant, forward.HeadSize) > _library.MaxSharedBytes);
         }
 
         all.Add(new AttentionVariant(AttentionKernel.Any, AttentionWarps));
@@ -104,35 +106,35 @@ public sealed partial class CudaBackend
             HeadSize = forward.HeadSize,
             Scale = forward.ChosenScale,
         };
-        // What a block keeps, and two or three times what it walks; with the queries that are walked their log-sum-exp and delta.
         Dim3 grid = AttentionGrid(forward, variant.Queries);
         AttentionInstance instance = new(ActivationType, forward.HeadSize, variant.Queries);
-        int row = forward.HeadSize * ActivationType.Size(), numbers = 2 * AttentionTile * sizeof(float);
-        switch (variant.Kernel)
+        VectorVariant any = new(ActivationType, Elements: 1);
+        (CudaKernel queries, CudaKernel keys) = variant.Kernel switch
         {
-            case AttentionKernel.Wgmma:
-                int byQueries = (2 * WgmmaBackwardRows * row) + (6 * KeysOfWgmma(forward.HeadSize) * row);
-                int byKeys = (2 * WgmmaBackwardRows * row) + (6 * AttentionTile * row) + (3 * numbers);
-                CudaKernel keys = AttentionBackwardKeyWgmmaKernels.Get(_library, instance);
-                Launch(
-                    AttentionBackwardQueryWgmmaKernels.Get(_library, instance), grid, WgmmaBackwardThreads, parameters, byQueries, overlaps: true);
-                Launch(keys, grid, WgmmaBackwardThreads, parameters, byKeys, overlaps: true);
-                break;
-            case AttentionKernel.Mma:
-                int tiles = 6 * AttentionTile * row;
-                Launch(AttentionBackwardQueryKernels.Get(_library, instance), grid, AttentionThreads, parameters, tiles, overlaps: true);
-                Launch(
-                    AttentionBackwardKeyKernels.Get(_library, instance), grid, AttentionThreads, parameters, tiles + (2 * numbers), overlaps: true);
-                break;
-            default:
-                VectorVariant any = new(ActivationType, Elements: 1);
-                Launch(AttentionBackwardQueryAnyKernels.Get(_library, any), grid, AttentionThreads, parameters, overlaps: true);
-                Launch(AttentionBackwardKeyAnyKernels.Get(_library, any), grid, AttentionThreads, parameters, overlaps: true);
-                break;
-        }
+            AttentionKernel.Wgmma =>
+                (AttentionBackwardQueryWgmmaKernels.Get(_library, instance), AttentionBackwardKeyWgmmaKernels.Get(_library, instance)),
+            AttentionKernel.Mma => (AttentionBackwardQueryKernels.Get(_library, instance), AttentionBackwardKeyKernels.Get(_library, instance)),
+            _ => (AttentionBackwardQueryAnyKernels.Get(_library, any), AttentionBackwardKeyAnyKernels.Get(_library, any)),
+        };
+        int threads = variant.Kernel == AttentionKernel.Wgmma ? WgmmaBackwardThreads : AttentionThreads;
+        Launch(queries, grid, threads, parameters, QuerySharedBytes(variant, forward.HeadSize), overlaps: true);
+        Launch(keys, grid, threads, parameters, KeySharedBytes(variant, forward.HeadSize), overlaps: true);
     }
 
-    // Of scores and slopes of 128 keys and the sums of heads of 128 registers have no room.
+    // Two operands that a block keeps, and two tiles of the two that it walks.
+    private int QuerySharedBytes(AttentionVariant variant, int headSize) => headSize * ActivationType.Size() * variant.Kernel switch
+    {
+        AttentionKernel.Wgmma => (2 * variant.Queries) + (4 * KeysOfWgmma(headSize)),
+        AttentionKernel.Mma => (2 * variant.Queries) + (4 * AttentionTile),
+        _ => 0,
+    };
+
+    // The same, and the log-sum-exp and delta of the queries that are walked.
+    private int KeySharedBytes(AttentionVariant variant, int headSize) => variant.Kernel == AttentionKernel.Any
+        ? 0
+        : (headSize * ActivationType.Size() * ((2 * variant.Queries) + (4 * AttentionTile))) + (4 * AttentionTile * sizeof(float));
+
+    // For scores and slopes of 128 keys beside the sums of heads of 128 there are too few registers.
     private static int KeysOfWgmma(int headSize) => headSize == 64 ? 128 : 64;
 
     [StructLayout(LayoutKind.Sequential)]

@@ -29,8 +29,9 @@ public sealed unsafe partial class CpuBackend
             long length = *(int*)CpuBackend.Row(_args.Lengths, sequence), first = sequence * _args.Capacity;
             FloatRows keys = Rows(_args.KeyCache), values = Rows(_args.ValueCache);
             float* q = Rows(_args.Q).Row(sequence) + column, y = Rows(_args.Y).Row(sequence) + column;
-            new ReadOnlySpan<float>(Rows(_args.K).Row(sequence) + column, headSize).CopyTo(new Span<float>(keys.Row(first + length) + column, headSize));
-            new ReadOnlySpan<float>(Rows(_args.V).Row(sequence) + column, headSize).CopyTo(new Span<float>(values.Row(first + length) + column, headSize));
+            float* k = Rows(_args.K).Row(sequence) + column, v = Rows(_args.V).Row(sequence) + column;
+            new ReadOnlySpan<float>(k, headSize).CopyTo(new Span<float>(keys.Row(first + length) + column, headSize));
+            new ReadOnlySpan<float>(v, headSize).CopyTo(new Span<float>(values.Row(first + length) + column, headSize));
             AttentionMath.Attend(
                 q,
                 _args.ChosenScale,

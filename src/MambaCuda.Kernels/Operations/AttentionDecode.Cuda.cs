@@ -6,7 +6,7 @@ namespace MambaCuda.Kernels;
 public sealed partial class CudaBackend
 {
     // Keys that a lane reads at once.
-    private const int DecodeKeysAhead = 4;
+    private const int DecodeKeysAhead = 8;
 
     // Chunks of the cache: shorter ones leave more to combine, longer ones less for a card to do at once.
     private const int ShortestDecodeChunk = 256;
@@ -20,7 +20,8 @@ public sealed partial class CudaBackend
 
     private static readonly KernelFamily<AttentionDecodeVariant> AttentionDecodeKernels = new(
         "attention_decode.cu",
-        variant => $"mamba::attention_decode<{TypeName(variant.Type)}, {variant.Elements}, {variant.Lanes}, {DecodeKeysAhead}, {Word(variant.Aligned)}>",
+        variant => $"mamba::attention_decode<{TypeName(variant.Type)}, {variant.Elements}, {variant.Lanes}, {DecodeKeysAhead}, "
+            + $"{Word(variant.Aligned)}>",
         AttentionDecodeVariant.All);
 
     private static readonly KernelFamily<VectorVariant> AttentionDecodeCombineKernels = new(

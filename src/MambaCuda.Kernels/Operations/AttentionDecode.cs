@@ -74,7 +74,8 @@ public abstract partial class Backend
         if (args.KeyCache.Columns != args.Q.Columns || args.KeyCache.Rows % args.Q.Rows != 0 || args.KeyCache.Rows == 0)
         {
             ShapeException.Throw(
-                Operation, $"the key cache is {args.KeyCache}, but must have {args.Q.Columns} columns and as many rows for each of {args.Q.Rows} sequences");
+                Operation,
+                $"the key cache is {args.KeyCache}, but must have {args.Q.Columns} columns and as many rows for each of {args.Q.Rows} sequences");
         }
 
         AttentionDecodeCore(args);

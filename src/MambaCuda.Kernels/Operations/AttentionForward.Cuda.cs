@@ -9,7 +9,7 @@ public sealed partial class CudaBackend
     private const int AttentionThreads = 128;
     private const int AttentionWarps = AttentionThreads / WarpThreads;
 
-    // Keys of a tile, of which two are in shared memory; of those of wgmma three.
+    // Keys of a tile, of which two are in shared memory.
     private const int AttentionTile = 64;
     private const int WgmmaAttentionTile = 128;
 
@@ -39,20 +39,20 @@ public sealed partial class CudaBackend
     public IReadOnlyList<AttentionVariant> AttentionVariants(in AttentionForwardArgs args)
     {
         List<AttentionVariant> all = [];
-        if (AttentionInstance.Fits(args.HeadSize, ActivationType) && AreAligned(VectorVariant.Bytes, args.Q, args.K, args.V, args.Y))
+        int headSize = args.HeadSize;
+        if (AttentionInstance.Fits(headSize, ActivationType) && AreAligned(VectorVariant.Bytes, args.Q, args.K, args.V, args.Y))
         {
             bool isFew = Blocks(args, AttentionInstance.MostMmaQueries) < AttentionBlocksOfMultiprocessor * Context.Device.MultiprocessorCount;
-            all.AddRange(AttentionInstance.MmaQueries.Select(queries => new AttentionVariant(AttentionKernel.Mma, queries)));
-            if (!isFew)
-            {
-                all.Reverse();
-            }
-
+            IEnumerable<int> sizes = isFew ? AttentionInstance.MmaQueries : AttentionInstance.MmaQueries.Reverse();
+            all.AddRange(sizes.Select(queries => new AttentionVariant(AttentionKernel.Mma, queries)));
             if (HaveWgmma)
             {
                 // It makes other bits of a row than mma.sync, so the number of tokens must not decide between them.
                 all.Insert(0, new AttentionVariant(AttentionKernel.Wgmma, AttentionInstance.WgmmaQueries));
             }
+
+            // A block of compute capability 7.5 has 64 KB.
+            all.RemoveAll(variant => AttentionSharedBytes(variant, headSize) > _library.MaxSharedBytes);
         }
 
         all.Add(new AttentionVariant(AttentionKernel.Any, AttentionWarps));
@@ -78,7 +78,6 @@ public sealed partial class CudaBackend
             HeadSize = args.HeadSize,
             Scale = args.ChosenScale,
         };
-        bool isWgmma = variant.Kernel == AttentionKernel.Wgmma;
         AttentionInstance instance = new(ActivationType, args.HeadSize, variant.Queries);
         CudaKernel kernel = variant.Kernel switch
         {
@@ -86,11 +85,18 @@ public sealed partial class CudaBackend
             AttentionKernel.Mma => AttentionForwardKernels.Get(_library, instance),
             _ => AttentionForwardAnyKernels.Get(_library, new VectorVariant(ActivationType, Elements: 1)),
         };
-        int rows = variant.Queries + (isWgmma ? 6 * WgmmaAttentionTile : 4 * AttentionTile);
-        int shared = variant.Kernel == AttentionKernel.Any ? 0 : rows * args.HeadSize * ActivationType.Size();
-        Launch(
-            kernel, AttentionGrid(args, variant.Queries), isWgmma ? variant.Queries * 2 : AttentionThreads, parameters, shared, overlaps: true);
+        int threads = variant.Kernel == AttentionKernel.Wgmma ? 2 * variant.Queries : AttentionThreads;
+        int shared = AttentionSharedBytes(variant, args.HeadSize);
+        Launch(kernel, AttentionGrid(args, variant.Queries), threads, parameters, shared, overlaps: true);
     }
+
+    // Queries, and two tiles of keys and values.
+    private int AttentionSharedBytes(AttentionVariant variant, int headSize) => headSize * ActivationType.Size() * variant.Kernel switch
+    {
+        AttentionKernel.Wgmma => variant.Queries + (4 * WgmmaAttentionTile),
+        AttentionKernel.Mma => variant.Queries + (4 * AttentionTile),
+        _ => 0,
+    };
 
     /// <inheritdoc/>
     protected override void AttentionForwardCore(in AttentionForwardArgs args) => AttentionForward(args, AttentionVariants(args)[0]);
@@ -109,7 +115,9 @@ public sealed partial class CudaBackend
         public static readonly int[] MmaQueries = [64, MostMmaQueries];
 
         public static IEnumerable<AttentionInstance> All { get; } =
-            from type in new[] { DataType.BFloat16, DataType.Float16 } from headSize in new[] { 64, 128 } select new AttentionInstance(type, headSize);
+            from type in new[] { DataType.BFloat16, DataType.Float16 }
+            from headSize in new[] { 64, 128 }
+            select new AttentionInstance(type, headSize);
 
         public static bool Fits(int headSize, DataType type) => headSize is 64 or 128 && type != DataType.Float32;
 

@@ -11,7 +11,8 @@ public static class AttentionRunner
     {
         ArgumentNullException.ThrowIfNull(backend);
         ArgumentNullException.ThrowIfNull(inputs);
-        using GuardedMatrix q = Input(backend, inputs, inputs.Q, gap), k = Input(backend, inputs, inputs.K, gap), v = Input(backend, inputs, inputs.V, gap);
+        using GuardedMatrix q = Input(backend, inputs, inputs.Q, gap), k = Input(backend, inputs, inputs.K, gap);
+        using GuardedMatrix v = Input(backend, inputs, inputs.V, gap);
         using GuardedMatrix y = GuardedMatrix.Output(backend, backend.ActivationType, inputs.Tokens, inputs.Columns, gap: gap);
         using GuardedMatrix? logSumExp = withLogSumExp
             ? GuardedMatrix.Output(backend, DataType.Float32, inputs.Heads, inputs.Tokens, gap: gap) : null;
@@ -57,7 +58,8 @@ public static class AttentionRunner
         ArgumentNullException.ThrowIfNull(backend);
         ArgumentNullException.ThrowIfNull(inputs);
         ArgumentNullException.ThrowIfNull(results);
-        using GuardedMatrix q = Input(backend, inputs, inputs.Q, gap), k = Input(backend, inputs, inputs.K, gap), v = Input(backend, inputs, inputs.V, gap);
+        using GuardedMatrix q = Input(backend, inputs, inputs.Q, gap), k = Input(backend, inputs, inputs.K, gap);
+        using GuardedMatrix v = Input(backend, inputs, inputs.V, gap);
         using GuardedMatrix y = Input(backend, inputs, results.Y, gap), grad = Input(backend, inputs, gradY, gap);
         using GuardedMatrix logSumExp = GuardedMatrix.Input(backend, DataType.Float32, inputs.Heads, inputs.Tokens, results.LogSumExp, gap);
         GuardedMatrix Output() => GuardedMatrix.Output(backend, backend.ActivationType, inputs.Tokens, inputs.Columns, gap: gap);
