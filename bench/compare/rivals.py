@@ -34,7 +34,7 @@ def import_torch():
 def arguments(description, suite):
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="bf16", help="the type of activations (bf16)")
-    parser.add_argument("--only", metavar="WORDS", default="", help="only rows with each of these words in operation, shape or variant")
+    parser.add_argument("--only", metavar="WORDS", default="", help="only rows with each of these words: operation, model, shape, variant")
     parser.add_argument("--runs", type=int, default=0, metavar="N", help="how many runs; 0 for as many as take half a second, at least 15")
     parser.add_argument("--out", metavar="DIR", help=f"write the results to compare-{suite}.json in this folder")
     return parser
@@ -59,8 +59,8 @@ class Session:
     def measure(self, operation, shape, variant, make, *, bytes_moved, operations, elements, model=None, copies=None):
         """Times what make(copy) returns: a function without arguments, on operands of its own."""
         shape_text = "x".join(str(size) for size in shape)
-        words = self.options.only.split()
-        if not all(word in f"{operation} {shape_text} {variant} {model or ''}" for word in words):
+        words = f"{operation} {model or ''} {shape_text} {variant}".split()
+        if not all(word in words for word in self.options.only.split()):
             return
         row = {
             "operation": operation,
@@ -70,7 +70,7 @@ class Session:
             "variant": variant,
             "launches": 1,
             "command": f"python3 bench/compare/{os.path.basename(sys.argv[0])} --dtype {self.options.dtype} "
-            f"--only '{operation} {shape_text} {variant}'",
+            f"--only '{' '.join(words)}'",
         }
         runs = []
         try:

@@ -26,7 +26,8 @@ internal abstract class AttentionOperandsBenchmark(BenchContext context, BenchRo
         }
 
         AttentionVariant[] named = [.. all.Where(variant => variant.ToString().StartsWith(name, StringComparison.Ordinal))];
-        return named.Length > 0 ? named[0] : throw new NotSupportedException($"--variant {name}: here there is only {string.Join(", ", all)}.");
+        string there = all.Count == 0 ? "the CPU's own code" : string.Join(", ", all);
+        return named.Length > 0 ? named[0] : throw new NotSupportedException($"--variant {name}: here there is only {there}.");
     }
 }
 
