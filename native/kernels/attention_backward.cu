@@ -15,6 +15,8 @@
 // sum has one owner and one order, so that it repeats bit for bit, and nothing but the results is written. The key kernel makes the transposes
 // of p and s, keys down and queries across, which are the left operands of grad_v and grad_k where they are. A weight of 0 is multiplied like
 // any other, so by tensor cores what is not a number reaches all rows of its tile, also those that do not see it.
+//
+// H200, bf16, batch 8, length 8,192: 16.5 ms with 32 heads of 64, 14.1 with 16 of 128 (mma.sync 24.0 and 22.7; PyTorch's flash 21.2 and 18.8).
 #include "mamba/attention.cuh"
 #include "mamba/fast_math.cuh"
 #include "mamba/grid_dependency.cuh"
@@ -339,9 +341,9 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_key(c
 }
 
 #if defined(MAMBA_HAS_WGMMA)
-// Tensor cores by wgmma: two groups of four warps, each with 64 of the rows that the block keeps. Slopes go on while weights are made of scores.
-// That the products of a tile go on into the next gains nothing: the compiler ends each before it lets go of what else it writes then (16.5
-// against 18.6 ms at 8 x 32 x 64 x 8,192 on an H200). Heads of 128 are staged as two halves of 64.
+// Tensor cores by wgmma: two groups of four warps, each with 64 of the rows that the block keeps. Slopes are summed while weights are made of
+// scores. Products do not go on into the next tile: ptxas then lets none run beside another (its message C7515; 18.6 ms in place of 16.5 at
+// 8 x 32 x 64 x 8,192 on an H200). Heads of 128 are staged as two halves of 64.
 constexpr int kWgmmaRows = 128;
 constexpr int kWgmmaThreads = 256;
 

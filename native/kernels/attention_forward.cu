@@ -14,6 +14,8 @@
 // anew only where a larger score came, which is soon seldom. A weight of 0 is multiplied like any other, so a value that is not a number
 // reaches the queries of its tile before it too. Blocks of a head run next to each other, so that its k and v stay in the L2,
 // those with most keys first.
+//
+// H200, bf16, batch 8, length 8,192: 5.85 ms with 32 heads of 64, 4.7 with 16 of 128 (mma.sync 6.67 and 6.46; PyTorch's flash 7.30 and 6.48).
 #include "mamba/attention.cuh"
 #include "mamba/fast_math.cuh"
 #include "mamba/grid_dependency.cuh"
