@@ -187,6 +187,24 @@ internal sealed class SpoiledBackend(Spoiling spoiling, Action? onOperation = nu
         Spoil(args.GradX);
     }
 
+    protected override void AttentionForwardCore(in AttentionForwardArgs args)
+    {
+        _inner.AttentionForward(args);
+        Spoil(args.Y);
+    }
+
+    protected override void AttentionBackwardCore(in AttentionBackwardArgs args)
+    {
+        _inner.AttentionBackward(args);
+        Spoil(args.GradK);
+    }
+
+    protected override void AttentionDecodeCore(in AttentionDecodeArgs args)
+    {
+        _inner.AttentionDecode(args);
+        Spoil(args.Y);
+    }
+
     private void Spoil(MatrixView result)
     {
         onOperation?.Invoke();

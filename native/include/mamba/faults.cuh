@@ -7,11 +7,12 @@ namespace mamba {
 
 enum class FaultKind : int {
     none = 0,
-    row_number = 1,  // GatherRows: an index is not a row of the source
-    token_id = 2,    // EmbeddingForward, EmbeddingBackward, LogProbabilities: a token is not in the vocabulary
-    target = 3,      // CrossEntropy: the target of a row is not in the vocabulary
-    logit = 4,       // SampleTokens: the logit of a token (the value) is NaN or plus infinity
-    no_token = 5,    // SampleTokens: all logits of a row are minus infinity
+    row_number = 1,    // GatherRows: an index is not a row of the source
+    token_id = 2,      // EmbeddingForward, EmbeddingBackward, LogProbabilities: a token is not in the vocabulary
+    target = 3,        // CrossEntropy: the target of a row is not in the vocabulary
+    logit = 4,         // SampleTokens: the logit of a token (the value) is NaN or plus infinity
+    no_token = 5,      // SampleTokens: all logits of a row are minus infinity
+    cache_length = 6,  // AttentionDecode: a sequence has more tokens than its cache has room for, or fewer than none
 };
 
 // The layout of MambaCuda.Kernels.FaultRecord.

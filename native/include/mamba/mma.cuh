@@ -12,6 +12,7 @@
 //   load_matrices(r, row)   r[i] of a lane is the word lane % 4 of row lane / 4 of matrix i; a matrix is 8 rows of 16 bytes in shared
 //                           memory, and lane l names the address of row l % 8 of matrix l / 8. So a[0..3] are the quarters of A at
 //                           (0,0), (8,0), (0,8) and (8,8), and b[0..1] come from rows of the transpose of B.
+//   load_matrices_transposed(r, row)   the same of the transposes of the matrices: so b[0..1] come from rows of B itself, named as those of A
 //
 //   transpose_words(words)  the 4 x 4 words of four neighbouring lanes
 //
@@ -36,6 +37,25 @@ __device__ __forceinline__ void load_matrices(unsigned int (&r)[4], const void* 
     for (int i = 0; i < 4; ++i) {
         unsigned long long address = __shfl_sync(0xffffffffu, reinterpret_cast<unsigned long long>(row), i * 8 + lane / 4);
         r[i] = reinterpret_cast<const unsigned int*>(address)[lane % 4];
+    }
+#endif
+}
+
+__device__ __forceinline__ void load_matrices_transposed(unsigned int (&r)[4], const void* row)
+{
+#if defined(__CUDA_ARCH__)
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+#else
+    int lane = static_cast<int>(threadIdx.x % 32);
+    for (int i = 0; i < 4; ++i) {
+        r[i] = 0;
+        for (int half = 0; half < 2; ++half) {
+            unsigned long long address = __shfl_sync(0xffffffffu, reinterpret_cast<unsigned long long>(row), i * 8 + lane % 4 * 2 + half);
+            r[i] |= static_cast<unsigned int>(reinterpret_cast<const unsigned short*>(address)[lane / 4]) << (16 * half);
+        }
     }
 #endif
 }

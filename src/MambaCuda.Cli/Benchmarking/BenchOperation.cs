@@ -45,6 +45,15 @@ internal sealed record BenchOperation(string Name, string ShapeHelp, string Defa
         new("scan-backward", "BATCHxCHANNELSxLENGTH", "8x2048x2048", (context, row) => new ScanBackwardBenchmark(context, row)),
         new("conv1d-backward", "BATCHxCHANNELSxLENGTH", "8x2048x2048", (context, row) => new ConvBackwardBenchmark(context, row)),
         new("add-rms-norm-backward", "ROWSxCOLUMNS", "16384x2560", (context, row) => new NormBackwardBenchmark(context, row)),
+        new("attention", "BATCHxHEADSxHEADSIZExLENGTH", "8x32x64x2048", (context, row) => new AttentionBenchmark(context, row))
+        {
+            Variants = ["mma", "mma 64", "mma 128", "wgmma"],
+        },
+        new("attention-backward", "BATCHxHEADSxHEADSIZExLENGTH", "8x32x64x2048", (context, row) => new AttentionBackwardBenchmark(context, row))
+        {
+            Variants = ["mma", "wgmma"],
+        },
+        new("attention-decode", "BATCHxHEADSxHEADSIZExLENGTH", "64x32x64x2048", (context, row) => new AttentionDecodeBenchmark(context, row)),
         new("gradients", "BATCHxLENGTH", "8x2048", (context, row) => new GradientsBenchmark(context, row))
         {
             TakesModel = true,

@@ -130,9 +130,29 @@ internal static class BenchSuites
             Row("score", 1, 64) with { Model = "130m" },
             Row("gradients", 2, 128) with { Model = "tiny" },
         ],
+        ["attention"] =
+        [
+            .. from length in Lengths select Row("attention", 1, 16, 64, length),
+            Row("attention", 8, 32, 64, 2048),
+            Row("attention", 8, 32, 64, 8192),
+            Row("attention", 8, 16, 128, 2048),
+            Row("attention", 8, 16, 128, 8192),
+            Row("attention-backward", 8, 32, 64, 2048),
+            Row("attention-backward", 8, 32, 64, 8192),
+            Row("attention-backward", 8, 16, 128, 2048),
+            Row("attention-backward", 8, 16, 128, 8192),
+            Row("attention-decode", 1, 32, 64, 2048),
+            Row("attention-decode", 1, 32, 64, 32_768),
+            Row("attention-decode", 64, 32, 64, 2048),
+            Row("attention-decode", 64, 16, 128, 2048),
+            Row("attention-decode", 8, 16, 128, 32_768),
+        ],
     };
 
     private static IEnumerable<BenchRow> Figure8(string operation, params long[] lengths) => lengths.Select(length => Row(operation, 1, 1024, length));
+
+    // Of Mamba's figure 8: attention of 16 heads of 64 against a scan of as many channels.
+    private static IEnumerable<long> Lengths => [512, 1024, 2048, 4096, 8192, 32_768, 131_072];
 
     private static BenchRow Row(string operation, params long[] shape) => new(operation, shape);
 }

@@ -88,7 +88,7 @@ internal static class BenchTable
             rates.Add(Text($"{result.GigaelementsPerSecond:f1} Gelem/s"));
         }
 
-        if (result.Operation is "linear" or "prefill" or "score" && result.Ceiling is null or "tensor")
+        if (result.Operation is "linear" or "prefill" or "score" or "attention" or "attention-backward" && result.Ceiling is null or "tensor")
         {
             rates.Add(Text($"{result.TeraflopPerSecond:f1} TFLOP/s"));
         }

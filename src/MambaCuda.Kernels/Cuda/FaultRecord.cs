@@ -24,6 +24,7 @@ internal sealed class FaultReport : IDisposable
     private const int Target = 3;
     private const int Logit = 4;
     private const int NoToken = 5;
+    private const int CacheLength = 6;
 
     private readonly PinnedMemory _memory;
 
@@ -59,6 +60,7 @@ internal sealed class FaultReport : IDisposable
                 {
                     RowNumber => $"Index {fault.Position} is {fault.Value}, which is not a row of the source.",
                     Target => $"The target of row {fault.Position} is {fault.Value}, which is not in the vocabulary.",
+                    CacheLength => AttentionFault.Length(fault.Position, fault.Value),
                     _ => $"Token {fault.Position} is {fault.Value}, which is not in the vocabulary.",
                 });
         }
