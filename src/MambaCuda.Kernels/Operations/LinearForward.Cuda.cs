@@ -42,15 +42,13 @@ public sealed partial class CudaBackend
         variant => $"mamba::linear_vector<{TypeName(variant.X)}, {TypeName(variant.Weight)}, {TypeName(variant.Y)}, "
             + $"{variant.Rows}, {VectorOutputs}, {Word(variant.Aligned)}>",
         LinearVectorVariant.Of(mma: false),
-        describe: variant => $"vector {variant}",
-        inSteps: true);
+        describe: variant => $"vector {variant}");
 
     private static readonly KernelFamily<LinearVectorVariant> LinearVectorMmaKernels = new(
         "linear_vector.cu",
         variant => $"mamba::linear_vector_mma<{TypeName(variant.X)}, {TypeName(variant.Y)}, {variant.Rows / 8}, {Word(variant.Aligned)}>",
         LinearVectorVariant.Of(mma: true),
-        describe: variant => $"vector mma {variant}",
-        inSteps: true);
+        describe: variant => $"vector mma {variant}");
 
     private readonly Dictionary<RowProduct, CublasLtProduct?> _linearProducts = [];
     private CublasLt? _cublasLt;
