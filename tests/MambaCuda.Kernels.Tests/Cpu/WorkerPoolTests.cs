@@ -81,10 +81,10 @@ public class WorkerPoolTests
         pool.Run(ref body, Threads);
         Dictionary<int, long> before = new(allocated);
         CountingBody work = new(new int[64]);
-        for (int round = 0; round < 1000; round++)
+        for (int round = 0; round < 4000; round++)
         {
             pool.Run(ref work, 64);
-            if (round % 300 == 299)
+            if (round % 1200 == 1199)
             {
                 // Long enough that the workers fall asleep and must be woken.
                 Thread.Sleep(20);
@@ -96,8 +96,8 @@ public class WorkerPoolTests
         foreach ((int thread, long bytes) in allocated)
         {
             // Taking the measure, and the first contended waits of a busy machine, cost a thread a few objects once; the runtime counts
-            // in pieces of up to 8 KB. One allocation a run would be 24,000 bytes and more.
-            Assert.InRange(bytes - before[thread], 0, 8192);
+            // in pieces of up to 8 KB, two of which the few objects can begin. One allocation a run would be 96,000 bytes and more.
+            Assert.InRange(bytes - before[thread], 0, 2 * 8192);
         }
     }
 
