@@ -114,16 +114,6 @@ public sealed class DecodeLoop : IDisposable
     /// <exception cref="ArithmeticException">A logit is NaN or infinite: the model's weights or a state are damaged.</exception>
     public ReadOnlySpan<SampledToken> Next(bool goOn = true)
     {
-        Prepare(goOn);
-        return Take();
-    }
-
-    /// <summary>Whether <see cref="Take"/> will not wait.</summary>
-    internal bool IsReady => _copies[_given & 1].IsDone;
-
-    /// <summary>The first half of <see cref="Next"/>: puts in what is to run.</summary>
-    internal void Prepare(bool goOn)
-    {
         ObjectDisposedException.ThrowIf(_disposed, this);
         if (!_started || _finished)
         {
@@ -134,11 +124,7 @@ public sealed class DecodeLoop : IDisposable
         {
             Step();
         }
-    }
 
-    /// <summary>The second half: waits for the tokens.</summary>
-    internal ReadOnlySpan<SampledToken> Take()
-    {
         ReadOnlySpan<byte> results = _copies[_given & 1].Wait();
         for (int row = 0; row < _tokens.Length; row++)
         {

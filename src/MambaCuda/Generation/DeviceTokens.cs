@@ -1,17 +1,14 @@
-using System.Threading.Tasks.Sources;
-
 namespace MambaCuda;
 
 /// <summary>
 /// Tokens chosen on the device, by a <see cref="DecodeLoop"/> over all sequences. One that has ended stays in it until half of them have;
-/// then the others go on in a smaller one. It waits on the thread pool, again and again without an allocation, as its own work item and
-/// its own awaitable.
+/// then the others go on in a smaller one. It waits on the thread pool.
 /// </summary>
-internal sealed class DeviceTokens : TokenSource, IThreadPoolWorkItem, IValueTaskSource
+internal sealed class DeviceTokens : TokenSource
 {
     private readonly MambaState _given;
     private readonly List<int> _rows = [];
-    private ManualResetValueTaskSourceCore<bool> _completion = new() { RunContinuationsAsynchronously = false };
+    private readonly BackgroundWork _work;
     private MambaState _state;
     private DecodeLoop _loop;
     private SampledToken[] _tokens;
@@ -21,6 +18,7 @@ internal sealed class DeviceTokens : TokenSource, IThreadPoolWorkItem, IValueTas
     public DeviceTokens(MambaState state, IReadOnlyList<GeneratedSequence> sequences)
     {
         _given = _state = state;
+        _work = new BackgroundWork(Run);
         _loop = new DecodeLoop(state, [.. sequences.Select(sequence => sequence.Sampler)]);
         _tokens = new SampledToken[sequences.Count];
         _rows.AddRange(sequences.Select(sequence => sequence.Slot));
@@ -43,9 +41,7 @@ internal sealed class DeviceTokens : TokenSource, IThreadPoolWorkItem, IValueTas
 
         // Whoever is to end with this token needs no step behind it.
         _goOn = active.Exists(sequence => sequence.TokensLeft > 1);
-        _completion.Reset();
-        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
-        return new ValueTask(this, _completion.Version);
+        return _work.RunAsync();
     }
 
     public override SampledToken Token(GeneratedSequence sequence, int place) => _tokens[_rows[sequence.Slot]];
@@ -75,28 +71,11 @@ internal sealed class DeviceTokens : TokenSource, IThreadPoolWorkItem, IValueTas
         }
     }
 
-    void IThreadPoolWorkItem.Execute()
+    private void Run()
     {
-        try
-        {
-            _loop.Next(_goOn).CopyTo(_tokens);
-            _chosen++;
-        }
-        catch (Exception exception)
-        {
-            _completion.SetException(exception);
-            return;
-        }
-
-        _completion.SetResult(true);
+        _loop.Next(_goOn).CopyTo(_tokens);
+        _chosen++;
     }
-
-    void IValueTaskSource.GetResult(short token) => _completion.GetResult(token);
-
-    ValueTaskSourceStatus IValueTaskSource.GetStatus(short token) => _completion.GetStatus(token);
-
-    void IValueTaskSource.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
-        _completion.OnCompleted(continuation, state, token, flags);
 
     /// <summary>Goes on with the active sequences alone.</summary>
     private void Shrink(List<GeneratedSequence> active)
