@@ -1,0 +1,20 @@
+s=open('/work/main/native/kernels/decode_step.cu').read()
+def rep(a,b,n=1):
+    global s
+    assert a in s, a
+    s=s.replace(a,b,n)
+rep("namespace mamba {","__device__ long long g_trace[16][160][8];\n__shared__ int tr_sm[16][8];\nnamespace mamba {")
+rep("#pragma unroll 1\n    for (int l = 0; l < p.layer_count; ++l) {\n        const DecodeLayer& layer = layers[l];\n\n        // x and z","    for (int i = 0; i < 16; ++i) if (lane == 0) tr_sm[i][warp] = 0;\n    int tr_last = clock();\n#define MARK(i) if (lane == 0) { int now = clock(); tr_sm[i][warp] += now - tr_last; tr_last = now; }\n    for (int l = 0; l < p.layer_count; ++l) {\n        const DecodeLayer& layer = layers[l];\n\n        // x and z")
+rep("            step_sync();\n#pragma unroll\n            for (int k = 0; k < kConvolved","            MARK(2) step_sync(); MARK(3)\n#pragma unroll\n            for (int k = 0; k < kConvolved")
+rep("            step_sync();\n        }\n\n        // The block's shares","            MARK(4)step_sync();MARK(5)\n        }\n\n        // The block's shares")
+rep("        // The values that this block adds up.","        MARK(7)\n        // The values that this block adds up.")
+rep("        step_sync();\n\n        // The deltas","        MARK(9) step_sync(); MARK(10)\n\n        // The deltas")
+rep("        // The scan's step.","        MARK(11)\n        // The scan's step.")
+rep("        // The block's part of the residual","        MARK(12)\n        // The block's part of the residual")
+rep("            step_sync();\n            if (owns_width)","            MARK(14)step_sync();\n            if (owns_width)")
+rep("            give_hidden(norm_weight);","            give_hidden(norm_weight);MARK(15)")
+rep('    // Whoever gets here','    if (lane == 0) for (int i = 0; i < 16; ++i) g_trace[i][block][warp] = tr_sm[i][warp];\n    // Whoever gets here')
+rep('            read_squares();\n            reader.template multiply','            read_squares();MARK(8)\n            reader.template multiply')
+rep('shared.in_sums[warp]);\n            wait_for_scale();','shared.in_sums[warp]);MARK(0)\n            wait_for_scale();MARK(1)')
+rep('(inner, number, p.rows);','(inner, number, p.rows);MARK(13)')
+open('/work/main/.tune/mega/step_trace.cu','w').write(s)
