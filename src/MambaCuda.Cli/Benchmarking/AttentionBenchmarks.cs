@@ -31,38 +31,51 @@ internal abstract class AttentionOperandsBenchmark(BenchContext context, BenchRo
     }
 }
 
+/// <summary>Attention of whole sequences: its products are over half of a square, which is what the field counts.</summary>
+internal abstract class CausalAttentionBenchmark : AttentionOperandsBenchmark
+{
+    private readonly SequenceLayout _sequences;
+
+    protected CausalAttentionBenchmark(BenchContext context, BenchRow row) : base(context, row) =>
+        _sequences = SequenceLayout.Uniform(Batch, Length);
+
+    protected long Tokens => Batch * Length;
+
+    public override long Elements => Tokens * Columns;
+
+    public override BenchCeiling Ceiling => BenchCeiling.Tensor;
+
+    /// <summary>Matrices of elements that are read or written, beside the log-sum-exp of each token and head.</summary>
+    protected long BytesOf(int matrices) => (matrices * Elements * Type.Size()) + (Tokens * Heads * sizeof(float));
+
+    protected AttentionForwardArgs NewForward() => new()
+    {
+        Q = Random(Type, Tokens, Columns),
+        K = Random(Type, Tokens, Columns),
+        V = Random(Type, Tokens, Columns),
+        Heads = Heads,
+        Sequences = _sequences,
+        Y = Empty(Type, Tokens, Columns),
+        LogSumExp = Empty(DataType.Float32, Heads, checked((int)Tokens)),
+    };
+}
+
 /// <summary>Causal attention, and the log-sum-exp that its backward pass needs.</summary>
-internal sealed class AttentionBenchmark : AttentionOperandsBenchmark
+internal sealed class AttentionBenchmark : CausalAttentionBenchmark
 {
     private readonly AttentionForwardArgs[] _args;
     private readonly AttentionVariant? _variant;
 
     public AttentionBenchmark(BenchContext context, BenchRow row) : base(context, row)
     {
-        SequenceLayout sequences = SequenceLayout.Uniform(Batch, Length);
-        _args = [.. Enumerable.Range(0, Copies).Select(_ => new AttentionForwardArgs
-        {
-            Q = Random(Type, Tokens, Columns),
-            K = Random(Type, Tokens, Columns),
-            V = Random(Type, Tokens, Columns),
-            Heads = Heads,
-            Sequences = sequences,
-            Y = Empty(Type, Tokens, Columns),
-            LogSumExp = Empty(DataType.Float32, Heads, checked((int)Tokens)),
-        })];
+        _args = [.. Enumerable.Range(0, Copies).Select(_ => NewForward())];
         _variant = VariantNamed(row.Variant, Backend is CudaBackend cuda ? cuda.AttentionVariants(_args[0]) : []);
     }
 
-    private long Tokens => Batch * Length;
+    public override long Bytes => BytesOf(matrices: 4);
 
-    public override long Elements => Tokens * Columns;
-
-    public override long Bytes => (4 * Elements * Type.Size()) + (Tokens * Heads * sizeof(float));
-
-    // As the field counts them: two products over half of the square, an exponential not at all.
+    // Two products; an exponential is not counted.
     public override double Operations => 2.0 * Elements * Length;
-
-    public override BenchCeiling Ceiling => BenchCeiling.Tensor;
 
     public override void Run(int copy)
     {
@@ -78,26 +91,16 @@ internal sealed class AttentionBenchmark : AttentionOperandsBenchmark
 }
 
 /// <summary>The gradients of causal attention.</summary>
-internal sealed class AttentionBackwardBenchmark : AttentionOperandsBenchmark
+internal sealed class AttentionBackwardBenchmark : CausalAttentionBenchmark
 {
     private readonly AttentionBackwardArgs[] _args;
     private readonly AttentionVariant? _variant;
 
     public AttentionBackwardBenchmark(BenchContext context, BenchRow row) : base(context, row)
     {
-        SequenceLayout sequences = SequenceLayout.Uniform(Batch, Length);
         _args = [.. Enumerable.Range(0, Copies).Select(_ =>
         {
-            AttentionForwardArgs forward = new()
-            {
-                Q = Random(Type, Tokens, Columns),
-                K = Random(Type, Tokens, Columns),
-                V = Random(Type, Tokens, Columns),
-                Heads = Heads,
-                Sequences = sequences,
-                Y = Empty(Type, Tokens, Columns),
-                LogSumExp = Empty(DataType.Float32, Heads, checked((int)Tokens)),
-            };
+            AttentionForwardArgs forward = NewForward();
             Backend.AttentionForward(forward);
             return new AttentionBackwardArgs
             {
@@ -111,16 +114,10 @@ internal sealed class AttentionBackwardBenchmark : AttentionOperandsBenchmark
         _variant = VariantNamed(row.Variant, Backend is CudaBackend cuda ? cuda.AttentionVariants(_args[0]) : []);
     }
 
-    private long Tokens => Batch * Length;
+    public override long Bytes => BytesOf(matrices: 8);
 
-    public override long Elements => Tokens * Columns;
-
-    public override long Bytes => (8 * Elements * Type.Size()) + (Tokens * Heads * sizeof(float));
-
-    // As the field counts them: five products over half of the square, however often scores are made.
+    // Five products, however often scores are made.
     public override double Operations => 5.0 * Elements * Length;
-
-    public override BenchCeiling Ceiling => BenchCeiling.Tensor;
 
     public override void Run(int copy)
     {
