@@ -104,6 +104,9 @@ public sealed class MambaState : IDisposable
         destination.SetPendingTokens(PendingTokens(slot), destinationSlot);
     }
 
+    /// <summary>The memory of all layers.</summary>
+    internal LayerStates Layers => _layers;
+
     /// <summary>Copies all sequences from a state of the same model with as many slots.</summary>
     internal void CopyLayers(MambaState source) => _model.Backend.Copy(source._layers.Whole, _layers.Whole);
 
