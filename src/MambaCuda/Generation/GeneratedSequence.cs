@@ -30,7 +30,8 @@ internal sealed class GeneratedSequence
 
         PromptIds = request.PromptIds is { } ids ? [.. ids] : tokenizer.Encode(request.Prompt ?? "");
         int[] pending = request.State is { } from ? from.PendingTokens().ToArray() : [];
-        Input = [.. pending, .. PromptIds];
+        StartsAnew = request.State is not { } past || (past.TokenCount() == 0 && pending.Length == 0);
+        Input = WholeInput = [.. pending, .. PromptIds];
         if (Input.Length == 0)
         {
             throw new ArgumentException(
@@ -71,11 +72,14 @@ internal sealed class GeneratedSequence
     /// <summary>The prompt's tokens.</summary>
     public int[] PromptIds { get; }
 
-    /// <summary>What to run first: what the state had pending, then the prompt; without what a cache had of it.</summary>
-    public int[] Input { get; private set; }
+    /// <summary>What to run first: what the state had pending, then the prompt.</summary>
+    public int[] WholeInput { get; }
 
-    /// <summary>Whether nothing was run before the prompt.</summary>
-    public bool StartsAnew => Request.State is not { } state || (state.TokenCount() == 0 && state.PendingTokens().IsEmpty);
+    /// <summary>What is still to be run of it: not what a cache had.</summary>
+    public int[] Input { get; set; }
+
+    /// <summary>Whether there was nothing before the prompt.</summary>
+    public bool StartsAnew { get; }
 
     /// <summary>The logits behind the prompt, from a cache that had all of it or from its run.</summary>
     public float[] FirstLogits { get; set; } = [];
@@ -85,6 +89,9 @@ internal sealed class GeneratedSequence
 
     /// <summary>Chooses its tokens.</summary>
     public Sampler Sampler { get; }
+
+    /// <summary>Whether a <see cref="TokenSource"/> has its state; before, it is in the batch's.</summary>
+    public bool HasJoined { get; set; }
 
     /// <summary>The last token chosen; none before the first.</summary>
     public int? LastId => _chosen.Count == 0 ? null : _chosen[^1];

@@ -314,12 +314,51 @@ public sealed class MambaModel : IDisposable
         });
     }
 
+    /// <summary>
+    /// Runs tokens of a state's only sequence and leaves the logits on the device. With a checkpoint, in the same pass, leaves that behind the
+    /// token whose logits come first, so that the state can go back there when the tokens after it turn out to be wrong.
+    /// </summary>
+    /// <param name="tokenIds">The tokens, at most <see cref="ChunkTokens"/> of them.</param>
+    /// <param name="state">The state, of one slot.</param>
+    /// <param name="logits">Those of the last tokens, as many as it has rows, (rows, vocabulary).</param>
+    /// <param name="checkpoint">The state's; or null.</param>
+    internal void Extend(ReadOnlySpan<int> tokenIds, MambaState state, MatrixView logits, StateCheckpoint? checkpoint = null)
+    {
+        int rows = (int)logits.Rows, first = tokenIds.Length - rows;
+        SequenceLayout sequence = SequenceLayout.Uniform(1, tokenIds.Length);
+        Check(tokenIds, sequence, state);
+        _work.Reserve(tokenIds.Length);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(tokenIds.Length, ChunkTokens, nameof(tokenIds));
+        SplitPass? split = checkpoint is null || rows == 1
+            ? null
+            : new SplitPass(SequenceLayout.Uniform(1, first + 1), SequenceLayout.Uniform(1, rows - 1), checkpoint.Saved);
+        long count = state.TokenCount();
+        RunBlocks(tokenIds, sequence, state, split);
+        if (split is not null)
+        {
+            split.Between.SetTokenCount(count + first + 1, 0);
+            split.Between.SetPendingTokens([]);
+        }
+        else
+        {
+            checkpoint?.Take();
+        }
+
+        Backend.LinearForward(new LinearForwardArgs
+        {
+            X = _work.Normalized.RowRange(first, rows),
+            Weight = _weights.Head,
+            Y = logits,
+            WeightIsAtRest = true,
+        });
+    }
+
     /// <summary>Embedding, all blocks and the last norm; leaves the result in the workspace's Normalized.</summary>
-    private void RunBlocks(ReadOnlySpan<int> tokenIds, SequenceLayout sequences, MambaState state)
+    private void RunBlocks(ReadOnlySpan<int> tokenIds, SequenceLayout sequences, MambaState state, SplitPass? split = null)
     {
         _work.Cut(tokenIds.Length);
         Backend.Upload(tokenIds, _work.TokenIds);
-        (MatrixView residual, _) = RunLayers(_work.TokenIds, sequences, state, state);
+        (MatrixView residual, _) = RunLayers(_work.TokenIds, sequences, state, state, split);
         AddNorm(_work.BlockOutput, residual, _weights.FinalNorm);
         state.Advance(sequences);
     }
@@ -328,7 +367,7 @@ public sealed class MambaModel : IDisposable
     /// Embedding and all blocks; the last one's output is still to be added to the residual stream. Gives that, and memory of its shape.
     /// </summary>
     private (MatrixView Residual, MatrixView Other) RunLayers(
-        MatrixView tokenIds, SequenceLayout sequences, MambaState before, MambaState after)
+        MatrixView tokenIds, SequenceLayout sequences, MambaState before, MambaState after, SplitPass? split = null)
     {
         Backend.EmbeddingForward(new EmbeddingForwardArgs { TokenIds = tokenIds, Weight = _weights.Embedding, Output = _work.Residual });
         (MatrixView residual, MatrixView other) = (_work.Residual, _work.OtherResidual);
@@ -341,7 +380,14 @@ public sealed class MambaModel : IDisposable
             if (!inSteps)
             {
                 AddNorm(layer == 0 ? default : _work.BlockOutput, residual, weights.Norm);
-                MambaBlock.Forward(Config, weights, block, Backend);
+                if (split is null)
+                {
+                    MambaBlock.Forward(Config, weights, block, Backend);
+                }
+                else
+                {
+                    MambaBlock.ForwardInParts(Config, weights, block, split.Parts(block, layer, before, after), Backend);
+                }
             }
             else if (layer == 0)
             {
@@ -422,6 +468,16 @@ public sealed class MambaModel : IDisposable
         }
 
         return hash.GetHashAndReset();
+    }
+
+    /// <summary>A pass in two parts, for the state between them.</summary>
+    private sealed record SplitPass(SequenceLayout First, SequenceLayout Second, MambaState Between)
+    {
+        public BlockOperands[] Parts(in BlockOperands block, int layer, MambaState before, MambaState after) =>
+        [
+            block.Part(0, First, layer, before, Between),
+            block.Part(First.TotalLength, Second, layer, Between, after),
+        ];
     }
 
     private sealed class Together(params IDisposable[] parts) : IDisposable

@@ -10,7 +10,7 @@ namespace MambaCuda;
 public sealed class Sampler
 {
     private readonly SamplingOptions _options;
-    private readonly Dictionary<int, int> _seen = [];
+    private readonly Dictionary<int, int> _seen;
     private readonly int _vocabularySize;
     private float[] _values = [];
     private int[] _ids = [];
@@ -27,8 +27,18 @@ public sealed class Sampler
         options.Validate();
         _options = options;
         _vocabularySize = vocabularySize;
+        _seen = [];
         Seed = options.Seed ?? BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
         _random = new RandomStream(Seed);
+    }
+
+    private Sampler(Sampler from)
+    {
+        _options = from._options;
+        _vocabularySize = from._vocabularySize;
+        _seen = new Dictionary<int, int>(from._seen);
+        _random = from._random;
+        Seed = from.Seed;
     }
 
     /// <summary>The seed in use: the one asked for, or the one drawn.</summary>
@@ -99,6 +109,19 @@ public sealed class Sampler
         {
             counts[id] = count;
         }
+    }
+
+    /// <summary>One that stands where this one will when it has chosen a token.</summary>
+    internal Sampler After(int tokenId)
+    {
+        Sampler after = new(this);
+        if (_options.Temperature != 0)
+        {
+            after._random.NextDouble();
+        }
+
+        after.Observe([tokenId]);
+        return after;
     }
 
     /// <summary>Takes over what the device chose in its place.</summary>
