@@ -96,6 +96,7 @@ public abstract class SpeculativeDecodingTests : IDisposable
         Assert.Equal(1, twin.DraftCounts.AcceptedShare);
         Assert.InRange(stranger.DraftCounts.AcceptedShare, 0, 0.1);
         Assert.InRange(near.DraftCounts.AcceptedShare, 0.1, 0.9);
+        Assert.Equal(CountsOf(_drafts["near"], [.. "start"u8.ToArray().Select(value => (int)value)], 41, 4), near.DraftCounts);
         foreach (DraftCounts counts in new[] { near.DraftCounts, stranger.DraftCounts })
         {
             // Every pass gives one token of its own.
@@ -180,14 +181,19 @@ public abstract class SpeculativeDecodingTests : IDisposable
         Assert.Equal(Ids(await Run(Alone(), request)), answer);
         Assert.Equal(2, cache.Count);
 
-        // What is kept of the text: all of it but the last token, and the logits that this was chosen from.
-        int[] ran = [7, 8, 9, .. answer[..^1]];
-        float[] kept = new float[256], expected = new float[256];
-        using MambaState state = _model.CreateState(), plain = _model.CreateState();
-        Assert.Equal(ran.Length, cache.Restore(ran, state, 0, kept));
-        _model.Forward(ran, SequenceLayout.Uniform(1, ran.Length), plain, expected);
-        Assert.InRange(Deviation.RelativeNorm(kept, expected), 0, 1e-5);
+        AssertKept(cache, [7, 8, 9, .. answer[..^1]]);
 
+        // Texts that end within a pass too.
+        int[] firsts = [.. Enumerable.Range(1, 8).Where(at => Array.IndexOf(answer, answer[at]) == at)];
+        Assert.NotEmpty(firsts);
+        foreach (int at in firsts)
+        {
+            using PromptCache own = new(_model);
+            await Run(Drafted(draft, 4, own), request with { StopTokens = [answer[at]] });
+            AssertKept(own, [7, 8, 9, .. answer[..at]]);
+        }
+
+        int[] ran = [7, 8, 9, .. answer[..^1]];
         long saved = cache.TokensSaved;
         GenerationRequest next = request with { PromptIds = [7, 8, 9, .. answer, 1, 2] };
         Assert.Equal(Ids(await Run(Alone(), next)), Ids(await Run(drafted, next)));
@@ -293,6 +299,48 @@ public abstract class SpeculativeDecodingTests : IDisposable
         _model.Forward([3], SequenceLayout.Uniform(1, 1), plain, expected);
         _model.Forward([3], SequenceLayout.Uniform(1, 1), copy, actual);
         Assert.InRange(Deviation.RelativeNorm(actual, expected), 0, 1e-5);
+    }
+
+    /// <summary>A cache has all of a text but its last token, and the logits that this was chosen from.</summary>
+    private void AssertKept(PromptCache cache, int[] ran)
+    {
+        float[] kept = new float[256], expected = new float[256];
+        using MambaState state = _model.CreateState(), plain = _model.CreateState();
+        Assert.Equal(ran.Length, cache.Restore(ran, state, 0, kept));
+        _model.Forward(ran, SequenceLayout.Uniform(1, ran.Length), plain, expected);
+        Assert.InRange(Deviation.RelativeNorm(kept, expected), 0, 1e-5);
+    }
+
+    /// <summary>What a greedy text should count: every proposal made anew from all tokens before it.</summary>
+    private DraftCounts CountsOf(MambaModel draft, int[] prompt, int tokens, int count)
+    {
+        int[] Greedy(MambaModel model, int[] start, int more)
+        {
+            List<int> ids = [.. start];
+            float[] logits = new float[256];
+            using MambaState state = model.CreateState();
+            model.Forward(start, SequenceLayout.Uniform(1, start.Length), state, logits);
+            while (ids.Count < start.Length + more)
+            {
+                ids.Add(Array.IndexOf(logits, logits.Max()));
+                model.Forward([ids[^1]], SequenceLayout.Uniform(1, 1), state, logits);
+            }
+
+            return [.. ids[start.Length..]];
+        }
+
+        int[] text = Greedy(_model, prompt, tokens);
+        DraftCounts counts = default;
+        for (int known = 1; known < tokens;)
+        {
+            int proposed = Math.Min(count, tokens - known - 1);
+            int[] proposals = Greedy(draft, [.. prompt, .. text[..known]], proposed);
+            int accepted = proposals.Zip(text[known..]).TakeWhile(pair => pair.First == pair.Second).Count();
+            counts = new DraftCounts(counts.Passes + 1, counts.Proposed + proposed, counts.Accepted + accepted);
+            known += accepted + 1;
+        }
+
+        return counts;
     }
 
     private TextGenerator Alone() => new(_model, new ByteTokenizer());
