@@ -66,6 +66,21 @@ public abstract class PromptPiecesTests : IDisposable
     }
 
     [Fact]
+    public async Task A_text_may_begin_just_when_another_has_ended()
+    {
+        int[] expected = Ids(await Run(Pieces(Piece), [Long]), 0);
+        GenerationRequest small = new() { Prompt = "ab", Sampling = new SamplingOptions { Seed = 2 } };
+
+        // The long prompt has seven pieces; the small text ends before the last of them, with it, and after it.
+        for (int tokens = 6; tokens <= 9; tokens++)
+        {
+            List<GeneratedToken> both = await Run(Pieces(Piece), [Long, small with { MaxTokens = tokens }]);
+            Assert.Equal(expected, Ids(both, 0));
+            Assert.Equal(Ids(await Run(Pieces(Piece), [small with { MaxTokens = tokens }]), 0), Ids(both, 1));
+        }
+    }
+
+    [Fact]
     public async Task A_batch_stopped_within_a_prompt_keeps_the_rest_of_it_pending()
     {
         using MambaState behindLong = _model.CreateState(), behindShort = _model.CreateState();
