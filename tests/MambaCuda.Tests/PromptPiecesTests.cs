@@ -39,7 +39,7 @@ public abstract class PromptPiecesTests : IDisposable
     [Theory, InlineData(1), InlineData(7), InlineData(25), InlineData(50), InlineData(1000)]
     public async Task The_text_is_the_same_however_its_prompt_is_cut(int piece)
     {
-        Assert.Equal(Ids(await Run(new(_model, new ByteTokenizer()), [Long]), 0), Ids(await Run(Pieces(piece), [Long]), 0));
+        AssertSame(await Run(new(_model, new ByteTokenizer()), [Long]), await Run(Pieces(piece), [Long]), 0);
     }
 
     [Fact]
@@ -55,7 +55,7 @@ public abstract class PromptPiecesTests : IDisposable
         List<GeneratedToken> tokens = await Run(Pieces(Piece), requests);
         for (int i = 0; i < requests.Length; i++)
         {
-            Assert.Equal(Ids(await Run(Pieces(Piece), [requests[i]]), 0), Ids(tokens, i));
+            AssertSame(await Run(Pieces(Piece), [requests[i]]), tokens, i);
         }
 
         // All begin in one pass; then the piece that each has more is a pass of its own, of the second longest first: two, then six.
@@ -68,15 +68,15 @@ public abstract class PromptPiecesTests : IDisposable
     [Fact]
     public async Task A_text_may_begin_just_when_another_has_ended()
     {
-        int[] expected = Ids(await Run(Pieces(Piece), [Long]), 0);
+        List<GeneratedToken> expected = await Run(Pieces(Piece), [Long]);
         GenerationRequest small = new() { Prompt = "ab", Sampling = new SamplingOptions { Seed = 2 } };
 
         // The long prompt has seven pieces; the small text ends before the last of them, with it, and after it.
         for (int tokens = 6; tokens <= 9; tokens++)
         {
             List<GeneratedToken> both = await Run(Pieces(Piece), [Long, small with { MaxTokens = tokens }]);
-            Assert.Equal(expected, Ids(both, 0));
-            Assert.Equal(Ids(await Run(Pieces(Piece), [small with { MaxTokens = tokens }]), 0), Ids(both, 1));
+            AssertSame(expected, both, 0);
+            AssertSame(await Run(Pieces(Piece), [small with { MaxTokens = tokens }]), both, 1);
         }
     }
 
@@ -99,8 +99,7 @@ public abstract class PromptPiecesTests : IDisposable
         Assert.Equal((2 + 2, 1), (behindShort.TokenCount(), behindShort.PendingTokens().Length));
         Assert.Equal(2 * Piece, behindLong.TokenCount());
         Assert.Equal(Long.PromptIds!.Skip(2 * Piece), behindLong.PendingTokens().ToArray());
-        int[] expected = Ids(await Run(Pieces(Piece), [Long]), 0);
-        Assert.Equal(expected, Ids(await Run(Pieces(Piece), [Long with { PromptIds = [], State = behindLong }]), 0));
+        AssertSame(await Run(Pieces(Piece), [Long]), await Run(Pieces(Piece), [Long with { PromptIds = [], State = behindLong }]), 0);
     }
 
     [Fact]
@@ -122,12 +121,8 @@ public abstract class PromptPiecesTests : IDisposable
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Run(generator, [Long with { State = drafted }], later.Token));
         _backend.Trace = null;
         Assert.Equal((LongLength, 1), (drafted.TokenCount(), drafted.PendingTokens().Length));
-        Assert.Equal(Ids(await Run(Pieces(Piece), [Long]), 0)[1..], Ids(await Run(Pieces(Piece), [Long with
-        {
-            PromptIds = [],
-            MaxTokens = 5,
-            State = drafted,
-        }]), 0));
+        GenerationRequest rest = Long with { PromptIds = [], MaxTokens = 5, State = drafted };
+        AssertSame((await Run(Pieces(Piece), [Long]))[1..], await Run(Pieces(Piece), [rest]), 0);
     }
 
     [Fact]
@@ -142,8 +137,13 @@ public abstract class PromptPiecesTests : IDisposable
         GC.SuppressFinalize(this);
     }
 
-    private static int[] Ids(List<GeneratedToken> tokens, int sequence) =>
-        [.. tokens.Where(token => token.Sequence == sequence).Select(token => token.Id)];
+    /// <summary>A sequence of a batch has the tokens of a text alone, and their probabilities, by which states are told apart.</summary>
+    private static void AssertSame(List<GeneratedToken> alone, List<GeneratedToken> batch, int sequence)
+    {
+        GeneratedToken[] tokens = [.. batch.Where(token => token.Sequence == sequence)];
+        Assert.Equal(alone.Select(token => token.Id), tokens.Select(token => token.Id));
+        Assert.All(alone.Zip(tokens), pair => Assert.Equal(pair.First.LogProbability, pair.Second.LogProbability, 1e-4f));
+    }
 
     private static async Task<List<GeneratedToken>> Run(
         TextGenerator generator, GenerationRequest[] requests, CancellationToken? cancellation = null)

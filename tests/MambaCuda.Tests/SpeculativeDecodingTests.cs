@@ -220,12 +220,13 @@ public abstract class SpeculativeDecodingTests : IDisposable
         using MambaState plain = _model.CreateState(), state = _model.CreateState();
         _model.Forward(ids, SequenceLayout.Uniform(1, 30), plain, every, every: true);
         using StateCheckpoint point = state.CreateCheckpoint();
-        foreach (int rows in new[] { 1, 4 })
+        using CapturedPasses passes = new(_backend);
+        foreach (int rows in new[] { 1, 4, 1, 4, 4 })
         {
             state.Reset();
             _model.Forward(ids.AsSpan(0, 20), SequenceLayout.Uniform(1, 20), state, []);
             MatrixView logits = memory.Matrix(DataType.Float32, rows, 256);
-            _model.Extend(ids.AsSpan(20), state, logits, point);
+            _model.Extend(ids.AsSpan(20), state, logits, passes, point);
             _backend.Download(logits, last.AsSpan(0, rows * 256));
             Assert.InRange(Deviation.RelativeNorm(last.AsSpan(0, rows * 256), every.AsSpan((30 - rows) * 256)), 0, 1e-5);
             Assert.Equal((30, 30 - rows + 1), (state.TokenCount(), point.TokenCount()));

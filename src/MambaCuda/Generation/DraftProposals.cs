@@ -20,8 +20,7 @@ internal sealed class DraftProposals : IDisposable
     private readonly List<int> _notRun;
     private readonly int[] _proposals;
     private readonly int _promptPiece;
-    private CapturedOperations? _captured;
-    private bool _hasRun;
+    private readonly CapturedPasses _passes;
 
     /// <summary>Prepares the guesses for a sequence.</summary>
     /// <param name="model">The draft.</param>
@@ -33,6 +32,7 @@ internal sealed class DraftProposals : IDisposable
         _model = model;
         _backend = model.Backend;
         _notRun = [.. tokens];
+        _passes = new CapturedPasses(_backend);
         _proposals = new int[count];
         _promptPiece = Math.Min(promptPiece, model.ChunkTokens);
         Stack<IDisposable> made = [];
@@ -68,13 +68,13 @@ internal sealed class DraftProposals : IDisposable
     /// <summary>Guesses the next tokens.</summary>
     public ReadOnlySpan<int> Propose()
     {
-        _model.Extend(CollectionsMarshal.AsSpan(_notRun), _state, _memory.Logits[0]);
+        _model.Extend(CollectionsMarshal.AsSpan(_notRun), _state, _memory.Logits[0], _passes);
         _notRun.Clear();
         _checkpoint.Take();
         Choose(0);
         if (_proposals.Length > 1)
         {
-            RunSteps();
+            _passes.Run(0, _proposals.Length, Steps);
             _state.SetTokenCount(_state.TokenCount() + _proposals.Length - 1, 0);
         }
 
@@ -103,35 +103,14 @@ internal sealed class DraftProposals : IDisposable
 
     public void Dispose()
     {
-        _captured?.Dispose();
+        _passes.Dispose();
         _chosen.Dispose();
         _memory.Dispose();
         _checkpoint.Dispose();
         _state.Dispose();
     }
 
-    /// <summary>The steps between the first proposal and the last: one call where the backend can capture.</summary>
-    private void RunSteps()
-    {
-        if (!_hasRun || !_backend.CanCapture)
-        {
-            // The first time compiles kernels and allocates what operations need.
-            _hasRun = true;
-            _model.Reserve(1);
-            Steps();
-            return;
-        }
-
-        if (_captured is not { IsCurrent: true })
-        {
-            _captured?.Dispose();
-            _captured = null;
-            _captured = _backend.Capture(Steps);
-        }
-
-        _captured.Run();
-    }
-
+    /// <summary>The steps between the first proposal and the last. The pass before has made room for them.</summary>
     private void Steps()
     {
         for (int i = 1; i < _proposals.Length; i++)

@@ -21,6 +21,7 @@ internal sealed class SpeculativeTokens : TokenSource
     private readonly StateCheckpoint _checkpoint;
     private readonly DecodeMemory _memory;
     private readonly HostCopy _copy;
+    private readonly CapturedPasses _passes;
     private readonly BackgroundWork _work;
     private readonly Action<DraftCounts> _count;
 
@@ -43,6 +44,7 @@ internal sealed class SpeculativeTokens : TokenSource
         _sequence = sequence;
         _count = count;
         _work = new BackgroundWork(Run);
+        _passes = new CapturedPasses(_model.Backend);
         _chosen.Add(sequence.LastId!.Value);
         Stack<IDisposable> made = [];
         try
@@ -100,6 +102,7 @@ internal sealed class SpeculativeTokens : TokenSource
     public override void Dispose()
     {
         Settle();
+        _passes.Dispose();
         _copy.Dispose();
         _memory.Dispose();
         _checkpoint.Dispose();
@@ -141,7 +144,7 @@ internal sealed class SpeculativeTokens : TokenSource
     {
         int[] tokens = [.. CollectionsMarshal.AsSpan(_chosen)[_run..], .. proposals];
         _state.SetPendingTokens([]);
-        _model.Extend(tokens, _state, _memory.Logits[0].RowRange(0, proposals.Length + 1), _checkpoint);
+        _model.Extend(tokens, _state, _memory.Logits[0].RowRange(0, proposals.Length + 1), _passes, _checkpoint);
         (_run, _runAtCheckpoint) = (_chosen.Count + proposals.Length, _chosen.Count);
     }
 

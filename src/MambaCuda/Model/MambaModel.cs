@@ -321,44 +321,52 @@ public sealed class MambaModel : IDisposable
     /// <param name="tokenIds">The tokens, at most <see cref="ChunkTokens"/> of them.</param>
     /// <param name="state">The state, of one slot.</param>
     /// <param name="logits">Those of the last tokens, as many as it has rows, (rows, vocabulary).</param>
+    /// <param name="passes">The passes so far with this memory, to be run as they were captured.</param>
     /// <param name="checkpoint">The state's; or null.</param>
-    internal void Extend(ReadOnlySpan<int> tokenIds, MambaState state, MatrixView logits, StateCheckpoint? checkpoint = null)
+    internal void Extend(
+        ReadOnlySpan<int> tokenIds, MambaState state, MatrixView logits, CapturedPasses passes, StateCheckpoint? checkpoint = null)
     {
-        int rows = (int)logits.Rows, first = tokenIds.Length - rows;
-        SequenceLayout sequence = SequenceLayout.Uniform(1, tokenIds.Length);
+        int count = tokenIds.Length, rows = (int)logits.Rows, certain = count - rows + 1;
+        SequenceLayout sequence = SequenceLayout.Uniform(1, count);
         Check(tokenIds, sequence, state);
-        _work.Reserve(tokenIds.Length);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(tokenIds.Length, ChunkTokens, nameof(tokenIds));
+        _work.Reserve(count);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(count, ChunkTokens, nameof(tokenIds));
+        _work.Cut(count);
+        Backend.Upload(tokenIds, _work.TokenIds);
         SplitPass? split = checkpoint is null || rows == 1
             ? null
-            : new SplitPass(SequenceLayout.Uniform(1, first + 1), SequenceLayout.Uniform(1, rows - 1), checkpoint.Saved);
-        long count = state.TokenCount();
-        RunBlocks(tokenIds, sequence, state, split);
+            : new SplitPass(SequenceLayout.Uniform(1, certain), SequenceLayout.Uniform(1, rows - 1), checkpoint.Saved);
+        passes.Run(count, rows, () =>
+        {
+            (MatrixView residual, _) = RunLayers(_work.TokenIds, sequence, state, state, split);
+            AddNorm(_work.BlockOutput, residual, _weights.FinalNorm);
+            Backend.LinearForward(new LinearForwardArgs
+            {
+                X = _work.Normalized.RowRange(certain - 1, rows),
+                Weight = _weights.Head,
+                Y = logits,
+                WeightIsAtRest = true,
+            });
+        });
         if (split is not null)
         {
-            split.Between.SetTokenCount(count + first + 1, 0);
+            split.Between.SetTokenCount(state.TokenCount() + certain, 0);
             split.Between.SetPendingTokens([]);
         }
-        else
+
+        state.Advance(sequence);
+        if (split is null)
         {
             checkpoint?.Take();
         }
-
-        Backend.LinearForward(new LinearForwardArgs
-        {
-            X = _work.Normalized.RowRange(first, rows),
-            Weight = _weights.Head,
-            Y = logits,
-            WeightIsAtRest = true,
-        });
     }
 
     /// <summary>Embedding, all blocks and the last norm; leaves the result in the workspace's Normalized.</summary>
-    private void RunBlocks(ReadOnlySpan<int> tokenIds, SequenceLayout sequences, MambaState state, SplitPass? split = null)
+    private void RunBlocks(ReadOnlySpan<int> tokenIds, SequenceLayout sequences, MambaState state)
     {
         _work.Cut(tokenIds.Length);
         Backend.Upload(tokenIds, _work.TokenIds);
-        (MatrixView residual, _) = RunLayers(_work.TokenIds, sequences, state, state, split);
+        (MatrixView residual, _) = RunLayers(_work.TokenIds, sequences, state, state);
         AddNorm(_work.BlockOutput, residual, _weights.FinalNorm);
         state.Advance(sequences);
     }
