@@ -86,7 +86,7 @@ internal sealed class PromptRun
             _state.SetPendingTokens(running[i].Input, running[i].Slot);
             if (running[i].Input.Length == 0)
             {
-                running[i].FirstLogits = _logits.AsSpan(i * vocabulary, vocabulary).ToArray();
+                running[i].FirstLogits = running.Count == 1 ? _logits : _logits.AsSpan(i * vocabulary, vocabulary).ToArray();
             }
         }
     }

@@ -217,6 +217,21 @@ public sealed class Sampler
         return largest + Math.Log(sum);
     }
 
+    private static void MakeExponentials(Span<float> values, float largest, float temperature)
+    {
+        int id = 0;
+        for (; id <= values.Length - Vector<float>.Count; id += Vector<float>.Count)
+        {
+            Span<float> part = values[id..];
+            Vector.Exp((new Vector<float>(part) - new Vector<float>(largest)) / new Vector<float>(temperature)).CopyTo(part);
+        }
+
+        for (; id < values.Length; id++)
+        {
+            values[id] = MathF.Exp((values[id] - largest) / temperature);
+        }
+    }
+
     private void Penalize()
     {
         foreach ((int id, int count) in _seen)
@@ -236,11 +251,7 @@ public sealed class Sampler
             _ids[id] = id;
         }
 
-        float largest = _values[IndexOfLargest(_values)];
-        for (int i = 0; i < count; i++)
-        {
-            _values[i] = MathF.Exp((_values[i] - largest) / _options.Temperature);
-        }
+        MakeExponentials(_values, _values[IndexOfLargest(_values)], _options.Temperature);
 
         if (_options.TopK > 0 && _options.TopK < count)
         {
