@@ -62,7 +62,7 @@ internal static class GenerateCommand
 
         List<GeneratedToken> tokens = [];
         StringBuilder text = new();
-        TextGenerator generator = new(model, tokenizer, generating with { Cache = cache, Draft = draft });
+        TextGenerator generator = Generator(model, tokenizer, generating with { Cache = cache, Draft = draft });
         await foreach (GeneratedToken token in generator.GenerateAsync(request, cancellation))
         {
             tokens.Add(token);
@@ -104,6 +104,18 @@ internal static class GenerateCommand
         }
 
         return ExitCode.Done;
+    }
+
+    private static TextGenerator Generator(MambaModel model, Tokenizer tokenizer, TextGeneratorOptions options)
+    {
+        try
+        {
+            return new TextGenerator(model, tokenizer, options);
+        }
+        catch (ArgumentException exception) when (options.Draft is not null)
+        {
+            throw new UsageException($"--draft: {exception.Message}", exception);
+        }
     }
 
     private static TextGeneratorOptions Generating(Options options, ParseResult parsed)
