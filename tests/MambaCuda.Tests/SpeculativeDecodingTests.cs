@@ -151,6 +151,42 @@ public abstract class SpeculativeDecodingTests : IDisposable
     }
 
     [Theory, InlineData("twin"), InlineData("near")]
+    public async Task A_draft_with_a_state_of_its_own_follows_a_conversation(string name)
+    {
+        MambaModel draft = _drafts[name];
+        using MambaState alone = _model.CreateState(), state = _model.CreateState(), guessing = draft.CreateState(), plain = draft.CreateState();
+        TextGenerator drafted = Drafted(name, 4);
+        Random random = new(1);
+        List<int> known = [];
+        for (int turn = 0; turn < 8; turn++)
+        {
+            // Of any length, one token among them, and left before their ends now and then.
+            int tokens = turn == 3 ? 1 : random.Next(2, 14), stop = turn % 2 == 0 ? tokens : random.Next(1, tokens + 1);
+            GenerationRequest request = new()
+            {
+                PromptIds = TinyModel.RandomIds(3, seed: turn),
+                MaxTokens = tokens,
+                Sampling = SamplingOptions.Greedy with { RepetitionPenalty = 1.4f },
+            };
+            List<GeneratedToken> expected = await Some(Alone(), request with { State = alone }, stop);
+            List<GeneratedToken> actual = await Some(drafted, request with { State = state, DraftState = guessing }, stop);
+            Assert.Equal(Ids(expected), Ids(actual));
+            Assert.All(expected.Zip(actual), pair => Assert.Equal(pair.First.LogProbability, pair.Second.LogProbability, 1e-4f));
+
+            // The draft's state is behind the same tokens: its logits are those of a draft that has run them all.
+            known.AddRange([.. request.PromptIds, .. Ids(actual)]);
+            Assert.Equal(known.Count, state.TokenCount() + state.PendingTokens().Length);
+            Assert.Equal(known.Count, guessing.TokenCount() + guessing.PendingTokens().Length);
+            using MambaState copy = guessing.Clone();
+            float[] logits = new float[256], whole = new float[256];
+            draft.Forward(copy.PendingTokens(), SequenceLayout.Uniform(1, copy.PendingTokens().Length), copy, logits);
+            plain.Reset();
+            draft.Forward([.. known], SequenceLayout.Uniform(1, known.Count), plain, whole);
+            Assert.InRange(Deviation.RelativeNorm(logits, whole), 0, 1e-5);
+        }
+    }
+
+    [Theory, InlineData("twin"), InlineData("near")]
     public async Task Stop_tokens_and_strings_within_a_draft_end_the_text(string draft)
     {
         GenerationRequest request = new() { Prompt = "q", MaxTokens = 30, Sampling = SamplingOptions.Greedy with { RepetitionPenalty = 1.6f } };
@@ -263,7 +299,14 @@ public abstract class SpeculativeDecodingTests : IDisposable
             Assert.Throws<ArgumentOutOfRangeException>(() => Drafted("twin", count));
         }
 
+        using MambaState ofModel = _model.CreateState();
         GenerationRequest request = new() { Prompt = "a", MaxTokens = 2 };
+        GenerationRequest mistaken = request with { DraftState = ofModel };
+        Assert.Contains(
+            "must be the draft's", (await Assert.ThrowsAsync<ArgumentException>(() => Run(Drafted("twin", 2), mistaken))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "has no draft", (await Assert.ThrowsAsync<ArgumentException>(() => Run(Alone(), mistaken))).Message, StringComparison.Ordinal);
+
         ArgumentException two = await Assert.ThrowsAsync<ArgumentException>(async () =>
         {
             await foreach (GeneratedToken token in Drafted("twin", 2).GenerateAsync([request, request], Cancellation))
@@ -350,12 +393,19 @@ public abstract class SpeculativeDecodingTests : IDisposable
     private TextGenerator Drafted(string draft, int count, PromptCache? cache = null) =>
         new(_model, new ByteTokenizer(), new() { Draft = _drafts[draft], DraftTokens = count, Cache = cache });
 
-    private static async Task<List<GeneratedToken>> Run(TextGenerator generator, GenerationRequest request)
+    private static Task<List<GeneratedToken>> Run(TextGenerator generator, GenerationRequest request) => Some(generator, request, int.MaxValue);
+
+    /// <summary>The first tokens of a text, which is left then.</summary>
+    private static async Task<List<GeneratedToken>> Some(TextGenerator generator, GenerationRequest request, int count)
     {
         List<GeneratedToken> tokens = [];
         await foreach (GeneratedToken token in generator.GenerateAsync(request, Cancellation))
         {
             tokens.Add(token);
+            if (tokens.Count == count)
+            {
+                break;
+            }
         }
 
         return tokens;

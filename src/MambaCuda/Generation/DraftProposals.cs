@@ -13,36 +13,48 @@ internal sealed class DraftProposals : IDisposable
 
     private readonly MambaModel _model;
     private readonly Backend _backend;
+    private readonly MambaState? _given;
     private readonly MambaState _state;
     private readonly StateCheckpoint _checkpoint;
     private readonly DecodeMemory _memory;
     private readonly DeviceBuffer _chosen;
-    private readonly List<int> _notRun;
+    private readonly CapturedPasses _passes;
     private readonly int[] _proposals;
     private readonly int _promptPiece;
-    private readonly CapturedPasses _passes;
+    private readonly int _known;
+
+    // The tokens that are certain, and how many the state has run, and the checkpoint; the state may have run proposals after them.
+    private readonly List<int> _tokens;
+    private int _run, _runAtCheckpoint;
 
     /// <summary>Prepares the guesses for a sequence.</summary>
-    /// <param name="model">The draft.</param>
-    /// <param name="tokens">The sequence so far, as far as it is known.</param>
-    /// <param name="count">How many tokens to propose at once.</param>
-    /// <param name="promptPiece">How many of the sequence's tokens run at once.</param>
-    public DraftProposals(MambaModel model, IEnumerable<int> tokens, int count, int promptPiece)
+    /// <param name="options">The draft, how many tokens to propose at once, and how many of a long beginning run at once.</param>
+    /// <param name="state">The draft's state to go on from, which is run in place; or null for one that starts anew.</param>
+    /// <param name="tokens">What that has not run of the sequence so far.</param>
+    public DraftProposals(TextGeneratorOptions options, MambaState? state, IEnumerable<int> tokens)
     {
-        _model = model;
-        _backend = model.Backend;
-        _notRun = [.. tokens];
+        _model = options.Draft!;
+        _backend = _model.Backend;
+        _given = state;
+        _tokens = [.. tokens];
+        _known = _tokens.Count;
         _passes = new CapturedPasses(_backend);
-        _proposals = new int[count];
-        _promptPiece = Math.Min(promptPiece, model.ChunkTokens);
+        _proposals = new int[options.DraftTokens];
+        _promptPiece = Math.Min(options.PromptChunkTokens, _model.ChunkTokens);
+        int vocabulary = _model.Config.VocabularySize;
         Stack<IDisposable> made = [];
         try
         {
-            made.Push(_state = model.CreateState());
+            _state = state ?? _model.CreateState();
+            if (state is null)
+            {
+                made.Push(_state);
+            }
+
             made.Push(_checkpoint = _state.CreateCheckpoint());
-            made.Push(_memory = new DecodeMemory(_backend, 1, model.Config.VocabularySize, hasCounts: false));
-            made.Push(_chosen = _backend.Allocate((long)count * sizeof(int)));
-            _memory.Upload([new Sampler(SamplingOptions.Greedy, model.Config.VocabularySize)], model.Config.VocabularySize);
+            made.Push(_memory = new DecodeMemory(_backend, 1, vocabulary, hasCounts: false));
+            made.Push(_chosen = _backend.Allocate((long)_proposals.Length * sizeof(int)));
+            _memory.Upload([new Sampler(SamplingOptions.Greedy, vocabulary)], vocabulary);
         }
         catch
         {
@@ -56,25 +68,29 @@ internal sealed class DraftProposals : IDisposable
     }
 
     /// <summary>Whether there is more to run before a proposal than a piece.</summary>
-    public bool IsBehind => _notRun.Count > _promptPiece;
+    public bool IsBehind => NotRun.Length > _promptPiece;
+
+    private ReadOnlySpan<int> NotRun => CollectionsMarshal.AsSpan(_tokens)[_run..];
 
     /// <summary>Runs a piece of what it is behind.</summary>
     public void CatchUp()
     {
-        _model.Forward(CollectionsMarshal.AsSpan(_notRun)[.._promptPiece], SequenceLayout.Uniform(1, _promptPiece), _state, []);
-        _notRun.RemoveRange(0, _promptPiece);
+        _model.Forward(NotRun[.._promptPiece], SequenceLayout.Uniform(1, _promptPiece), _state, []);
+        _run += _promptPiece;
+        TakeCheckpoint();
     }
 
     /// <summary>Guesses the next tokens.</summary>
     public ReadOnlySpan<int> Propose()
     {
-        _model.Extend(CollectionsMarshal.AsSpan(_notRun), _state, _memory.Logits[0], _passes);
-        _notRun.Clear();
-        _checkpoint.Take();
+        _model.Extend(NotRun, _state, _memory.Logits[0], _passes);
+        _run = _tokens.Count;
+        TakeCheckpoint();
         Choose(0);
         if (_proposals.Length > 1)
         {
             _passes.Run(0, _proposals.Length, Steps);
+            _run += _proposals.Length - 1;
             _state.SetTokenCount(_state.TokenCount() + _proposals.Length - 1, 0);
         }
 
@@ -82,23 +98,30 @@ internal sealed class DraftProposals : IDisposable
         return _proposals;
     }
 
-    /// <summary>Tells how the sequence went on after <see cref="Propose"/>.</summary>
-    /// <param name="accepted">How many of the proposals were right.</param>
-    /// <param name="next">The token after those.</param>
-    public void Follow(int accepted, int next)
+    /// <summary>Tells how many of the proposals were right. Where all were, the state has run all but the last.</summary>
+    public void Follow(int accepted)
     {
-        if (accepted == _proposals.Length)
+        if (accepted < _proposals.Length)
         {
-            // The last proposal is the only one that was not run.
-            _notRun.Add(_proposals[^1]);
-        }
-        else
-        {
-            _checkpoint.RollBack();
-            _notRun.AddRange(_proposals.AsSpan(0, accepted));
+            GoBack();
         }
 
-        _notRun.Add(next);
+        _tokens.AddRange(_proposals.AsSpan(0, accepted));
+    }
+
+    /// <summary>Tells the next token of the sequence.</summary>
+    public void Add(int token) => _tokens.Add(token);
+
+    /// <summary>Leaves a state that was given behind what it had not run at first and so many tokens more; those not run are pending.</summary>
+    public void Leave(int more)
+    {
+        int count = _known + more;
+        if (_run > count)
+        {
+            GoBack();
+        }
+
+        _given?.SetPendingTokens(CollectionsMarshal.AsSpan(_tokens)[_run..count]);
     }
 
     public void Dispose()
@@ -107,7 +130,22 @@ internal sealed class DraftProposals : IDisposable
         _chosen.Dispose();
         _memory.Dispose();
         _checkpoint.Dispose();
-        _state.Dispose();
+        if (_given is null)
+        {
+            _state.Dispose();
+        }
+    }
+
+    private void TakeCheckpoint()
+    {
+        _checkpoint.Take();
+        _runAtCheckpoint = _run;
+    }
+
+    private void GoBack()
+    {
+        _checkpoint.RollBack();
+        _run = _runAtCheckpoint;
     }
 
     /// <summary>The steps between the first proposal and the last. The pass before has made room for them.</summary>

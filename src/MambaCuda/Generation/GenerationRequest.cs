@@ -33,4 +33,11 @@ public sealed record GenerationRequest
     /// Cancelled before the first piece of the prompt was run, it is as it was; <see cref="MambaState.TokenCount"/> tells which.
     /// </remarks>
     public MambaState? State { get; init; }
+
+    /// <summary>
+    /// A state of the draft, of one slot, to go on from beside <see cref="State"/> and to leave behind the same tokens; what the draft has not run
+    /// of them is pending there. Left out, the draft knows nothing of what was before the request, and guesses worse for it. See
+    /// <see cref="TextGeneratorOptions.Draft"/>.
+    /// </summary>
+    public MambaState? DraftState { get; init; }
 }

@@ -46,6 +46,7 @@ internal sealed class PromptRun
             begun = running.FindAll(sequence => sequence.Input.Length == 0);
         }
 
+        begun.ForEach(sequence => sequence.HasBegun = true);
         _waiting.RemoveAll(begun.Contains);
         begun.Sort((left, right) => left.Number.CompareTo(right.Number));
         return begun;
@@ -83,6 +84,7 @@ internal sealed class PromptRun
         for (int i = 0; i < running.Count; i++)
         {
             running[i].Input = running[i].Input[PieceOf(running[i])..];
+            running[i].HasBegun = true;
             _state.SetPendingTokens(running[i].Input, running[i].Slot);
             if (running[i].Input.Length == 0)
             {

@@ -49,8 +49,7 @@ internal sealed class SpeculativeTokens : TokenSource
         Stack<IDisposable> made = [];
         try
         {
-            made.Push(_draft = new DraftProposals(
-                options.Draft!, [.. sequence.WholeInput, .. _chosen], options.DraftTokens, options.PromptChunkTokens));
+            made.Push(_draft = new DraftProposals(options, sequence.Request.DraftState, [.. sequence.DraftInput, .. _chosen]));
             made.Push(_checkpoint = state.CreateCheckpoint());
             made.Push(_memory = new DecodeMemory(
                 _model.Backend, options.DraftTokens + 1, _model.Config.VocabularySize, sequence.Sampler.HasPenalties));
@@ -102,6 +101,7 @@ internal sealed class SpeculativeTokens : TokenSource
     public override void Dispose()
     {
         Settle();
+        _draft.Leave(Given - 1);
         _passes.Dispose();
         _copy.Dispose();
         _memory.Dispose();
@@ -130,8 +130,10 @@ internal sealed class SpeculativeTokens : TokenSource
         _count(new DraftCounts(1, count, accepted));
         if (count > 0)
         {
-            _draft.Follow(accepted, _latest[^1].Id);
+            _draft.Follow(accepted);
         }
+
+        _draft.Add(_latest[^1].Id);
 
         if (accepted < count)
         {

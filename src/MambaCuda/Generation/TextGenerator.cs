@@ -69,7 +69,7 @@ public sealed class TextGenerator
                 nameof(requests));
         }
 
-        GeneratedSequence[] sequences = [.. requests.Select((request, i) => new GeneratedSequence(i, request, _model, _tokenizer))];
+        GeneratedSequence[] sequences = [.. requests.Select((request, i) => new GeneratedSequence(i, request, _model, _tokenizer, _options.Draft))];
         return Generate(sequences, cancellation);
     }
 
@@ -151,6 +151,11 @@ public sealed class TextGenerator
                         state.CopySlot(sequence.Slot, own, 0);
                     }
                 }
+            }
+
+            if (tokens is null)
+            {
+                Array.ForEach(sequences, sequence => sequence.LeaveDraft());
             }
 
             tokens?.Dispose();
