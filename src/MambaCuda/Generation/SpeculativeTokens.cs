@@ -115,14 +115,14 @@ internal sealed class SpeculativeTokens : TokenSource
     /// <summary>A pass, or a piece of the prompt for the draft.</summary>
     private void Run()
     {
-        if (_draft.IsBehind)
+        // The last token that is asked for needs no proposals.
+        int count = Math.Min(_memory.Rows - 1, _sequence.TokensLeft - 1);
+        if (count > 0 && _draft.IsBehind)
         {
             _draft.CatchUp();
             return;
         }
 
-        // The last token that is asked for needs no proposals.
-        int count = Math.Min(_memory.Rows - 1, _sequence.TokensLeft - 1);
         ReadOnlySpan<int> proposals = count > 0 ? _draft.Propose()[..count] : [];
         Pass(proposals);
         Choose(proposals);
@@ -134,7 +134,6 @@ internal sealed class SpeculativeTokens : TokenSource
         }
 
         _draft.Add(_latest[^1].Id);
-
         if (accepted < count)
         {
             GoBack();
