@@ -156,17 +156,18 @@ public abstract class SpeculativeDecodingTests : IDisposable
         MambaModel draft = _drafts[name];
         using MambaState alone = _model.CreateState(), state = _model.CreateState(), guessing = draft.CreateState(), plain = draft.CreateState();
         TextGenerator drafted = Drafted(name, 4);
-        Random random = new(1);
         List<int> known = [];
-        for (int turn = 0; turn < 8; turn++)
+
+        // Of one token or more, and left where the draft is ahead, where it is not, and at the end.
+        (int Tokens, int Stop)[] turns = [(5, 5), (12, 3), (12, 12), (1, 1), (12, 5), (9, 2), (12, 8), (7, 7)];
+        for (int turn = 0; turn < turns.Length; turn++)
         {
-            // Of any length, one token among them, and left before their ends now and then.
-            int tokens = turn == 3 ? 1 : random.Next(2, 14), stop = turn % 2 == 0 ? tokens : random.Next(1, tokens + 1);
+            (int tokens, int stop) = turns[turn];
             GenerationRequest request = new()
             {
                 PromptIds = TinyModel.RandomIds(3, seed: turn),
                 MaxTokens = tokens,
-                Sampling = SamplingOptions.Greedy with { RepetitionPenalty = 1.4f },
+                Sampling = SamplingOptions.Greedy with { RepetitionPenalty = turn < 6 ? 1 : 1.4f },
             };
             List<GeneratedToken> expected = await Some(Alone(), request with { State = alone }, stop);
             List<GeneratedToken> actual = await Some(drafted, request with { State = state, DraftState = guessing }, stop);
