@@ -43,7 +43,8 @@ public abstract partial class Backend : IDisposable
     /// <summary>Writes operations down instead of running them, to run them again and again at the cost of one call.</summary>
     /// <param name="operations">
     /// Calls operations that have run before on the same shapes, so that nothing must be compiled or allocated; uploads, downloads and waits
-    /// are not among them. What changes from run to run is read from device memory.
+    /// are not among them. What changes from run to run is read from device memory. Called again where another thread has spoiled the
+    /// capture, as it does by waiting for the whole device.
     /// </param>
     /// <exception cref="NotSupportedException">The backend cannot.</exception>
     public virtual CapturedOperations Capture(Action operations) =>

@@ -6,9 +6,6 @@ namespace MambaCuda.Kernels;
 /// </summary>
 public abstract class HostCopy : IDisposable
 {
-    /// <summary>Whether what <see cref="Begin"/> put in is done, so that <see cref="Wait"/> will not wait.</summary>
-    public abstract bool IsDone { get; }
-
     /// <summary>Copies all bytes of a view without gaps, as many as this was made for.</summary>
     /// <exception cref="ShapeException">The view has gaps, or another length.</exception>
     public abstract void Begin(MatrixView source);

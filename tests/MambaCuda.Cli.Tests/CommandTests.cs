@@ -45,6 +45,33 @@ public sealed class CommandTests : IDisposable
     }
 
     [Fact]
+    public async Task A_draft_changes_how_a_text_is_made_and_not_the_text()
+    {
+        string draft = Path.Combine(AppContext.BaseDirectory, "DefaultModel");
+        foreach (string[] sampling in new string[][] { ["--temperature", "0"], ["--seed", "4"] })
+        {
+            string[] arguments = ["generate", "The list", "-n", "30", "--json", .. sampling];
+            string alone = Ids((await Run(arguments)).Output);
+            (int code, string output, string error) =
+                await Run([.. arguments, "--draft", draft, "--draft-tokens", "3", "--prompt-chunk", "5", "--verbose"]);
+            Assert.Equal((ExitCode.Done, alone), (code, Ids(output)));
+            Assert.Matches(@"draft: \d+ of \d+ tokens accepted \(\d+ ?%\); 30 tokens from the prompt and \d+ passes", error);
+        }
+
+        foreach ((string[] wrong, string message) in new (string[], string)[]
+        {
+            (["--draft", draft, "--draft-tokens", "0"], "1 to 32"),
+            (["--draft-tokens", "2"], "--draft"),
+            (["--prompt-chunk", "0"], "1 or more"),
+        })
+        {
+            (int code, _, string error) = await Run(["generate", "The list", .. wrong]);
+            Assert.Equal(ExitCode.Usage, code);
+            Assert.Contains(message, error, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public async Task A_prompt_cache_serves_the_next_call()
     {
         string[] arguments = ["generate", "The list", "--seed", "3", "-n", "12", "--json", "--prompt-cache", _folder];

@@ -152,6 +152,19 @@ public class BackendTests
 
         // What waits for the host is refused, and the backend goes on.
         Assert.Throws<CudaException>(() => backend.Capture(() => backend.Upload<float>([0, 0, 0, 0], source)));
+
+        // What another thread spoils is captured again, and what stays spoiled is not for ever.
+        int calls = 0;
+        using CapturedOperations second = backend.Capture(() =>
+        {
+            Operations();
+            if (++calls < 3)
+            {
+                throw new CudaException(CudaError.StreamCaptureInvalidated, "testing");
+            }
+        });
+        Assert.Equal(3, calls);
+        Assert.Throws<CudaException>(() => backend.Capture(() => throw new CudaException(CudaError.StreamCaptureInvalidated, "testing")));
         backend.Upload<float>([2, 2, 2, 2], source);
         captured.Run();
         Assert.Equal([4], Read(norm));

@@ -66,7 +66,7 @@ public sealed class PromptCacheTests : IDisposable
         await Run(cache, Ids([1, 2, 3], 1));
         GenerationRequest[] requests = [Ids([1, 2, 3], 6), Ids([4, 5], 6), Ids([1, 2, 3, 4], 6), Ids([1, 2, 3], 6)];
         List<GeneratedToken> batch = [];
-        await foreach (GeneratedToken token in new TextGenerator(_model, new ByteTokenizer(), cache).GenerateAsync(requests, Cancellation))
+        await foreach (GeneratedToken token in new TextGenerator(_model, new ByteTokenizer(), new() { Cache = cache }).GenerateAsync(requests, Cancellation))
         {
             batch.Add(token);
         }
@@ -189,7 +189,7 @@ public sealed class PromptCacheTests : IDisposable
         await cancelled.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(async () =>
         {
-            await foreach (GeneratedToken token in new TextGenerator(_model, new ByteTokenizer(), cache)
+            await foreach (GeneratedToken token in new TextGenerator(_model, new ByteTokenizer(), new() { Cache = cache })
                 .GenerateAsync(Ids([1, 2, 3], 4) with { State = state }, cancelled.Token))
             {
                 Assert.Fail($"{token} was made");
@@ -239,7 +239,7 @@ public sealed class PromptCacheTests : IDisposable
     private async Task<List<GeneratedToken>> Run(PromptCache? cache, GenerationRequest request)
     {
         List<GeneratedToken> tokens = [];
-        await foreach (GeneratedToken token in new TextGenerator(_model, new ByteTokenizer(), cache).GenerateAsync(request, Cancellation))
+        await foreach (GeneratedToken token in new TextGenerator(_model, new ByteTokenizer(), new() { Cache = cache }).GenerateAsync(request, Cancellation))
         {
             tokens.Add(token);
         }

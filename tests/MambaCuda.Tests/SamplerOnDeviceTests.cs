@@ -2,7 +2,10 @@ using MambaCuda.Kernels;
 
 namespace MambaCuda.Tests;
 
-/// <summary>The operation that samples on the device against the sampler on the host: the same tokens from the same seed.</summary>
+/// <summary>
+/// The operation that samples on the device against the sampler on the host: the same tokens from the same seed, and draws that follow the
+/// distribution.
+/// </summary>
 public sealed class SamplerOnDeviceTests
 {
     private const int Vocabulary = 500;
@@ -27,53 +30,47 @@ public sealed class SamplerOnDeviceTests
         },
     ];
 
+    public static TheoryData<string, string> Distributions
+    {
+        get
+        {
+            TheoryData<string, string> data = [];
+            foreach (string backend in new[] { "cpu", "cuda-float32" })
+            {
+                foreach (string variant in Variants.Keys)
+                {
+                    data.Add(backend, variant);
+                }
+            }
+
+            return data;
+        }
+    }
+
+    private static Dictionary<string, SamplingOptions> Variants { get; } = new()
+    {
+        ["greedy"] = SamplingOptions.Greedy,
+        ["plain"] = new(),
+        ["temperature"] = new() { Temperature = 0.6f },
+        ["top-k"] = new() { TopK = 7 },
+        ["top-p"] = new() { TopP = 0.8f },
+        ["min-p"] = new() { MinP = 0.1f },
+        ["repetition penalty"] = new() { RepetitionPenalty = 1.5f },
+        ["presence penalty"] = new() { PresencePenalty = 0.8f },
+        ["frequency penalty"] = new() { FrequencyPenalty = 0.4f },
+        ["greedy with penalties"] = SamplingOptions.Greedy with { RepetitionPenalty = 2, FrequencyPenalty = 0.5f },
+        ["all"] = new() { Temperature = 1.4f, TopK = 20, TopP = 0.9f, MinP = 0.05f, RepetitionPenalty = 1.2f, PresencePenalty = 0.2f },
+    };
+
     [Theory, InlineData("cpu"), InlineData("cuda-float32")]
     public void The_same_seed_gives_the_same_tokens(string name)
     {
         using Backend backend = ModelBackends.Open(name);
-        using DeviceBuffer memory = backend.Allocate(1 << 20);
-        long used = 0;
-        MatrixView New(DataType type, int columns)
-        {
-            MatrixView view = memory.Matrix(type, Rows.Length, columns, used);
-            used += ((Rows.Length * columns * type.Size()) + 255) / 256 * 256;
-            return view;
-        }
-
-        SampleTokensArgs args = new()
-        {
-            Logits = New(DataType.Float32, Vocabulary),
-            Options = New(DataType.Float32, TokenSampling.Columns),
-            Counts = New(DataType.Int32, Vocabulary),
-            RandomStates = New(DataType.Int64, RandomStream.StateLength),
-            TokenIds = New(DataType.Int32, 1),
-            LogProbabilities = New(DataType.Float32, 1),
-        };
-        float[] columns = new float[Rows.Length * TokenSampling.Columns];
-        long[] states = new long[Rows.Length * RandomStream.StateLength];
-        for (int row = 0; row < Rows.Length; row++)
-        {
-            SamplingOptions options = Rows[row];
-            new TokenSampling
-            {
-                Temperature = options.Temperature,
-                TopK = options.TopK,
-                TopP = options.TopP,
-                MinP = options.MinP,
-                RepetitionPenalty = options.RepetitionPenalty,
-                PresencePenalty = options.PresencePenalty,
-                FrequencyPenalty = options.FrequencyPenalty,
-            }.CopyTo(columns.AsSpan(row * TokenSampling.Columns, TokenSampling.Columns));
-            new RandomStream(options.Seed!.Value).CopyStateTo(states.AsSpan(row * RandomStream.StateLength, RandomStream.StateLength));
-        }
-
-        backend.Upload<float>(columns, args.Options);
-        backend.Upload<long>(states, args.RandomStates);
+        using DecodeMemory memory = new(backend, Rows.Length, Vocabulary, hasCounts: true);
         Sampler[] samplers = [.. Rows.Select(options => new Sampler(options, Vocabulary))];
+        memory.Upload(samplers, Vocabulary);
         Random random = new(7);
         float[] logits = new float[Rows.Length * Vocabulary];
-        int[] tokens = new int[Rows.Length];
-        float[] logProbabilities = new float[Rows.Length];
         for (int step = 0; step < Steps; step++)
         {
             for (int i = 0; i < logits.Length; i++)
@@ -81,16 +78,56 @@ public sealed class SamplerOnDeviceTests
                 logits[i] = (float)((random.NextDouble() + random.NextDouble() + random.NextDouble() - 1.5) * 6);
             }
 
-            backend.Upload<float>(logits, args.Logits);
-            backend.SampleTokens(args);
-            backend.Download(args.TokenIds, tokens.AsSpan());
-            backend.Download(args.LogProbabilities, logProbabilities.AsSpan());
+            byte[] results = Choose(backend, memory, logits);
             for (int row = 0; row < Rows.Length; row++)
             {
-                SampledToken expected = samplers[row].Sample(logits.AsSpan(row * Vocabulary, Vocabulary));
-                Assert.True(expected.Id == tokens[row], $"Step {step}, {Rows[row]}: {tokens[row]} instead of {expected.Id}.");
-                Assert.Equal(expected.LogProbability, logProbabilities[row], 1e-5f);
+                SampledToken expected = samplers[row].Sample(logits.AsSpan(row * Vocabulary, Vocabulary)), actual = memory.Token(results, row);
+                Assert.True(expected.Id == actual.Id, $"Step {step}, {Rows[row]}: {actual.Id} instead of {expected.Id}.");
+                Assert.Equal(expected.LogProbability, actual.LogProbability, 1e-5f);
             }
         }
+    }
+
+    /// <summary>Each draw has a row and a seed of its own, and has seen the same tokens; another launch with the same seeds repeats them.</summary>
+    [Theory, MemberData(nameof(Distributions))]
+    public void Draws_follow_the_distribution(string name, string variant)
+    {
+        const int Tokens = 40, Draws = 4000, AtOnce = 500;
+        using Backend backend = ModelBackends.Open(name);
+        SamplingOptions options = Variants[variant];
+        int[] seen = [3, 3, 3, 8, 11, 11, 30];
+        Random random = new(3);
+        float[] logits = [.. Enumerable.Range(0, Tokens).Select(_ => (float)((random.NextDouble() * 5) - 1))];
+        float[] allLogits = [.. Enumerable.Repeat(logits, AtOnce).SelectMany(row => row)];
+        int[] counts = new int[Tokens];
+        using DecodeMemory memory = new(backend, AtOnce, Tokens, options.HasPenalties);
+        for (int first = 0; first < Draws; first += AtOnce)
+        {
+            Sampler[] samplers = [.. Enumerable.Range(first, AtOnce).Select(i => new Sampler(options with { Seed = (ulong)i }, Tokens))];
+            Array.ForEach(samplers, sampler => sampler.Observe(seen));
+            memory.Upload(samplers, Tokens);
+            byte[] results = Choose(backend, memory, allLogits);
+            for (int row = 0; row < AtOnce; row++)
+            {
+                counts[memory.Token(results, row).Id]++;
+            }
+
+            if (first == 0)
+            {
+                memory.Upload(samplers, Tokens);
+                Assert.Equal(results, Choose(backend, memory, allLogits));
+            }
+        }
+
+        SamplingReference.AssertFollows(counts, SamplingReference.Probabilities(options, logits, seen));
+    }
+
+    private static byte[] Choose(Backend backend, DecodeMemory memory, float[] logits)
+    {
+        backend.Upload<float>(logits, memory.Logits[0]);
+        backend.SampleTokens(memory.Sampling(memory.Logits[0], memory.Rows));
+        byte[] results = new byte[memory.Results.Columns];
+        backend.Download(memory.Results, results.AsSpan());
+        return results;
     }
 }

@@ -10,7 +10,7 @@ public sealed class SamplerTests
     {
         SampledToken token = new Sampler(SamplingOptions.Greedy, Logits.Length).Sample(Logits);
         Assert.Equal(1, token.Id);
-        Assert.Equal(Math.Log(Softmax(Logits, 1)[1]), token.LogProbability, 5);
+        Assert.Equal(Math.Log(SamplingReference.Softmax(Logits, 1)[1]), token.LogProbability, 5);
     }
 
     public static TheoryData<string> Variants => ["plain", "temperature", "top-k", "top-p", "min-p", "penalties", "all"];
@@ -30,7 +30,7 @@ public sealed class SamplerTests
             _ => new(),
         };
         int[] seen = [1, 1, 3];
-        double[] expected = Reference(options, seen);
+        double[] expected = SamplingReference.Probabilities(options, Logits, seen);
         const int Draws = 20_000;
         int[] counts = new int[Logits.Length];
         Sampler endless = new(options with { Seed = 5, RepetitionPenalty = 1, PresencePenalty = 0, FrequencyPenalty = 0 }, Logits.Length);
@@ -47,15 +47,7 @@ public sealed class SamplerTests
             counts[sampler.Sample(Logits).Id]++;
         }
 
-        double chiSquared = 0;
-        for (int id = 0; id < counts.Length; id++)
-        {
-            Assert.True(expected[id] > 0 || counts[id] == 0, $"token {id} was filtered out, but drawn {counts[id]} times");
-            chiSquared += expected[id] > 0 ? Math.Pow(counts[id] - (Draws * expected[id]), 2) / (Draws * expected[id]) : 0;
-        }
-
-        // 99.99 % of chi-squared with 5 degrees of freedom.
-        Assert.True(chiSquared <= 25.7, $"chi-squared {chiSquared:f1}");
+        SamplingReference.AssertFollows(counts, expected);
     }
 
     [Fact]
@@ -108,43 +100,5 @@ public sealed class SamplerTests
         text += matcher.Found is null ? matcher.Flush() : "";
         Assert.Equal(before, text);
         Assert.Equal(found, matcher.Found);
-    }
-
-    private static double[] Softmax(IEnumerable<float> logits, double temperature)
-    {
-        double[] exponentials = [.. logits.Select(logit => Math.Exp(logit / temperature))];
-        return [.. exponentials.Select(value => value / exponentials.Sum())];
-    }
-
-    /// <summary>The steps written out over the whole sorted vocabulary.</summary>
-    private static double[] Reference(SamplingOptions options, int[] seen)
-    {
-        float[] logits = [.. Logits];
-        if (options.HasPenalties)
-        {
-            foreach (IGrouping<int, int> token in seen.GroupBy(id => id))
-            {
-                float logit = logits[token.Key];
-                logits[token.Key] = (logit > 0 ? logit / options.RepetitionPenalty : logit * options.RepetitionPenalty)
-                    - options.PresencePenalty - (token.Count() * options.FrequencyPenalty);
-            }
-        }
-
-        double[] probabilities = Softmax(logits, options.Temperature);
-        int[] order = [.. Enumerable.Range(0, logits.Length).OrderByDescending(id => probabilities[id]).ThenBy(id => id)];
-        int kept = options.TopK > 0 ? Math.Min(options.TopK, order.Length) : order.Length;
-        double total = order.Take(kept).Sum(id => probabilities[id]), sum = 0;
-        for (int i = 0; i < kept; i++)
-        {
-            sum += probabilities[order[i]];
-            if (sum >= options.TopP * total)
-            {
-                kept = i + 1;
-            }
-        }
-
-        HashSet<int> left = [.. order.Take(kept).Where(id => probabilities[id] >= options.MinP * probabilities[order[0]])];
-        double rest = left.Sum(id => probabilities[id]);
-        return [.. probabilities.Select((probability, id) => left.Contains(id) ? probability / rest : 0)];
     }
 }

@@ -72,6 +72,13 @@ internal sealed record BenchOperation(string Name, string ShapeHelp, string Defa
             TakesModel = true,
             Variants = [DecodeBenchmark.Draws, "int8", "int4"],
         },
+        new("decode-after", "BATCHxCONTEXT", "1x1000000", (context, row) => new DecodeBenchmark(context, row)) { TakesModel = true },
+        new("first-token", "LENGTH", "2048", (context, row) => new FirstTokenBenchmark(context, row))
+        {
+            TakesModel = true,
+            Variants = [FirstTokenBenchmark.Cached],
+        },
+        new("speculate", "DRAFTTOKENS", "4", (context, row) => new SpeculationBenchmark(context, row)) { TakesModel = true },
         new("start", "LENGTH", "128", (context, row) => new StartBenchmark(context, row)) { TakesModel = true, Variants = ["cold", "warm"], DefaultVariant = "cold" },
     ];
 

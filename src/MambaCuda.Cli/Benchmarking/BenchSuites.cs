@@ -108,6 +108,19 @@ internal static class BenchSuites
             Row("decode", 8) with { Model = "2.8b" },
             Row("decode", 64) with { Model = "2.8b" },
         ],
+        ["generate"] =
+        [
+            Row("decode-after", 1, 1000) with { Model = "130m" },
+            Row("decode-after", 1, 1_000_000) with { Model = "130m" },
+            Row("first-token", 2048) with { Model = "130m" },
+            Row("first-token", 2048) with { Model = "2.8b" },
+            Row("first-token", 2048) with { Model = "2.8b", Variant = FirstTokenBenchmark.Cached },
+            Row("decode-after", 1, 1000) with { Model = "2.8b" },
+            Row("decode-after", 1, 1_000_000) with { Model = "2.8b" },
+            Row("speculate", 2) with { Model = "2.8b" },
+            Row("speculate", 4) with { Model = "2.8b" },
+            Row("speculate", 7) with { Model = "2.8b" },
+        ],
         [Cpu] =
         [
             Row("copy", 256),

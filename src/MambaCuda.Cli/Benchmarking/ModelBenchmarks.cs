@@ -90,7 +90,8 @@ internal sealed class ScoreBenchmark : Benchmark
 
 /// <summary>
 /// Generation: a token more for each sequence of a batch, read by the host, as <see cref="DecodeLoop"/> gives them: the most probable one, as
-/// the official benchmark has it, or drawn. A run is so many tokens in a row, and its time that of one.
+/// the official benchmark has it, or drawn. A run is so many tokens in a row, and its time that of one. Where the row's shape has a second
+/// number, sequences have run so many tokens before.
 /// </summary>
 internal sealed class DecodeBenchmark : Benchmark
 {
@@ -110,6 +111,11 @@ internal sealed class DecodeBenchmark : Benchmark
         _model = context.Model(row.Model!, row.Variant == Draws ? null : row.Variant);
         _state = _model.CreateState(batch);
         int vocabulary = _model.Config.VocabularySize;
+        if (row.Shape.Count > 1)
+        {
+            Run(batch, row.Shape[1], vocabulary);
+        }
+
         SamplingOptions sampling = row.Variant == Draws ? new SamplingOptions() : SamplingOptions.Greedy;
         _loop = new DecodeLoop(
             _state, [.. Enumerable.Range(0, batch).Select(i => new Sampler(sampling with { Seed = (ulong)i }, vocabulary))]);
@@ -152,6 +158,19 @@ internal sealed class DecodeBenchmark : Benchmark
     {
         _loop.Dispose();
         _state.Dispose();
+    }
+
+    /// <summary>Random tokens for each sequence, in pieces whose ids the host can hold.</summary>
+    private void Run(int batch, long tokens, int vocabulary)
+    {
+        const int Piece = 1 << 16;
+        Random random = new(1);
+        for (long done = 0; done < tokens; done += Piece)
+        {
+            int count = (int)Math.Min(Piece, tokens - done);
+            int[] ids = [.. Enumerable.Range(0, batch * count).Select(_ => random.Next(vocabulary))];
+            _model.Forward(ids, SequenceLayout.Uniform(batch, count), _state, []);
+        }
     }
 }
 

@@ -25,6 +25,7 @@ internal static class GenerateCommand
               mamba-cuda generate --model DIR --prompt-ids 12092,1533 --temperature 0 --json
               mamba-cuda generate --model DIR "A long text" --save-state s.state; mamba-cuda generate --model DIR --load-state s.state
               mamba-cuda generate --model DIR --prompt-file book.txt --prompt-cache ~/.cache/prompts
+              mamba-cuda generate --model mamba-2.8b --draft mamba-130m --draft-tokens 4 --temperature 0 --verbose "The capital of France"
             """);
         options.AddTo(command);
         command.SetAction((parsed, cancellation) => RunAsync(options, parsed, output, error, cancellation));
@@ -36,10 +37,13 @@ internal static class GenerateCommand
     {
         GenerationRequest request = await RequestAsync(options, parsed, cancellation);
         PromptCacheOptions? kept = Kept(options, parsed);
+        TextGeneratorOptions generating = Generating(options, parsed);
         using Backend backend = options.Device.Open(parsed, error);
         string folder = ModelLoader.FolderOf(parsed.GetValue(options.Model));
         Tokenizer tokenizer = LoadTokenizer(parsed.GetValue(options.Tokenizer) ?? folder, request);
         using MambaModel model = ModelLoader.Load(folder, parsed.GetValue(options.Adapter), backend, error, cancellation);
+        using MambaModel? draft =
+            parsed.GetValue(options.Draft) is { } small ? ModelLoader.Load(small, adapter: null, backend, error, cancellation) : null;
         using MambaState state = model.CreateState();
         if (parsed.GetValue(options.LoadState) is { } stateToLoad)
         {
@@ -58,7 +62,8 @@ internal static class GenerateCommand
 
         List<GeneratedToken> tokens = [];
         StringBuilder text = new();
-        await foreach (GeneratedToken token in new TextGenerator(model, tokenizer, cache).GenerateAsync(request, cancellation))
+        TextGenerator generator = Generator(model, tokenizer, generating with { Cache = cache, Draft = draft });
+        await foreach (GeneratedToken token in generator.GenerateAsync(request, cancellation))
         {
             tokens.Add(token);
             text.Append(token.Text);
@@ -78,6 +83,15 @@ internal static class GenerateCommand
             await output.WriteLineAsync(stream ? "" : text.ToString());
         }
 
+        if (draft is not null && parsed.GetValue(CommonOptions.Verbose))
+        {
+            DraftCounts counts = generator.DraftCounts;
+            await error.WriteLineAsync(string.Create(
+                CultureInfo.InvariantCulture,
+                $"draft: {counts.Accepted} of {counts.Proposed} tokens accepted ({counts.AcceptedShare:p0}); {tokens.Count} tokens from "
+                + $"the prompt and {counts.Passes} passes"));
+        }
+
         if (parsed.GetValue(options.SaveState) is { } stateToSave)
         {
             state.Save(stateToSave);
@@ -90,6 +104,39 @@ internal static class GenerateCommand
         }
 
         return ExitCode.Done;
+    }
+
+    private static TextGenerator Generator(MambaModel model, Tokenizer tokenizer, TextGeneratorOptions options)
+    {
+        try
+        {
+            return new TextGenerator(model, tokenizer, options);
+        }
+        catch (ArgumentException exception) when (options.Draft is not null)
+        {
+            throw new UsageException($"--draft: {exception.Message}", exception);
+        }
+    }
+
+    private static TextGeneratorOptions Generating(Options options, ParseResult parsed)
+    {
+        int draftTokens = parsed.GetValue(options.DraftTokens), chunk = parsed.GetValue(options.PromptChunk);
+        if (draftTokens is < 1 or > TextGeneratorOptions.MostDraftTokens)
+        {
+            throw new UsageException($"--draft-tokens is {draftTokens}, but must be 1 to {TextGeneratorOptions.MostDraftTokens}.");
+        }
+
+        if (parsed.GetValue(options.Draft) is null && parsed.GetResult(options.DraftTokens) is { Implicit: false })
+        {
+            throw new UsageException("--draft-tokens is how many tokens a draft proposes at once; name one with --draft.");
+        }
+
+        if (chunk < 1)
+        {
+            throw new UsageException($"--prompt-chunk is {chunk}, but must be 1 or more.");
+        }
+
+        return new TextGeneratorOptions { DraftTokens = draftTokens, PromptChunkTokens = chunk };
     }
 
     private static PromptCacheOptions? Kept(Options options, ParseResult parsed)
@@ -236,23 +283,6 @@ internal static class GenerateCommand
         writer.WriteEndArray();
     }
 
-    /// <summary>Stands in where a model has no tokenizer and the prompt is ids: no token has text.</summary>
-    private sealed class WithoutText : Tokenizer
-    {
-        public override int VocabularySize => 0;
-
-        public override int? EndOfText => null;
-
-        public override int[] Encode(string text, bool addSpecialTokens = true, bool plainText = false) =>
-            throw new NotSupportedException("The model has no tokenizer.");
-
-        public override int? TokenId(string token) => null;
-
-        public override bool IsSpecial(int id) => false;
-
-        public override ReadOnlySpan<byte> TokenBytes(int id) => [];
-    }
-
     private sealed class Options
     {
         public Argument<string?> Prompt { get; } = new("prompt")
@@ -364,6 +394,21 @@ internal static class GenerateCommand
             DefaultValueFactory = _ => 4096,
         };
 
+        public Option<string?> Draft { get; } = new("--draft")
+        {
+            Description = "A folder with a smaller model of the same vocabulary that proposes tokens, which the model checks several at once "
+                + "(speculative decoding). The text stays the model's own, at any temperature. --verbose tells how many were accepted.",
+            HelpName = "DIR",
+        };
+
+        public Option<int> DraftTokens { get; } = CommonOptions.WithDefault(
+            "--draft-tokens", $"How many tokens the draft proposes at once, 1 to {TextGeneratorOptions.MostDraftTokens}.",
+            new TextGeneratorOptions().DraftTokens);
+
+        public Option<int> PromptChunk { get; } = CommonOptions.WithDefault(
+            "--prompt-chunk", "How many tokens of the prompt run at once; cancelling and memory wait for so many at most.",
+            new TextGeneratorOptions().PromptChunkTokens);
+
         public void AddTo(Command command)
         {
             command.Arguments.Add(Prompt);
@@ -371,7 +416,7 @@ internal static class GenerateCommand
             {
                 Model, Adapter, Tokenizer, PromptFile, PromptIds, MaxTokens, Temperature, TopK, TopP, MinP, RepetitionPenalty, PresencePenalty,
                 FrequencyPenalty, Seed, Stop, StopTokens, IgnoreEndOfText, Stream, Json, SaveState, LoadState,
-                PromptCache, PromptCacheSize,
+                PromptCache, PromptCacheSize, Draft, DraftTokens, PromptChunk,
             })
             {
                 command.Options.Add(option);

@@ -5,8 +5,6 @@ internal sealed class CpuHostCopy(CpuBackend backend, int byteLength) : HostCopy
 {
     private readonly byte[] _bytes = new byte[byteLength];
 
-    public override bool IsDone => true;
-
     public override void Begin(MatrixView source)
     {
         CheckSource(source, _bytes.Length);

@@ -4,6 +4,8 @@ namespace MambaCuda.Kernels;
 
 public sealed partial class CudaBackend
 {
+    private const int MostCaptures = 5;
+
     /// <inheritdoc/>
     public override bool CanCapture => true;
 
@@ -11,8 +13,18 @@ public sealed partial class CudaBackend
     /// <exception cref="CudaException">An operation waits or allocates, or the driver refuses the graph. Nothing has run.</exception>
     public override CapturedOperations Capture(Action operations)
     {
-        using CudaGraph graph = Stream.Capture(operations);
-        return new Captured(this, graph.Instantiate(), graph.NodeCount);
+        for (int left = MostCaptures - 1; ; left--)
+        {
+            try
+            {
+                using CudaGraph graph = Stream.Capture(operations);
+                return new Captured(this, graph.Instantiate(), graph.NodeCount);
+            }
+            catch (CudaException exception) when (exception.Error == CudaError.StreamCaptureInvalidated && left > 0)
+            {
+                // Another thread called what waits for the whole context, as unloading a module does. Nothing has run: once more.
+            }
+        }
     }
 
     private sealed class Captured(CudaBackend backend, CudaGraphInstance instance, int nodeCount) : CapturedOperations

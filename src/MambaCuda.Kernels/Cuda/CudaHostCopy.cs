@@ -24,8 +24,6 @@ internal sealed class CudaHostCopy : HostCopy
         }
     }
 
-    public override bool IsDone => _copied.IsCompleted;
-
     public override void Begin(MatrixView source)
     {
         CheckSource(source, _memory.ByteLength);

@@ -279,15 +279,7 @@ public sealed class DecodeLoop : IDisposable
         BeginCopy();
     }
 
-    private void Sample(MatrixView logits) => _backend.SampleTokens(new SampleTokensArgs
-    {
-        Logits = logits,
-        Options = _memory.Options,
-        Counts = _memory.Counts,
-        RandomStates = _memory.RandomStates,
-        TokenIds = _memory.TokenIds,
-        LogProbabilities = _memory.LogProbabilities,
-    });
+    private void Sample(MatrixView logits) => _backend.SampleTokens(_memory.Sampling(logits, Rows));
 
     private void BeginCopy()
     {

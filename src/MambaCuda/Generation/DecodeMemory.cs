@@ -59,23 +59,35 @@ internal sealed class DecodeMemory : IDisposable
     /// <summary>Those of two steps in turn, (rows, vocabulary), Float32.</summary>
     public IReadOnlyList<MatrixView> Logits { get; private set; } = [];
 
-    /// <summary>Puts in where samplers stand.</summary>
+    /// <summary>The choice from logits by the first rows, all of them or fewer.</summary>
+    public SampleTokensArgs Sampling(MatrixView logits, int rows) => new()
+    {
+        Logits = logits.RowRange(0, rows),
+        Options = Options.RowRange(0, rows),
+        Counts = Counts.IsNone ? default : Counts.RowRange(0, rows),
+        RandomStates = RandomStates.RowRange(0, rows),
+        TokenIds = TokenIds.RowRange(0, rows),
+        LogProbabilities = LogProbabilities.RowRange(0, rows),
+    };
+
+    /// <summary>Puts in where samplers stand: one for each of the first rows.</summary>
     public void Upload(IReadOnlyList<Sampler> samplers, int vocabulary)
     {
         Backend backend = _buffer.Backend;
-        float[] options = new float[Rows * TokenSampling.Columns];
-        long[] random = new long[Rows * RandomStream.StateLength];
-        for (int row = 0; row < Rows; row++)
+        int rows = samplers.Count;
+        float[] options = new float[rows * TokenSampling.Columns];
+        long[] random = new long[rows * RandomStream.StateLength];
+        for (int row = 0; row < rows; row++)
         {
             samplers[row].CopyTo(
                 options.AsSpan(row * TokenSampling.Columns, TokenSampling.Columns),
                 random.AsSpan(row * RandomStream.StateLength, RandomStream.StateLength));
         }
 
-        backend.Upload<float>(options, Options);
-        backend.Upload<long>(random, RandomStates);
+        backend.Upload<float>(options, Options.RowRange(0, rows));
+        backend.Upload<long>(random, RandomStates.RowRange(0, rows));
         int[] counts = Counts.IsNone ? [] : new int[vocabulary];
-        for (int row = 0; row < Rows && !Counts.IsNone; row++)
+        for (int row = 0; row < rows && !Counts.IsNone; row++)
         {
             samplers[row].CopyCountsTo(counts);
             backend.Upload<int>(counts, Counts.RowRange(row, 1));

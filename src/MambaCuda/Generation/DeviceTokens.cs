@@ -2,41 +2,45 @@ namespace MambaCuda;
 
 /// <summary>
 /// Tokens chosen on the device, by a <see cref="DecodeLoop"/> over all sequences. One that has ended stays in it until half of them have;
-/// then the others go on in a smaller one. It waits on the thread pool.
+/// then, and when others join, those that are active go on in another one. It waits on the thread pool.
 /// </summary>
 internal sealed class DeviceTokens : TokenSource
 {
     private readonly MambaState _given;
-    private readonly List<int> _rows = [];
     private readonly BackgroundWork _work;
-    private MambaState _state;
-    private DecodeLoop _loop;
-    private SampledToken[] _tokens;
+
+    // The row of each slot in the loop; -1 for those that have not joined.
+    private readonly int[] _rows;
+    private MambaState? _state;
+    private DecodeLoop? _loop;
+    private SampledToken[] _tokens = [];
+
+    // Tokens that the loop has given each row since it was made, and those that each sequence had then.
+    private readonly int[] _taken;
     private int _chosen;
     private bool _goOn;
 
-    public DeviceTokens(MambaState state, IReadOnlyList<GeneratedSequence> sequences)
+    public DeviceTokens(MambaState state)
     {
-        _given = _state = state;
+        _given = state;
+        _rows = new int[state.SlotCount];
+        _taken = new int[state.SlotCount];
+        Array.Fill(_rows, -1);
         _work = new BackgroundWork(Run);
-        _loop = new DecodeLoop(state, [.. sequences.Select(sequence => sequence.Sampler)]);
-        _tokens = new SampledToken[sequences.Count];
-        _rows.AddRange(sequences.Select(sequence => sequence.Slot));
-        float[] logits = new float[sequences.Count * state.Model.Config.VocabularySize];
-        foreach (GeneratedSequence sequence in sequences)
-        {
-            sequence.FirstLogits.CopyTo(logits, sequence.Slot * state.Model.Config.VocabularySize);
-        }
+    }
 
-        _loop.Start(logits);
+    public override void Join(List<GeneratedSequence> active)
+    {
+        MoveTo(active);
+        active.ForEach(sequence => sequence.HasJoined = true);
     }
 
     public override ValueTask NextAsync(List<GeneratedSequence> active, CancellationToken cancellation)
     {
         cancellation.ThrowIfCancellationRequested();
-        if (active.Count * 2 <= _loop.Rows)
+        if (active.Count * 2 <= _loop!.Rows)
         {
-            Shrink(active);
+            MoveTo(active);
         }
 
         // Whoever is to end with this token needs no step behind it.
@@ -49,14 +53,14 @@ internal sealed class DeviceTokens : TokenSource
     public override float[] LogitsOf(GeneratedSequence sequence, int place)
     {
         float[] logits = new float[_given.Model.Config.VocabularySize];
-        _loop.CopyLogits(_rows[sequence.Slot], logits);
+        _loop!.CopyLogits(_rows[sequence.Slot], logits);
         return logits;
     }
 
     public override void CopyTo(GeneratedSequence sequence, MambaState destination)
     {
-        _loop.CopyRow(_rows[sequence.Slot], destination, 0);
-        if (sequence.TokensTaken < _chosen)
+        _loop!.CopyRow(_rows[sequence.Slot], destination, 0);
+        if (sequence.TokensTaken - _taken[sequence.Slot] < _chosen)
         {
             destination.SetPendingTokens([]);
         }
@@ -64,47 +68,61 @@ internal sealed class DeviceTokens : TokenSource
 
     public override void Dispose()
     {
-        _loop.Dispose();
+        _loop?.Dispose();
         if (_state != _given)
         {
-            _state.Dispose();
+            _state?.Dispose();
         }
     }
 
     private void Run()
     {
-        _loop.Next(_goOn).CopyTo(_tokens);
+        _loop!.Next(_goOn).CopyTo(_tokens);
         _chosen++;
     }
 
-    /// <summary>Goes on with the active sequences alone.</summary>
-    private void Shrink(List<GeneratedSequence> active)
+    /// <summary>Goes on with the active sequences alone, in a loop over the given states where these are all of them, else over copies.</summary>
+    private void MoveTo(List<GeneratedSequence> active)
     {
-        MambaState state = _given.Model.CreateState(active.Count);
+        bool inPlace = _loop is null && active.Count == _given.SlotCount;
+        MambaState state = inPlace ? _given : _given.Model.CreateState(active.Count);
         try
         {
             int[] pending = new int[active.Count];
             for (int row = 0; row < active.Count; row++)
             {
-                _loop.CopyRow(_rows[active[row].Slot], state, row);
+                int slot = active[row].Slot;
+                if (_rows[slot] >= 0)
+                {
+                    _loop!.CopyRow(_rows[slot], state, row);
+                }
+                else if (!inPlace)
+                {
+                    _given.CopySlot(slot, state, row);
+                }
+
                 pending[row] = state.PendingTokens(row)[0];
-                state.SetPendingTokens([], row);
             }
 
-            DecodeLoop smaller = new(state, [.. active.Select(sequence => sequence.Sampler)]);
+            DecodeLoop loop = new(state, [.. active.Select(sequence => sequence.Sampler)]);
             Dispose();
-            (_state, _loop, _tokens) = (state, smaller, new SampledToken[active.Count]);
-            smaller.Start(pending);
+            (_state, _loop, _tokens, _chosen) = (state, loop, new SampledToken[active.Count], 0);
+            loop.Start(pending);
         }
         catch
         {
-            state.Dispose();
+            if (!inPlace)
+            {
+                state.Dispose();
+            }
+
             throw;
         }
 
         for (int row = 0; row < active.Count; row++)
         {
             _rows[active[row].Slot] = row;
+            _taken[active[row].Slot] = active[row].TokensTaken;
         }
     }
 }

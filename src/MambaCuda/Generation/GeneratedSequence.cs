@@ -8,7 +8,7 @@ internal sealed class GeneratedSequence
     private readonly HashSet<int> _stopTokens;
     private readonly List<int> _chosen = [];
 
-    public GeneratedSequence(int number, GenerationRequest request, MambaModel model, Tokenizer tokenizer)
+    public GeneratedSequence(int number, GenerationRequest request, MambaModel model, Tokenizer tokenizer, MambaModel? draft = null)
     {
         Request = request ?? throw new ArgumentException($"Request {number} is null.", nameof(request));
         Number = number;
@@ -28,9 +28,20 @@ internal sealed class GeneratedSequence
             throw new ArgumentException($"Request {number}: the state must be this model's, with one slot.", nameof(request));
         }
 
+        if (request.DraftState is { } guessing && (guessing.Model != draft || guessing.SlotCount != 1))
+        {
+            throw new ArgumentException(
+                draft is null
+                    ? $"Request {number} has a state for a draft, but the generator has no draft."
+                    : $"Request {number}: the draft's state must be the draft's, with one slot.",
+                nameof(request));
+        }
+
         PromptIds = request.PromptIds is { } ids ? [.. ids] : tokenizer.Encode(request.Prompt ?? "");
         int[] pending = request.State is { } from ? from.PendingTokens().ToArray() : [];
+        StartsAnew = request.State is not { } past || (past.TokenCount() == 0 && pending.Length == 0);
         Input = [.. pending, .. PromptIds];
+        DraftInput = [.. request.DraftState is { } known ? known.PendingTokens().ToArray() : pending, .. PromptIds];
         if (Input.Length == 0)
         {
             throw new ArgumentException(
@@ -71,11 +82,17 @@ internal sealed class GeneratedSequence
     /// <summary>The prompt's tokens.</summary>
     public int[] PromptIds { get; }
 
-    /// <summary>What to run first: what the state had pending, then the prompt; without what a cache had of it.</summary>
-    public int[] Input { get; private set; }
+    /// <summary>What is still to be run first: what the state had pending, then the prompt; without what a cache had of it.</summary>
+    public int[] Input { get; set; }
 
-    /// <summary>Whether nothing was run before the prompt.</summary>
-    public bool StartsAnew => Request.State is not { } state || (state.TokenCount() == 0 && state.PendingTokens().IsEmpty);
+    /// <summary>What a draft runs first: what its state had pending, then the prompt.</summary>
+    public int[] DraftInput { get; }
+
+    /// <summary>Whether some of the prompt has been run, or found in a cache.</summary>
+    public bool HasBegun { get; set; }
+
+    /// <summary>Whether there was nothing before the prompt.</summary>
+    public bool StartsAnew { get; }
 
     /// <summary>The logits behind the prompt, from a cache that had all of it or from its run.</summary>
     public float[] FirstLogits { get; set; } = [];
@@ -85,6 +102,9 @@ internal sealed class GeneratedSequence
 
     /// <summary>Chooses its tokens.</summary>
     public Sampler Sampler { get; }
+
+    /// <summary>Whether a <see cref="TokenSource"/> has its state; before, it is in the batch's.</summary>
+    public bool HasJoined { get; set; }
 
     /// <summary>The last token chosen; none before the first.</summary>
     public int? LastId => _chosen.Count == 0 ? null : _chosen[^1];
@@ -103,6 +123,15 @@ internal sealed class GeneratedSequence
     {
         FirstLogits = new float[state.Model.Config.VocabularySize];
         Input = Input[cache.Restore(Input, state, Slot, FirstLogits)..];
+    }
+
+    /// <summary>Leaves the state of a draft that was not needed behind the same tokens as the model's: pending there.</summary>
+    public void LeaveDraft()
+    {
+        if (HasBegun)
+        {
+            Request.DraftState?.SetPendingTokens([.. DraftInput, .. _chosen]);
+        }
     }
 
     /// <summary>Takes the next token.</summary>

@@ -28,5 +28,16 @@ public sealed record GenerationRequest
     /// A state of one slot to go on from, and to leave where the text ends: every token given to the caller is in it or pending in it
     /// (see <see cref="MambaState.PendingTokens"/>), also when generation is cancelled between two tokens. Left out, the text starts anew.
     /// </summary>
+    /// <remarks>
+    /// Cancelled within a prompt, it holds all of that too: what was run, and the rest as pending tokens, so a request without a prompt goes on.
+    /// Cancelled before the first piece of the prompt was run, it is as it was; <see cref="MambaState.TokenCount"/> tells which.
+    /// </remarks>
     public MambaState? State { get; init; }
+
+    /// <summary>
+    /// A state of the draft, of one slot, to go on from beside <see cref="State"/> and to leave behind the same tokens; what the draft has not run
+    /// of them is pending there. Left out, the draft knows nothing of what was before the request, and guesses worse for it. See
+    /// <see cref="TextGeneratorOptions.Draft"/>.
+    /// </summary>
+    public MambaState? DraftState { get; init; }
 }

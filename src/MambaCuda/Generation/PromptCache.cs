@@ -110,6 +110,15 @@ public sealed class PromptCache : IDisposable
             throw new ArgumentException($"The slot has run {state.TokenCount(slot)} tokens, but {tokens.Length} are given.", nameof(tokens));
         }
 
+        Store(tokens, logits, kept => state.CopySlot(slot, kept, 0));
+    }
+
+    /// <summary>Keeps a sequence that is copied from wherever it is.</summary>
+    /// <param name="tokens">All tokens that it has run, from the start.</param>
+    /// <param name="logits">Those of the next token.</param>
+    /// <param name="copyTo">Copies its state to one of one slot; not called where it is kept already.</param>
+    internal void Store(ReadOnlySpan<int> tokens, ReadOnlySpan<float> logits, Action<MambaState> copyTo)
+    {
         if (LongestKept(tokens) is { } kept && kept.Tokens.Length == tokens.Length)
         {
             Touch(kept);
@@ -117,7 +126,7 @@ public sealed class PromptCache : IDisposable
         }
 
         CachedPrompt prompt = new(tokens.ToArray(), FreeState(), logits.ToArray());
-        state.CopySlot(slot, prompt.State, 0);
+        copyTo(prompt.State);
         prompt.State.SetPendingTokens([]);
         _kept.AddFirst(prompt);
     }

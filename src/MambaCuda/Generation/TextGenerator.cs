@@ -10,17 +10,15 @@ public sealed class TextGenerator
 {
     private readonly MambaModel _model;
     private readonly Tokenizer _tokenizer;
-    private readonly PromptCache? _cache;
+    private readonly TextGeneratorOptions _options;
 
     /// <summary>Creates a generator.</summary>
     /// <param name="model">The model; belongs to the caller.</param>
     /// <param name="tokenizer">Its tokenizer.</param>
-    /// <param name="cache">
-    /// Where texts that start anew look for what they begin with, and leave what they have run; belongs to the caller, who may serve several
-    /// generators of the model with it. Left out, every prompt is run.
-    /// </param>
-    /// <exception cref="ArgumentException">The tokenizer has tokens that the model has not.</exception>
-    public TextGenerator(MambaModel model, Tokenizer tokenizer, PromptCache? cache = null)
+    /// <param name="options">A prompt cache, a draft, the size of pieces; left out, the defaults.</param>
+    /// <exception cref="ArgumentException">The tokenizer has tokens that the model has not, or a draft does not fit the model.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
+    public TextGenerator(MambaModel model, Tokenizer tokenizer, TextGeneratorOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(tokenizer);
@@ -32,29 +30,46 @@ public sealed class TextGenerator
                 nameof(tokenizer));
         }
 
+        _options = options ?? new TextGeneratorOptions();
+        _options.Validate(model);
         _model = model;
         _tokenizer = tokenizer;
-        _cache = cache;
     }
+
+    /// <summary>How well the draft has guessed in all texts so far; zeros without one.</summary>
+    public DraftCounts DraftCounts { get; private set; }
 
     /// <summary>Continues one text.</summary>
     /// <param name="request">What to generate.</param>
-    /// <param name="cancellation">Stops between two tokens; the request's state then holds every token given so far.</param>
+    /// <param name="cancellation">
+    /// Stops between two tokens, or two pieces of the prompt; see <see cref="GenerationRequest.State"/> for where the state then is.
+    /// </param>
     /// <exception cref="ArgumentException">The request cannot be served: an empty prompt without a state, a token out of the vocabulary, a
     /// bad option.</exception>
     public IAsyncEnumerable<GeneratedToken> GenerateAsync(GenerationRequest request, CancellationToken cancellation = default) =>
         GenerateAsync([request], cancellation);
 
-    /// <summary>Continues a batch of texts; tokens of one step come in the order of the requests.</summary>
-    /// <param name="requests">What to generate.</param>
-    /// <param name="cancellation">Stops between two tokens; the requests' states then hold every token given so far.</param>
+    /// <summary>
+    /// Continues a batch of texts; tokens of one step come in the order of the requests. A text begins when its prompt has been run, the shortest
+    /// first; those that have begun get a token after each piece of a longer one.
+    /// </summary>
+    /// <param name="requests">What to generate; a single one where there is a draft.</param>
+    /// <param name="cancellation">As for a single request.</param>
     /// <exception cref="ArgumentException">As for a single request; the message names the request.</exception>
     public IAsyncEnumerable<GeneratedToken> GenerateAsync(
         IReadOnlyList<GenerationRequest> requests, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(requests);
         ArgumentOutOfRangeException.ThrowIfZero(requests.Count);
-        GeneratedSequence[] sequences = [.. requests.Select((request, i) => new GeneratedSequence(i, request, _model, _tokenizer))];
+        if (_options.Draft is not null && requests.Count > 1)
+        {
+            throw new ArgumentException(
+                $"A draft serves one text at a time, but {requests.Count} were asked for; a batch reads the weights once for all of it as it is. "
+                + "Give the requests one after the other, or to a generator without a draft.",
+                nameof(requests));
+        }
+
+        GeneratedSequence[] sequences = [.. requests.Select((request, i) => new GeneratedSequence(i, request, _model, _tokenizer, _options.Draft))];
         return Generate(sequences, cancellation);
     }
 
@@ -75,45 +90,72 @@ public sealed class TextGenerator
                 }
             }
 
-            List<GeneratedSequence> active = await RunPromptsAsync(sequences, state, cancellation).ConfigureAwait(false);
-            tokens = TokenSource.Of(state, active);
-            while (active.Count > 0)
+            PromptRun prompts = Prompts(sequences, state, cancellation);
+            List<GeneratedSequence> active = [];
+            while (prompts.IsWaiting || active.Count > 0)
             {
-                await tokens.NextAsync(active, cancellation).ConfigureAwait(false);
-                bool ended = false;
+                if (prompts.IsWaiting)
+                {
+                    List<GeneratedSequence> begun = await prompts.NextAsync(active.Count > 0, cancellation).ConfigureAwait(false);
+                    begun.ForEach(sequence => Keep(
+                        sequence, sequence.PromptIds, sequence.FirstLogits, kept => state.CopySlot(sequence.Slot, kept, 0)));
+                    foreach (GeneratedSequence sequence in begun)
+                    {
+                        GeneratedToken token = sequence.Take(sequence.Sampler.Sample(sequence.FirstLogits));
+                        state.SetPendingTokens([token.Id], sequence.Slot);
+                        yield return token;
+                    }
+
+                    begun.RemoveAll(sequence => sequence.Ended);
+                    if (begun.Count > 0)
+                    {
+                        active = [.. active.Concat(begun).OrderBy(sequence => sequence.Number)];
+                        tokens ??= Tokens(state, active);
+                        tokens.Join(active);
+                    }
+                }
+
+                if (active.Count > 0)
+                {
+                    await tokens!.NextAsync(active, cancellation).ConfigureAwait(false);
+                }
+
                 for (int i = 0; i < active.Count; i++)
                 {
-                    GeneratedToken token = active[i].Take(tokens.Token(active[i], i));
-                    if (token.FinishReason != FinishReason.None)
+                    GeneratedSequence sequence = active[i];
+                    GeneratedToken token = sequence.Take(tokens!.Token(sequence, i));
+                    if (sequence.Ended)
                     {
-                        ended = true;
-                        Leave(active[i], i, tokens, copyState: !inPlace);
+                        Leave(sequence, i, tokens, copyState: !inPlace);
                     }
 
                     yield return token;
                 }
 
-                if (ended)
-                {
-                    active.RemoveAll(sequence => sequence.Ended);
-                }
+                active.RemoveAll(sequence => sequence.Ended);
             }
         }
         finally
         {
-            foreach (GeneratedSequence sequence in sequences.Where(sequence => !inPlace && !sequence.Ended))
+            // Those that ended in the source have their states back.
+            foreach (GeneratedSequence sequence in sequences.Where(sequence => !inPlace && !(sequence.Ended && sequence.HasJoined)))
             {
                 if (sequence.Request.State is { } own)
                 {
-                    if (tokens is null)
+                    if (sequence.HasJoined)
                     {
-                        state.CopySlot(sequence.Slot, own, 0);
+                        tokens!.CopyTo(sequence, own);
                     }
                     else
                     {
-                        tokens.CopyTo(sequence, own);
+                        state.CopySlot(sequence.Slot, own, 0);
                     }
                 }
+            }
+
+            if (tokens is null)
+            {
+                Array.ForEach(sequences, sequence => sequence.LeaveDraft());
             }
 
             tokens?.Dispose();
@@ -124,6 +166,13 @@ public sealed class TextGenerator
         }
     }
 
+    private TokenSource Tokens(MambaState state, List<GeneratedSequence> active) => _options.Draft is null
+        ? TokenSource.Of(state)
+        : new SpeculativeTokens(state, active[0], _options, Count);
+
+    private void Count(DraftCounts pass) => DraftCounts = new DraftCounts(
+        DraftCounts.Passes + pass.Passes, DraftCounts.Proposed + pass.Proposed, DraftCounts.Accepted + pass.Accepted);
+
     /// <summary>A text has ended: its state goes back to whoever asked for it, and to the cache.</summary>
     private void Leave(GeneratedSequence sequence, int place, TokenSource tokens, bool copyState)
     {
@@ -132,50 +181,33 @@ public sealed class TextGenerator
             tokens.CopyTo(sequence, own);
         }
 
-        if (_cache is not null)
+        if (_options.Cache is not null)
         {
-            using MambaState copy = _model.CreateState();
-            tokens.CopyTo(sequence, copy);
-            Keep(sequence, copy, 0, tokens.LogitsOf(sequence, place));
+            Keep(sequence, sequence.TokensRun, tokens.LogitsOf(sequence, place), kept => tokens.CopyTo(sequence, kept));
         }
     }
 
-    /// <summary>Runs what no cache has of the prompts, and keeps it; all sequences are active then.</summary>
-    private async ValueTask<List<GeneratedSequence>> RunPromptsAsync(
-        GeneratedSequence[] sequences, MambaState state, CancellationToken cancellation)
+    /// <summary>What no cache has of the prompts.</summary>
+    private PromptRun Prompts(GeneratedSequence[] sequences, MambaState state, CancellationToken cancellation)
     {
         cancellation.ThrowIfCancellationRequested();
-        if (_cache is not null)
+        if (_options.Cache is { } cache)
         {
             foreach (GeneratedSequence sequence in sequences.Where(sequence => sequence.StartsAnew))
             {
-                sequence.Skip(_cache, state);
+                sequence.Skip(cache, state);
             }
         }
 
-        // Not cancelled from here on: a state must not stop within a prompt.
-        List<GeneratedSequence> prompts = [.. sequences.Where(sequence => sequence.Input.Length > 0)];
-        BackgroundStep step = new(_model, state);
-        if (prompts.Count > 0)
-        {
-            await step.RunAsync(prompts, prompt: true, CancellationToken.None).ConfigureAwait(false);
-        }
-
-        for (int i = 0; i < prompts.Count; i++)
-        {
-            prompts[i].FirstLogits = step.Logits(i).ToArray();
-            Keep(prompts[i], state, prompts[i].Slot, prompts[i].FirstLogits);
-        }
-
-        return [.. sequences];
+        return new PromptRun(state, sequences, _options.PromptChunkTokens);
     }
 
-    private void Keep(GeneratedSequence sequence, MambaState state, int slot, ReadOnlySpan<float> logits)
+    private void Keep(GeneratedSequence sequence, int[] tokens, ReadOnlySpan<float> logits, Action<MambaState> copyTo)
     {
         // A state that had tokens before the prompt has a past that the cache does not know.
-        if (_cache is not null && sequence.TokensRun is var tokens && state.TokenCount(slot) == tokens.Length)
+        if (sequence.StartsAnew)
         {
-            _cache.Store(tokens, state, slot, logits);
+            _options.Cache?.Store(tokens, logits, copyTo);
         }
     }
 }

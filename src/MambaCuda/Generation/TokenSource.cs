@@ -1,13 +1,21 @@
 namespace MambaCuda;
 
-/// <summary>Where the texts of a batch get their next tokens from: chosen on the host after each pass, or on the device between passes.</summary>
+/// <summary>
+/// Where the texts of a batch get their next tokens from, all but the first of each: chosen on the host after each pass, on the device between
+/// passes, or several to a pass with a draft.
+/// </summary>
 internal abstract class TokenSource : IDisposable
 {
     /// <summary>The one that suits the backend.</summary>
-    /// <param name="state">The states behind all prompts; a sequence's slot is its own.</param>
-    /// <param name="sequences">All of the batch, their first logits known.</param>
-    public static TokenSource Of(MambaState state, IReadOnlyList<GeneratedSequence> sequences) =>
-        state.Model.Backend.CanCapture ? new DeviceTokens(state, sequences) : new HostTokens(state);
+    /// <param name="state">The states of the batch; a sequence's slot is its own.</param>
+    public static TokenSource Of(MambaState state) =>
+        state.Model.Backend.CanCapture ? new DeviceTokens(state) : new HostTokens(state);
+
+    /// <summary>
+    /// Takes in sequences whose prompts have ended and whose first tokens are pending. They are in the batch's states until then.
+    /// </summary>
+    /// <param name="active">All that are active from now on.</param>
+    public abstract void Join(List<GeneratedSequence> active);
 
     /// <summary>Chooses the next token of each active sequence. Never stopped half way: a cancelled caller finds states between two tokens.</summary>
     /// <exception cref="OperationCanceledException">It was cancelled before; nothing has run.</exception>

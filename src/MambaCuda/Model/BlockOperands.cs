@@ -46,4 +46,24 @@ internal readonly record struct BlockOperands
 
     /// <summary>Where the projections' low-rank updates are computed; of no use to a layer without.</summary>
     public AdapterOperands Adapters { get; init; }
+
+    /// <summary>Some of the tokens, as convolution and scan see them: by sequences and from states of their own.</summary>
+    /// <param name="first">The first of them.</param>
+    /// <param name="sequences">Which of them belong together; as many as it says.</param>
+    /// <param name="layer">The number of the layer.</param>
+    /// <param name="before">The states that the sequences go on from.</param>
+    /// <param name="after">Where to leave them.</param>
+    public BlockOperands Part(long first, SequenceLayout sequences, int layer, MambaState before, MambaState after) => this with
+    {
+        Sequences = sequences,
+        InProjected = InProjected.RowRange(first, sequences.TotalLength),
+        Inner = Inner.RowRange(first, sequences.TotalLength),
+        ScanInputs = ScanInputs.RowRange(first, sequences.TotalLength),
+        Delta = Delta.RowRange(first, sequences.TotalLength),
+        Gated = Gated.RowRange(first, sequences.TotalLength),
+        ConvolutionBefore = before.Convolution(layer),
+        ConvolutionAfter = after.Convolution(layer),
+        ScanBefore = before.Scan(layer),
+        ScanAfter = after.Scan(layer),
+    };
 }

@@ -61,6 +61,12 @@ public sealed class LayerStates : IDisposable
     /// <summary>Sets those of one slot to zero: its sequence starts anew.</summary>
     public void Clear(int slot)
     {
+        if (SlotCount == 1 && slot == 0)
+        {
+            Clear();
+            return;
+        }
+
         foreach (MatrixView part in Parts(slot))
         {
             _backend.Clear(part);

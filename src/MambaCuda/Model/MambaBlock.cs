@@ -8,13 +8,31 @@ namespace MambaCuda;
 /// </summary>
 internal static class MambaBlock
 {
-    public static void Forward(MambaConfig config, LayerWeights weights, in BlockOperands block, Backend backend)
+    public static void Forward(MambaConfig config, LayerWeights weights, in BlockOperands block, Backend backend) =>
+        ForwardInParts(config, weights, block, new ReadOnlySpan<BlockOperands>(in block), backend);
+
+    /// <summary>Tokens in parts, each of which may go on from the states that the part before it leaves.</summary>
+    /// <param name="config">The sizes.</param>
+    /// <param name="weights">The layer's weights, which are read once for all parts.</param>
+    /// <param name="block">What the block reads and writes; its sequences and states are not looked at.</param>
+    /// <param name="parts">The same, cut into rows with sequences and states of their own: <see cref="BlockOperands.Part"/>.</param>
+    /// <param name="backend">What computes.</param>
+    public static void ForwardInParts(
+        MambaConfig config, LayerWeights weights, in BlockOperands block, ReadOnlySpan<BlockOperands> parts, Backend backend)
     {
         InProjection(weights, block, backend);
-        backend.CausalConv1dForward(Convolution(config, weights, block));
+        foreach (ref readonly BlockOperands part in parts)
+        {
+            backend.CausalConv1dForward(Convolution(config, weights, part));
+        }
+
         ScanProjection(weights, block, backend);
         TimeStepProjection(config, weights, block, backend);
-        backend.SelectiveScanForward(Scan(config, weights, block));
+        foreach (ref readonly BlockOperands part in parts)
+        {
+            backend.SelectiveScanForward(Scan(config, weights, part));
+        }
+
         OutProjection(weights, block, backend);
     }
 

@@ -333,6 +333,52 @@ public sealed class MambaModel : IDisposable
             Head = _weights.Head,
             Logits = logits,
         });
+
+    /// <summary>
+    /// Runs tokens of a state's only sequence and leaves the logits on the device. With a checkpoint, in the same pass, leaves that behind the
+    /// token whose logits come first, so that the state can go back there when the tokens after it turn out to be wrong.
+    /// </summary>
+    /// <param name="tokenIds">The tokens, at most <see cref="ChunkTokens"/> of them.</param>
+    /// <param name="state">The state, of one slot.</param>
+    /// <param name="logits">Those of the last tokens, as many as it has rows, (rows, vocabulary).</param>
+    /// <param name="passes">The passes so far with this memory, to be run as they were captured.</param>
+    /// <param name="checkpoint">The state's; or null.</param>
+    internal void Extend(
+        ReadOnlySpan<int> tokenIds, MambaState state, MatrixView logits, CapturedPasses passes, StateCheckpoint? checkpoint = null)
+    {
+        int count = tokenIds.Length, rows = (int)logits.Rows, certain = count - rows + 1;
+        SequenceLayout sequence = SequenceLayout.Uniform(1, count);
+        Check(tokenIds, sequence, state);
+        _work.Reserve(count);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(count, ChunkTokens, nameof(tokenIds));
+        _work.Cut(count);
+        Backend.Upload(tokenIds, _work.TokenIds);
+        SplitPass? split = checkpoint is null || rows == 1
+            ? null
+            : new SplitPass(SequenceLayout.Uniform(1, certain), SequenceLayout.Uniform(1, rows - 1), checkpoint.Saved);
+        passes.Run(count, rows, () =>
+        {
+            (MatrixView residual, _) = RunLayers(_work.TokenIds, sequence, state, state, split);
+            AddNorm(_work.BlockOutput, residual, _weights.FinalNorm);
+            Backend.LinearForward(new LinearForwardArgs
+            {
+                X = _work.Normalized.RowRange(certain - 1, rows),
+                Weight = _weights.Head,
+                Y = logits,
+                WeightIsAtRest = true,
+            });
+        });
+        if (split is not null)
+        {
+            split.Between.SetTokenCount(state.TokenCount() + certain, 0);
+            split.Between.SetPendingTokens([]);
+        }
+
+        state.Advance(sequence);
+        if (split is null)
+        {
+            checkpoint?.Take();
+        }
     }
 
     /// <summary>Embedding, all blocks and the last norm; leaves the result in the workspace's Normalized.</summary>
@@ -349,7 +395,7 @@ public sealed class MambaModel : IDisposable
     /// Embedding and all blocks; the last one's output is still to be added to the residual stream. Gives that, and memory of its shape.
     /// </summary>
     private (MatrixView Residual, MatrixView Other) RunLayers(
-        MatrixView tokenIds, SequenceLayout sequences, MambaState before, MambaState after)
+        MatrixView tokenIds, SequenceLayout sequences, MambaState before, MambaState after, SplitPass? split = null)
     {
         Backend.EmbeddingForward(new EmbeddingForwardArgs { TokenIds = tokenIds, Weight = _weights.Embedding, Output = _work.Residual });
         (MatrixView residual, MatrixView other) = (_work.Residual, _work.OtherResidual);
@@ -362,7 +408,14 @@ public sealed class MambaModel : IDisposable
             if (!inSteps)
             {
                 AddNorm(layer == 0 ? default : _work.BlockOutput, residual, weights.Norm);
-                MambaBlock.Forward(Config, weights, block, Backend);
+                if (split is null)
+                {
+                    MambaBlock.Forward(Config, weights, block, Backend);
+                }
+                else
+                {
+                    MambaBlock.ForwardInParts(Config, weights, block, split.Parts(block, layer, before, after), Backend);
+                }
             }
             else if (layer == 0)
             {
@@ -443,6 +496,16 @@ public sealed class MambaModel : IDisposable
         }
 
         return hash.GetHashAndReset();
+    }
+
+    /// <summary>A pass in two parts, for the state between them.</summary>
+    private sealed record SplitPass(SequenceLayout First, SequenceLayout Second, MambaState Between)
+    {
+        public BlockOperands[] Parts(in BlockOperands block, int layer, MambaState before, MambaState after) =>
+        [
+            block.Part(0, First, layer, before, Between),
+            block.Part(First.TotalLength, Second, layer, Between, after),
+        ];
     }
 
     private sealed class Together(params IDisposable[] parts) : IDisposable

@@ -77,22 +77,41 @@ public sealed class MambaState : IDisposable
     public MambaState Clone()
     {
         MambaState clone = new(_model, SlotCount);
-        for (int slot = 0; slot < SlotCount; slot++)
+        CopyTo(clone);
+        return clone;
+    }
+
+    /// <summary>A point that all sequences can go back to, where they are now; it can be moved later.</summary>
+    /// <exception cref="InsufficientMemoryException">There is no room for it; the message says how much it takes.</exception>
+    public StateCheckpoint CreateCheckpoint() => new(this);
+
+    /// <summary>Copies all sequences to a state of the same model with as many slots, by a single copy.</summary>
+    /// <exception cref="ArgumentException">The other state is another model's, or has another number of slots.</exception>
+    public void CopyTo(MambaState destination)
+    {
+        CheckModel(destination);
+        if (destination.SlotCount != SlotCount)
         {
-            CopySlot(slot, clone, slot);
+            throw new ArgumentException(
+                $"The destination has {destination.SlotCount} slots, but {SlotCount} are to be copied.", nameof(destination));
         }
 
-        return clone;
+        destination.CopyLayers(this);
+        for (int slot = 0; slot < SlotCount; slot++)
+        {
+            CopyTokens(slot, destination, slot);
+        }
     }
 
     /// <summary>Copies the sequence in a slot to a slot of another state, or of this one, of the same model.</summary>
     /// <exception cref="ArgumentException">The other state is another model's.</exception>
     public void CopySlot(int slot, MambaState destination, int destinationSlot)
     {
-        ArgumentNullException.ThrowIfNull(destination);
-        if (destination._model != _model)
+        CheckModel(destination);
+        if (SlotCount == 1 && destination.SlotCount == 1 && (slot | destinationSlot) == 0)
         {
-            throw new ArgumentException("The destination is the state of another model.", nameof(destination));
+            CopyTo(destination);
+            return;
         }
 
         foreach ((MatrixView from, MatrixView to) in _layers.Parts(slot).Zip(destination._layers.Parts(destinationSlot)))
@@ -100,8 +119,7 @@ public sealed class MambaState : IDisposable
             _model.Backend.Copy(from, to);
         }
 
-        destination._tokenCounts[destinationSlot] = _tokenCounts[slot];
-        destination.SetPendingTokens(PendingTokens(slot), destinationSlot);
+        CopyTokens(slot, destination, destinationSlot);
     }
 
     /// <summary>The memory of all layers.</summary>
@@ -185,6 +203,21 @@ public sealed class MambaState : IDisposable
         {
             _tokenCounts[sequences.Slots[i]] += sequences.Starts[i + 1] - sequences.Starts[i];
         }
+    }
+
+    private void CheckModel(MambaState destination)
+    {
+        ArgumentNullException.ThrowIfNull(destination);
+        if (destination._model != _model)
+        {
+            throw new ArgumentException("The destination is the state of another model.", nameof(destination));
+        }
+    }
+
+    private void CopyTokens(int slot, MambaState destination, int destinationSlot)
+    {
+        destination._tokenCounts[destinationSlot] = _tokenCounts[slot];
+        destination.SetPendingTokens(PendingTokens(slot), destinationSlot);
     }
 
     private static LayerStates Allocate(MambaModel model, int slotCount)

@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Security.Cryptography;
 using MambaCuda.Kernels;
 
@@ -10,7 +11,7 @@ namespace MambaCuda;
 public sealed class Sampler
 {
     private readonly SamplingOptions _options;
-    private readonly Dictionary<int, int> _seen = [];
+    private readonly Dictionary<int, int> _seen;
     private readonly int _vocabularySize;
     private float[] _values = [];
     private int[] _ids = [];
@@ -27,8 +28,18 @@ public sealed class Sampler
         options.Validate();
         _options = options;
         _vocabularySize = vocabularySize;
+        _seen = [];
         Seed = options.Seed ?? BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
         _random = new RandomStream(Seed);
+    }
+
+    private Sampler(Sampler from)
+    {
+        _options = from._options;
+        _vocabularySize = from._vocabularySize;
+        _seen = new Dictionary<int, int>(from._seen);
+        _random = from._random;
+        Seed = from.Seed;
     }
 
     /// <summary>The seed in use: the one asked for, or the one drawn.</summary>
@@ -101,6 +112,19 @@ public sealed class Sampler
         }
     }
 
+    /// <summary>One that stands where this one will when it has chosen a token.</summary>
+    internal Sampler After(int tokenId)
+    {
+        Sampler after = new(this);
+        if (_options.Temperature != 0)
+        {
+            after._random.NextDouble();
+        }
+
+        after.Observe([tokenId]);
+        return after;
+    }
+
     /// <summary>Takes over what the device chose in its place.</summary>
     internal void Follow(int tokenId, ReadOnlySpan<long> random)
     {
@@ -110,29 +134,62 @@ public sealed class Sampler
 
     private static void CheckFinite(ReadOnlySpan<float> logits)
     {
-        bool any = false;
+        if (AreBelowInfinity(logits))
+        {
+            return;
+        }
+
         for (int id = 0; id < logits.Length; id++)
         {
-            float value = logits[id];
-            if (float.IsNaN(value) || float.IsPositiveInfinity(value))
+            if (!(logits[id] < float.PositiveInfinity))
             {
-                throw new ArithmeticException($"The logit of token {id} is {value}: the model's weights or its state are damaged.");
+                throw new ArithmeticException($"The logit of token {id} is {logits[id]}: the model's weights or its state are damaged.");
             }
-
-            any |= value > float.NegativeInfinity;
         }
 
-        if (!any)
+        throw new ArithmeticException("All logits are minus infinity: no token can be chosen.");
+    }
+
+    /// <summary>Whether no logit is NaN or plus infinity, and not all are minus infinity.</summary>
+    private static bool AreBelowInfinity(ReadOnlySpan<float> logits)
+    {
+        bool all = true, any = false;
+        int id = 0;
+        for (; id <= logits.Length - Vector<float>.Count; id += Vector<float>.Count)
         {
-            throw new ArithmeticException("All logits are minus infinity: no token can be chosen.");
+            Vector<float> values = new(logits[id..]);
+            all &= Vector.LessThanAll(values, new Vector<float>(float.PositiveInfinity));
+            any |= Vector.GreaterThanAny(values, new Vector<float>(float.NegativeInfinity));
         }
+
+        for (; id < logits.Length; id++)
+        {
+            all &= logits[id] < float.PositiveInfinity;
+            any |= logits[id] > float.NegativeInfinity;
+        }
+
+        return all && any;
     }
 
     /// <summary>The most likely token of some logits; the first of equals.</summary>
     internal static int IndexOfLargest(ReadOnlySpan<float> values)
     {
-        int best = 0;
-        for (int id = 1; id < values.Length; id++)
+        int best = 0, id = 0;
+        for (; id <= values.Length - Vector<float>.Count; id += Vector<float>.Count)
+        {
+            // Only a group that has a larger one is looked at value by value.
+            if (Vector.GreaterThanAny(new Vector<float>(values[id..]), new Vector<float>(values[best])))
+            {
+                best = Best(values, best, id, id + Vector<float>.Count);
+            }
+        }
+
+        return Best(values, best, id, values.Length);
+    }
+
+    private static int Best(ReadOnlySpan<float> values, int best, int from, int to)
+    {
+        for (int id = from; id < to; id++)
         {
             best = values[id] > values[best] ? id : best;
         }
@@ -143,13 +200,36 @@ public sealed class Sampler
     private static double LogSumExp(ReadOnlySpan<float> logits)
     {
         float largest = logits[IndexOfLargest(logits)];
-        double sum = 0;
-        foreach (float logit in logits)
+        Vector<double> sums = Vector<double>.Zero;
+        int id = 0;
+        for (; id <= logits.Length - Vector<float>.Count; id += Vector<float>.Count)
         {
-            sum += MathF.Exp(logit - largest);
+            Vector.Widen(Vector.Exp(new Vector<float>(logits[id..]) - new Vector<float>(largest)), out Vector<double> low, out Vector<double> high);
+            sums += low + high;
+        }
+
+        double sum = Vector.Sum(sums);
+        for (; id < logits.Length; id++)
+        {
+            sum += MathF.Exp(logits[id] - largest);
         }
 
         return largest + Math.Log(sum);
+    }
+
+    private static void MakeExponentials(Span<float> values, float largest, float temperature)
+    {
+        int id = 0;
+        for (; id <= values.Length - Vector<float>.Count; id += Vector<float>.Count)
+        {
+            Span<float> part = values[id..];
+            Vector.Exp((new Vector<float>(part) - new Vector<float>(largest)) / new Vector<float>(temperature)).CopyTo(part);
+        }
+
+        for (; id < values.Length; id++)
+        {
+            values[id] = MathF.Exp((values[id] - largest) / temperature);
+        }
     }
 
     private void Penalize()
@@ -171,11 +251,7 @@ public sealed class Sampler
             _ids[id] = id;
         }
 
-        float largest = _values[IndexOfLargest(_values)];
-        for (int i = 0; i < count; i++)
-        {
-            _values[i] = MathF.Exp((_values[i] - largest) / _options.Temperature);
-        }
+        MakeExponentials(_values, _values[IndexOfLargest(_values)], _options.Temperature);
 
         if (_options.TopK > 0 && _options.TopK < count)
         {
