@@ -21,6 +21,11 @@ public class SelectiveScanBackwardTests
            select row,
     ];
 
+    /// <summary>For the kernels of tiles that have blocks of several sizes.</summary>
+    public static TheoryData<string, string> CasesOfSeveralBlocks => TestBackends.With(
+        Operation,
+        SelectiveScanCase.All.Where(row => row.StateSize is 16 or 64 && !row.ConstantB && !row.ConstantC).Select(row => row.Name));
+
     public static TheoryData<string, string> GoldenCases => TestBackends.With(Operation, Fixtures.ScanCases());
 
     public static TheoryData<string> Backends => [.. TestBackends.NamesWith(Operation)];
@@ -55,6 +60,19 @@ public class SelectiveScanBackwardTests
         (SelectiveScanInputs inputs, SelectiveScanUpstream upstream) = Operands(backend, name);
         SelectiveScanBackwardResult<float> actual = Run(backend, inputs, upstream, new ScanBackwardPlacement());
         Within.AssertAll(SelectiveScanBackwardValidation.Compare(inputs, upstream, actual, backend.ActivationType));
+    }
+
+    /// <summary>Where nothing may depend on what else is in the batch, the card takes its largest blocks, which are else for many channels.</summary>
+    [Theory, MemberData(nameof(CasesOfSeveralBlocks))]
+    public void The_largest_blocks_are_as_close(string backendName, string name)
+    {
+        using Backend backend = TestBackends.Open(backendName, batchInvariant: true);
+        Assert.SkipUnless(
+            SelectiveScanCase.Named(name).Fits(backend.ActivationType), "Large results are beyond float16, in a plain evaluation too.");
+        (SelectiveScanInputs inputs, SelectiveScanUpstream upstream) = Operands(backend, name);
+        SelectiveScanBackwardResult<float> actual = Run(backend, inputs, upstream, new ScanBackwardPlacement());
+        Within.AssertAll(SelectiveScanBackwardValidation.Compare(inputs, upstream, actual, backend.ActivationType));
+        AssertSame(actual, Run(backend, inputs, upstream, new ScanBackwardPlacement { Gap = GuardedMatrix.AlignedGap }), "aligned");
     }
 
     [Theory, MemberData(nameof(RepeatedCases))]
