@@ -333,6 +333,7 @@ public sealed class MambaModel : IDisposable
             Head = _weights.Head,
             Logits = logits,
         });
+    }
 
     /// <summary>
     /// Runs tokens of a state's only sequence and leaves the logits on the device. With a checkpoint, in the same pass, leaves that behind the
