@@ -6,8 +6,9 @@
 //   h (slots * states, channels); for complex A see state_numbers.cuh
 //
 // Threads of a row of the block have consecutive channels, kVec each, so that states are read and written as they lie; kUpdateParts rows
-// share the states of a channel and add up in shared memory, in order. Bound by the states' traffic, 8 bytes a state: a thread has
-// kUpdateAhead of its states on their way at once. kConstants: p tells which of B and C are constant, if any.
+// share the states of a channel and add up in shared memory, in order. Then a thread has one channel, so that all rows finish y, and what
+// they need for it is read before the sum and not after. Bound by the states' traffic, 8 bytes a state: a thread has kUpdateAhead of its
+// states on their way at once. kConstants: p tells which of B and C are constant, if any.
 #include "mamba/fast_math.cuh"
 #include "mamba/grid_dependency.cuh"
 #include "mamba/sequences.cuh"
@@ -94,15 +95,29 @@ template <typename T, typename Number, bool kConstants, int kVec>
 __global__ void __launch_bounds__(kUpdateLanes* kUpdateParts) selective_state_update(const __grid_constant__ SelectiveStateUpdateParams p)
 {
     static_assert(kVec == 1 || (kParts<Number> == 1 && !kConstants), "only real states of the input's B and C lie side by side");
-    __shared__ float sums_of[kUpdateParts][kUpdateLanes * kVec];
+    static_assert(kVec <= kUpdateParts, "a thread finishes one channel at most");
+    constexpr int kBlockChannels = kUpdateLanes * kVec;
+    __shared__ float sums_of[kUpdateParts][kBlockChannels];
     int part = threadIdx.y;
-    int channel = (blockIdx.x % p.blocks_of_sequence * kUpdateLanes + threadIdx.x) * kVec;
+    int first_channel = blockIdx.x % p.blocks_of_sequence * kBlockChannels;
+    int channel = first_channel + threadIdx.x * kVec;
+    int finished = part * kUpdateLanes + threadIdx.x;
+    int finished_channel = first_channel + finished;
+    bool finishes = finished < kBlockChannels && finished_channel < p.channels;
     long long sequence = blockIdx.x / p.blocks_of_sequence;
-    bool exists = channel < p.channels;
-    float u[kVec] = {};
+    float skip[1] = {};
+    float skip_u[1] = {};
+    float z[1] = {};
     wait_for_earlier_grids();
     let_next_grid_start();
-    if (exists) {
+    if (finishes && p.z != nullptr) {
+        load(static_cast<const T*>(p.z) + sequence * p.z_stride + finished_channel, z);
+    }
+    if (finishes && p.d != nullptr) {
+        load(static_cast<const T*>(p.u) + sequence * p.u_stride + finished_channel, skip_u);
+        load(p.d + finished_channel, skip);
+    }
+    if (channel < p.channels) {
         long long slot = p.sequences.slot(static_cast<int>(sequence));
         long long state_row = slot * p.states * kParts<Number>;
         const float* state = p.state + state_row * p.state_stride + channel;
@@ -132,6 +147,7 @@ __global__ void __launch_bounds__(kUpdateLanes* kUpdateParts) selective_state_up
             }
         };
         load_states(part);
+        float u[kVec];
         float delta[kVec];
         float delta_u[kVec];
         float bias[kVec] = {};
@@ -170,27 +186,15 @@ __global__ void __launch_bounds__(kUpdateLanes* kUpdateParts) selective_state_up
         }
     }
     __syncthreads();
-    if (exists && part == 0) {
-        float y[kVec];
-        float d[kVec] = {};
-        float z[kVec] = {};
-        if (p.d != nullptr) {
-            load(p.d + channel, d);
-        }
-        if (p.z != nullptr) {
-            load(static_cast<const T*>(p.z) + sequence * p.z_stride + channel, z);
-        }
+    if (finishes) {
+        float y[1] = {sums_of[0][finished]};
 #pragma unroll
-        for (int i = 0; i < kVec; ++i) {
-            y[i] = sums_of[0][threadIdx.x * kVec + i];
-#pragma unroll
-            for (int k = 1; k < kUpdateParts; ++k) {
-                y[i] += sums_of[k][threadIdx.x * kVec + i];
-            }
-            y[i] = p.d != nullptr ? fmaf(d[i], u[i], y[i]) : y[i];
-            y[i] = p.z != nullptr ? y[i] * silu_for<T>(z[i]) : y[i];
+        for (int k = 1; k < kUpdateParts; ++k) {
+            y[0] += sums_of[k][finished];
         }
-        store(static_cast<T*>(p.y) + sequence * p.y_stride + channel, y);
+        y[0] = p.d != nullptr ? fmaf(skip[0], skip_u[0], y[0]) : y[0];
+        y[0] = p.z != nullptr ? y[0] * silu_for<T>(z[0]) : y[0];
+        store(static_cast<T*>(p.y) + sequence * p.y_stride + finished_channel, y);
     }
 }
 
