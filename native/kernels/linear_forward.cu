@@ -4,13 +4,14 @@
 //
 // or that added to what y holds: the gradients of a layer are such products too (see linear_backward.cu).
 //
-// Three ways, one result each up to rounding; each adds the products of one y in the order of i, so that without splits a row's result does
+// Four ways, one result each up to rounding; each adds the products of one y in the order of i, so that without splits a row's result does
 // not depend on which other rows there are, nor on the size of the tile:
 //   linear_forward         tensor cores by mma.sync: x and weight of one 16-bit type
 //   linear_forward_wgmma   tensor cores by wgmma: the same on Hopper (sm_90a), where mma.sync reaches half of the rate
+//   linear_forward_swapped the same for up to 128 rows, operands swapped: 64 outputs are the left matrix, all rows the right one
 //   linear_forward_simt    float arithmetic: any types
 //
-// The first two stage tiles of 64 inputs in a ring of shared memory by cp.async; a row of a tile is 128 bytes, its 16-byte pieces at
+// The first three stage tiles of 64 inputs in a ring of shared memory by cp.async; a row of a tile is 128 bytes, its 16-byte pieces at
 // piece ^ (row % 8), so that the eight rows of a matrix lie in different banks and stores and loads have no conflicts. Blocks stay and take
 // tile after tile; the ring runs on into the next tile while the last one is stored. Tiles are taken in bands of `band` rows of tiles, so
 // that those under way at one time share their operands in the L2.
@@ -18,6 +19,7 @@
 // Where there are too few tiles for the card, `splits` blocks share the inputs of a tile. Each leaves its sums in `partial`; the last to
 // arrive adds them in the order of the splits, whoever that is, so that the result repeats. `arrived` is zero before and after.
 #include "mamba/async_copy.cuh"
+#include "mamba/grid_dependency.cuh"
 #include "mamba/mma.cuh"
 #include "mamba/types.cuh"
 #include "mamba/vectors.cuh"
@@ -136,6 +138,34 @@ __device__ __forceinline__ void store_pair(T* y, float first, float second)
     *reinterpret_cast<unsigned int*>(y) = narrow_pair<T>(first, second);
 }
 
+// Stores the sums of two neighbouring outputs of a row from `output` on, of those that there are. paired: whether one store may do it.
+template <typename TY>
+__device__ __forceinline__ void store_neighbours(const LinearForwardParams& p, TY* to, int output, float left, float right, bool paired)
+{
+    if (p.accumulate != 0) {
+        left += output < p.outputs ? to_float(to[0]) : 0;
+        right += output + 1 < p.outputs ? to_float(to[1]) : 0;
+    }
+    if (paired && output + 1 < p.outputs) {
+        store_pair(to, left, right);
+        return;
+    }
+    if (output < p.outputs) {
+        to[0] = from_float<TY>(left);
+    }
+    if (output + 1 < p.outputs) {
+        to[1] = from_float<TY>(right);
+    }
+}
+
+// Whether the first of two neighbours always lies where both can be stored at once.
+template <typename TY>
+__device__ __forceinline__ bool stores_pairs(const LinearForwardParams& p)
+{
+    unsigned long long places = reinterpret_cast<unsigned long long>(p.y) | static_cast<unsigned long long>(p.y_stride) * sizeof(TY);
+    return places % (2 * sizeof(TY)) == 0;
+}
+
 // Stores sums in the layout of mma.cuh: sums[i][j] is the lane's part of the 16 x 8 matrix i down and j to the right.
 // row and output are those of the warp's first sum.
 template <typename TY, int kDown, int kRight>
@@ -182,30 +212,14 @@ __device__ __forceinline__ void store_sums(const LinearForwardParams& p, float (
             return;
         }
     }
-    bool paired = places % (2 * sizeof(TY)) == 0;
+    bool paired = stores_pairs<TY>(p);
 #pragma unroll
     for (int j = 0; j < kRight; ++j) {
         int at = first + 8 * j;
 #pragma unroll
         for (int i = 0; i < 2 * kDown; ++i) {
             if (row + 8 * i < p.rows) {
-                TY* to = y + 8 * i * p.y_stride + at;
-                float left = sums[i / 2][j][i % 2 * 2];
-                float right = sums[i / 2][j][i % 2 * 2 + 1];
-                if (p.accumulate != 0) {
-                    left += at < p.outputs ? to_float(to[0]) : 0;
-                    right += at + 1 < p.outputs ? to_float(to[1]) : 0;
-                }
-                if (paired && at + 1 < p.outputs) {
-                    store_pair(to, left, right);
-                } else {
-                    if (at < p.outputs) {
-                        to[0] = from_float<TY>(left);
-                    }
-                    if (at + 1 < p.outputs) {
-                        to[1] = from_float<TY>(right);
-                    }
-                }
+                store_neighbours(p, y + 8 * i * p.y_stride + at, at, sums[i / 2][j][i % 2 * 2], sums[i / 2][j][i % 2 * 2 + 1], paired);
             }
         }
     }
@@ -246,10 +260,11 @@ __device__ __forceinline__ void stage_rows(
     }
 }
 
-// The ring of staged tiles: which comes next, over all the work of this block.
-template <typename T, int kTileRows, int kTileOutputs, int kThreads, bool kAligned>
+// The ring of staged tiles: which comes next, over all the work of this block. Of x and weight, or of weight alone.
+template <typename T, int kTileRows, int kTileOutputs, int kThreads, bool kAligned, bool kBringsX = true>
 struct LinearStages {
-    static constexpr int kBytes = (kTileRows + kTileOutputs) * 128;
+    static constexpr int kXBytes = kBringsX ? kTileRows * 128 : 0;
+    static constexpr int kBytes = kXBytes + kTileOutputs * 128;
     using Tiling = LinearTiling<kTileRows, kTileOutputs, kStagedInputs>;
 
     Tiling tiling;
@@ -268,9 +283,11 @@ struct LinearStages {
     {
         if (number < tiling.work) {
             int input = tile.step * kStagedInputs;
-            stage_rows<T, kTileRows, kThreads, kAligned>(stage, p.x, p.x_stride, tile.row, p.rows, input, p.inputs);
+            if constexpr (kBringsX) {
+                stage_rows<T, kTileRows, kThreads, kAligned>(stage, p.x, p.x_stride, tile.row, p.rows, input, p.inputs);
+            }
             stage_rows<T, kTileOutputs, kThreads, kAligned>(
-                stage + kTileRows * 128, p.weight, p.weight_stride, tile.output, p.outputs, input, p.inputs);
+                stage + kXBytes, p.weight, p.weight_stride, tile.output, p.outputs, input, p.inputs);
             if (++tile.step >= tile.end) {
                 number += static_cast<int>(gridDim.x);
                 if (number < tiling.work) {
@@ -399,6 +416,93 @@ __global__ void __launch_bounds__(256, 1) linear_forward_wgmma(const __grid_cons
         wgmma_wait<0>();
         if (combine_splits<256>(p, tile, sums)) {
             store_sums<TY>(p, sums, tile.row + warp_row, tile.output);
+        }
+    }
+    async_wait<0>();
+}
+
+// Stores sums whose rows are outputs and whose columns are rows of y: from row 0 and, of the warp, from `output` on. Lanes four apart hold
+// neighbouring outputs; they exchange one of two rows, so that each has two outputs of one row.
+template <typename TY, int kRight>
+__device__ __forceinline__ void store_swapped_sums(const LinearForwardParams& p, const float (&sums)[kRight][4], int output)
+{
+    int lane = static_cast<int>(threadIdx.x) % 32;
+    bool is_odd = lane / 4 % 2 != 0;
+    int row = lane % 4 * 2 + (is_odd ? 1 : 0);
+    int first = output + lane / 8 * 2;
+    bool paired = stores_pairs<TY>(p);
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        int at = first + 8 * half;
+        float left_bias = p.bias != nullptr && at < p.outputs ? p.bias[at] : 0;
+        float right_bias = p.bias != nullptr && at + 1 < p.outputs ? p.bias[at + 1] : 0;
+#pragma unroll
+        for (int j = 0; j < kRight; ++j) {
+            float earlier = sums[j][2 * half];
+            float later = sums[j][2 * half + 1];
+            float taken = __shfl_xor_sync(0xffffffffu, is_odd ? earlier : later, 4);
+            float left = is_odd ? taken : earlier;
+            float right = is_odd ? later : taken;
+            if (row + 8 * j < p.rows) {
+                TY* to = static_cast<TY*>(p.y) + (row + 8 * j) * p.y_stride + at;
+                store_neighbours(p, to, at, left + left_bias, right + right_bias, paired);
+            }
+        }
+    }
+}
+
+// Few rows by wgmma: the time is that of reading the weights, so they alone run through the ring, most of shared memory's rest deep. A
+// block sums one split of one tile after the other, always the same split: the grid is a multiple of `splits`. So x of that split, at most
+// kResidentSteps steps, is read once and stays. The first weights are on their way before the kernel before this one has ended: the launch
+// overlaps only where that one does not write them.
+template <typename T, typename TY, int kRows, int kResidentSteps, int kStages>
+__global__ void __launch_bounds__(128, 1) linear_forward_swapped(const __grid_constant__ LinearForwardParams p)
+{
+    constexpr int kOutputs = 64;
+    constexpr int kXBytes = kRows * 128;
+    using Stages = LinearStages<T, kRows, kOutputs, 128, true, false>;
+
+    extern __shared__ __align__(1024) char shared[];
+    char* ring = shared + kResidentSteps * kXBytes;
+    Stages stages(p);
+    LinearTile first = stages.tile;
+    for (int i = 0; i < kStages - 2; ++i) {
+        stages.bring(p, ring + i * Stages::kBytes);
+    }
+    wait_for_earlier_grids();
+    let_next_grid_start();
+    for (int step = first.step; step < first.end; ++step) {
+        char* to = shared + (step - first.step) * kXBytes;
+        stage_rows<T, kRows, 128, true>(to, p.x, p.x_stride, 0, p.rows, step * kStagedInputs, p.inputs);
+    }
+    async_commit();
+    async_wait<0>();
+
+    int slot = 0;
+    for (int number = static_cast<int>(blockIdx.x); number < stages.tiling.work; number += static_cast<int>(gridDim.x)) {
+        LinearTile tile = stages.tiling.at(p, number);
+        float sums[1][kRows / 8][4];
+        for (int step = tile.step; step < tile.end; ++step) {
+            async_wait<kStages - 3>();
+            async_proxy_fence();
+            __syncthreads();
+            unsigned long long weight = matrix_descriptor(ring + slot * Stages::kBytes);
+            unsigned long long x = matrix_descriptor(shared + (step - tile.step) * kXBytes);
+            wgmma_fence();
+#pragma unroll
+            for (int part = 0; part < 4; ++part) {
+                wgmma<T>(sums[0], weight + 2 * part, x + 2 * part, part > 0 || step > tile.step);
+            }
+            wgmma_commit();
+            wgmma_wait<1>();
+            int next = slot + kStages - 2;
+            stages.bring(p, ring + (next >= kStages ? next - kStages : next) * Stages::kBytes);
+            slot = slot == kStages - 1 ? 0 : slot + 1;
+        }
+        wgmma_wait<0>();
+        wgmma_done(sums[0]);
+        if (combine_splits<128>(p, tile, sums)) {
+            store_swapped_sums<TY>(p, sums[0], tile.output + static_cast<int>(threadIdx.x) / 32 * 16);
         }
     }
     async_wait<0>();

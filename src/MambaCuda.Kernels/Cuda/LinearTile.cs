@@ -5,6 +5,7 @@ internal enum LinearTileKind
 {
     Mma,
     Wgmma,
+    Swapped,
     Simt,
 }
 
@@ -21,10 +22,23 @@ internal readonly record struct LinearTile(LinearTileKind Kind, int Rows, int Ou
     public int StepInputs => Kind == LinearTileKind.Simt ? 16 : 64;
 
     /// <summary>Threads of a block.</summary>
-    public int Threads => Kind == LinearTileKind.Mma ? 32 * (Rows / WarpRows) * (Outputs / WarpOutputs) : 256;
+    public int Threads => Kind switch
+    {
+        LinearTileKind.Mma => 32 * (Rows / WarpRows) * (Outputs / WarpOutputs),
+        LinearTileKind.Swapped => 128,
+        _ => 256,
+    };
+
+    /// <summary>Steps whose part of x stays in shared memory, which a split may not exceed; 0 where x is staged with the weights.</summary>
+    public int ResidentSteps => Kind == LinearTileKind.Swapped ? 1024 / Rows : 0;
 
     /// <summary>Dynamic shared memory of a block.</summary>
-    public int SharedBytes => Kind == LinearTileKind.Simt ? 0 : (Rows + Outputs) * StepInputs * 2 * Stages;
+    public int SharedBytes => Kind switch
+    {
+        LinearTileKind.Simt => 0,
+        LinearTileKind.Swapped => ((Rows * ResidentSteps) + (Outputs * Stages)) * StepInputs * 2,
+        _ => (Rows + Outputs) * StepInputs * 2 * Stages,
+    };
 
     /// <summary>Sums of a tile.</summary>
     public int Sums => Rows * Outputs;
@@ -34,6 +48,26 @@ internal readonly record struct LinearTile(LinearTileKind Kind, int Rows, int Ou
 
     /// <summary>The number of steps of a tile.</summary>
     public int Steps(int inputs) => (inputs + StepInputs - 1) / StepInputs;
+
+    /// <summary>
+    /// The splits with which the busiest block of <see cref="LinearTileKind.Swapped"/> moves the fewest bytes: weights, the partial sums that
+    /// it leaves, and once those of all splits, which it reads back. Of equals the fewest splits; 0 where too few multiprocessors hold x.
+    /// </summary>
+    public int SwappedSplits(int inputs, long outputs, int multiprocessors)
+    {
+        // In steps: one brings 128 bytes of each output's weights, and an output's partial sums are four bytes a row.
+        int steps = Steps(inputs), sums = Rows * sizeof(float) / 128, best = 0;
+        long fewest = long.MaxValue, tiles = Count(1, outputs);
+        for (int splits = (steps + ResidentSteps - 1) / ResidentSteps; splits <= Math.Min(steps, multiprocessors); splits++)
+        {
+            long blocks = Math.Min(multiprocessors / splits, tiles);
+            long each = ((steps + splits - 1) / splits) + (splits > 1 ? sums : 0);
+            long busiest = ((tiles + blocks - 1) / blocks * each) + (splits > 1 ? splits * sums : 0);
+            (best, fewest) = busiest < fewest ? (splits, busiest) : (best, fewest);
+        }
+
+        return best;
+    }
 
     /// <summary>As in "wgmma 128x256".</summary>
     public override string ToString() => $"{Kind.ToString().ToLowerInvariant()} {Rows}x{Outputs}";
@@ -53,6 +87,13 @@ internal readonly record struct LinearTileCost(LinearTile Tile, double Throughpu
     // Leaving partial sums, and reading those of one split back.
     private const double SplitBase = 2;
     private const double SplitEach = 0.8;
+
+    /// <summary>Tiles for up to as many rows as they have. What they cost is not known yet, so that none is chosen unasked.</summary>
+    public static readonly LinearTile[] Swapped =
+    [
+        new(LinearTileKind.Swapped, 64, 64, 0, 0, Stages: 12),
+        new(LinearTileKind.Swapped, 128, 64, 0, 0, Stages: 12),
+    ];
 
     public static readonly LinearTileCost[] All =
     [

@@ -31,6 +31,14 @@ public sealed partial class CudaBackend
         LinearTileVariant.Of(LinearTileKind.Wgmma),
         suffix: "a");
 
+    private static readonly KernelFamily<LinearTileVariant> LinearSwappedKernels = new(
+        "linear_forward.cu",
+        variant => $"mamba::linear_forward_swapped<{TypeName(variant.X)}, {TypeName(variant.Y)}, "
+            + $"{variant.Tile.Rows}, {variant.Tile.ResidentSteps}, {variant.Tile.Stages}>",
+        LinearTileVariant.Of(LinearTileKind.Swapped),
+        suffix: "a",
+        inSteps: true);
+
     private static readonly KernelFamily<LinearTileVariant> LinearSimtKernels = new(
         "linear_forward.cu",
         variant => $"mamba::linear_forward_simt<{TypeName(variant.X)}, {TypeName(variant.Weight)}, {TypeName(variant.Y)}, "
@@ -80,6 +88,15 @@ public sealed partial class CudaBackend
                 {
                     all.Add(new LinearVariant(AlgorithmOf(cost.Tile), cost.Tile, splits));
                 }
+            }
+        }
+
+        foreach (LinearTile tile in LinearTileCost.Swapped)
+        {
+            int splits = tile.SwappedSplits(args.X.Columns, args.Weight.Rows, Context.Device.MultiprocessorCount);
+            if (splits > 0 && args.X.Rows <= tile.Rows && Fits(args, tile, splits))
+            {
+                all.Add(new LinearVariant(LinearAlgorithm.TensorCore, tile, splits));
             }
         }
 
@@ -212,7 +229,7 @@ public sealed partial class CudaBackend
             return false;
         }
 
-        if (tile.Kind == LinearTileKind.Wgmma && !(HaveWgmma && AreAligned(16, args.X, args.Weight.Matrix)))
+        if (tile.Kind is LinearTileKind.Wgmma or LinearTileKind.Swapped && !(HaveWgmma && AreAligned(16, args.X, args.Weight.Matrix)))
         {
             return false;
         }
@@ -273,12 +290,18 @@ public sealed partial class CudaBackend
         {
             LinearTileKind.Mma => LinearMmaKernels,
             LinearTileKind.Wgmma => LinearWgmmaKernels,
+            LinearTileKind.Swapped => LinearSwappedKernels,
             _ => LinearSimtKernels,
         };
-        // Blocks stay and take tile after tile; some more than the card holds at once would only wait.
-        int resident = tile.Kind == LinearTileKind.Wgmma ? 1 : 4;
-        int blocks = Math.Min(checked(tiles * splits), resident * Context.Device.MultiprocessorCount);
-        Launch(family.Get(_library, variant), blocks, tile.Threads, parameters, tile.SharedBytes, splits);
+        // Blocks stay and take tile after tile; some more than the card holds at once would only wait. Those with swapped operands keep
+        // the x of one split.
+        int multiprocessors = Context.Device.MultiprocessorCount;
+        bool isSwapped = tile.Kind == LinearTileKind.Swapped;
+        int blocks = isSwapped
+            ? splits * Math.Min(tiles, multiprocessors / splits)
+            : Math.Min(checked(tiles * splits), (tile.Kind == LinearTileKind.Wgmma ? 1 : 4) * multiprocessors);
+        Launch(
+            family.Get(_library, variant), blocks, tile.Threads, parameters, tile.SharedBytes, splits, overlaps: isSwapped && args.WeightIsAtRest);
     }
 
     private void RunVector(in LinearForwardArgs args, bool mma)
@@ -415,19 +438,19 @@ public sealed partial class CudaBackend
 
     private readonly record struct LinearTileVariant(LinearTile Tile, DataType X, DataType Weight, DataType Y, bool Aligned)
     {
-        // Tensor cores take 16-bit operands of one type; wgmma aligned rows alone; the others any, element by element.
+        // Tensor cores take 16-bit operands of one type; those by wgmma aligned rows alone; the others any, element by element.
         public static IEnumerable<LinearTileVariant> Of(LinearTileKind kind) =>
-            from cost in LinearTileCost.All
-            where cost.Tile.Kind == kind
+            from tile in LinearTileCost.All.Select(cost => cost.Tile).Concat(LinearTileCost.Swapped)
+            where tile.Kind == kind
             from x in VectorVariant.ActivationTypes
             from weight in VectorVariant.ActivationTypes
             where kind == LinearTileKind.Simt || (x == weight && x != DataType.Float32)
             from y in ResultTypes(x)
             from aligned in VectorVariant.Either
-            where kind == LinearTileKind.Mma || aligned == (kind == LinearTileKind.Wgmma)
-            select new LinearTileVariant(cost.Tile, x, weight, y, aligned);
+            where kind == LinearTileKind.Mma || aligned == (kind is LinearTileKind.Wgmma or LinearTileKind.Swapped)
+            select new LinearTileVariant(tile, x, weight, y, aligned);
 
-        // The wgmma kernel takes aligned rows alone.
+        // The kernels by wgmma take aligned rows alone.
         public override string ToString() => Tile + Placed(Aligned && Tile.Kind == LinearTileKind.Mma);
     }
 
