@@ -9,7 +9,8 @@
 // ids), by radix selection over the bits of p, three passes of 10 bits   4. sum what is kept, draw, and walk the part of the warp in which
 // the draw lies.
 // Sums of p are of integers, in steps of 2^-40 of the largest p: they do not depend on the order, so that histograms can be made by atomics
-// and a draw still repeats bit for bit. What is kept between the phases is `work`, (rows, vocabulary), which the second-level cache holds.
+// and a draw still repeats bit for bit. What is kept between the phases is `work`, (rows, vocabulary), which the second-level cache holds; a
+// greedy choice ends after the first.
 #include "mamba/exponential_sum.cuh"
 #include "mamba/faults.cuh"
 #include "mamba/grid_dependency.cuh"
@@ -263,7 +264,10 @@ __global__ void __launch_bounds__(kThreads) sample_tokens(const __grid_constant_
         value = penalized(value, counts != nullptr ? counts[i] : 0, options);
         unsigned long long rank = rank_of(value, i);
         largest = rank > largest ? rank : largest;
-        work[i] = value;
+        // The largest is all that a greedy choice needs.
+        if (options.temperature != 0.0f) {
+            work[i] = value;
+        }
     });
     sum = block_sum(sum, scratch.sums);
 #pragma unroll
