@@ -45,6 +45,27 @@ public sealed class CommandTests : IDisposable
     }
 
     [Fact]
+    public async Task A_draft_goes_on_from_a_state_of_its_own()
+    {
+        string state = Path.Combine(_folder, "s.state"), draft = Path.Combine(AppContext.BaseDirectory, "DefaultModel");
+        string[] both = ["--draft", draft, "--temperature", "0", "--json", "--verbose"];
+        string whole = Ids((await Run("generate", "The list", "--temperature", "0", "-n", "30", "--json")).Output);
+        string first = Ids((await Run(["generate", "The list", "-n", "10", "--save-state", state, .. both])).Output);
+        Assert.Equal([state, $"{state}.draft"], Directory.GetFiles(_folder).Order());
+        string[] further = ["generate", "--load-state", state, "--prompt-ids", "", "-n", "20", .. both];
+        (_, string output, string error) = await Run(further);
+        Assert.Equal(whole, $"{first},{Ids(output)}");
+        // The model is its own draft here, so one that knows what was before guesses everything.
+        Assert.Contains("(100", error, StringComparison.Ordinal);
+
+        File.Delete($"{state}.draft");
+        (_, output, error) = await Run([.. further, "--save-state", state]);
+        Assert.Equal(whole, $"{first},{Ids(output)}");
+        Assert.DoesNotContain("(100", error, StringComparison.Ordinal);
+        Assert.Equal([state], Directory.GetFiles(_folder));
+    }
+
+    [Fact]
     public async Task A_draft_changes_how_a_text_is_made_and_not_the_text()
     {
         string draft = Path.Combine(AppContext.BaseDirectory, "DefaultModel");

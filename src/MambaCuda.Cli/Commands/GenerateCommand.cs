@@ -45,16 +45,23 @@ internal static class GenerateCommand
         using MambaModel? draft =
             parsed.GetValue(options.Draft) is { } small ? ModelLoader.Load(small, adapter: null, backend, error, cancellation) : null;
         using MambaState state = model.CreateState();
+        using MambaState? draftState = draft?.CreateState();
+        bool knowsPast = true;
         if (parsed.GetValue(options.LoadState) is { } stateToLoad)
         {
             state.Load(stateToLoad);
+            knowsPast = File.Exists(DraftFileOf(stateToLoad));
+            if (knowsPast)
+            {
+                draftState?.Load(DraftFileOf(stateToLoad));
+            }
         }
 
         using PromptCache? cache = kept is null ? null : new PromptCache(model, kept);
         bool json = parsed.GetValue(options.Json);
         bool stream = parsed.GetValue(options.Stream) && !json;
         int[] promptIds = request.PromptIds is { } ids ? [.. ids] : tokenizer.Encode(request.Prompt ?? "");
-        request = request with { Prompt = null, PromptIds = promptIds, State = state };
+        request = request with { Prompt = null, PromptIds = promptIds, State = state, DraftState = knowsPast ? draftState : null };
         if (!json && request.PromptIds.Count > 0)
         {
             await output.WriteAsync(tokenizer.Decode(promptIds));
@@ -95,6 +102,10 @@ internal static class GenerateCommand
         if (parsed.GetValue(options.SaveState) is { } stateToSave)
         {
             state.Save(stateToSave);
+            if (knowsPast)
+            {
+                draftState?.Save(DraftFileOf(stateToSave));
+            }
         }
 
         cache?.Dispose();
@@ -105,6 +116,9 @@ internal static class GenerateCommand
 
         return ExitCode.Done;
     }
+
+    /// <summary>Where the state of a draft lies, beside the model's.</summary>
+    private static string DraftFileOf(string stateFile) => stateFile + ".draft";
 
     private static TextGenerator Generator(MambaModel model, Tokenizer tokenizer, TextGeneratorOptions options)
     {
@@ -370,13 +384,13 @@ internal static class GenerateCommand
 
         public Option<string?> SaveState { get; } = new("--save-state")
         {
-            Description = "Save the state at the end of the text to a file.",
+            Description = "Save the state at the end of the text to a file; a draft's beside it, as FILE.draft.",
             HelpName = "FILE",
         };
 
         public Option<string?> LoadState { get; } = new("--load-state")
         {
-            Description = "Go on from a saved state; the prompt, if any, follows it.",
+            Description = "Go on from a saved state, a draft from FILE.draft if it is there; the prompt, if any, follows it.",
             HelpName = "FILE",
         };
 
