@@ -20,6 +20,7 @@ public sealed class DecodeLoop : IDisposable
     private readonly SequenceLayout _sequences;
     private readonly MambaState _state;
     private readonly MambaState _otherState;
+    private readonly OwnedParts _parts = new();
     private readonly DecodeMemory _memory;
     private readonly HostCopy[] _copies;
     private readonly CapturedOperations?[] _captured = new CapturedOperations?[2];
@@ -54,25 +55,18 @@ public sealed class DecodeLoop : IDisposable
         _tokens = new SampledToken[samplers.Count];
         _pending = new int[samplers.Count];
         _model.Reserve(samplers.Count);
-        Stack<IDisposable> made = [];
         try
         {
-            made.Push(_otherState = _model.CreateState(samplers.Count));
-            made.Push(_memory = new DecodeMemory(
+            _otherState = _parts.Add(_model.CreateState(samplers.Count));
+            _memory = _parts.Add(new DecodeMemory(
                 _backend, samplers.Count, _model.Config.VocabularySize, samplers.Any(sampler => sampler.HasPenalties)));
             int bytes = _memory.Results.Columns;
-            _copies = new HostCopy[2];
-            made.Push(_copies[0] = _backend.CreateHostCopy(bytes));
-            made.Push(_copies[1] = _backend.CreateHostCopy(bytes));
+            _copies = [_parts.Add(_backend.CreateHostCopy(bytes)), _parts.Add(_backend.CreateHostCopy(bytes))];
             _memory.Upload(_samplers, _model.Config.VocabularySize);
         }
         catch
         {
-            while (made.TryPop(out IDisposable? part))
-            {
-                part.Dispose();
-            }
-
+            _parts.Dispose();
             throw;
         }
     }
@@ -192,9 +186,7 @@ public sealed class DecodeLoop : IDisposable
             Finish();
             _disposed = true;
             Array.ForEach(_captured, captured => captured?.Dispose());
-            Array.ForEach(_copies, copy => copy.Dispose());
-            _memory.Dispose();
-            _otherState.Dispose();
+            _parts.Dispose();
         }
     }
 

@@ -19,6 +19,7 @@ internal sealed class DraftProposals : IDisposable
     private readonly DecodeMemory _memory;
     private readonly DeviceBuffer _chosen;
     private readonly CapturedPasses _passes;
+    private readonly OwnedParts _parts = new();
     private readonly int[] _proposals;
     private readonly int _promptPiece;
     private readonly int _known;
@@ -38,31 +39,21 @@ internal sealed class DraftProposals : IDisposable
         _given = state;
         _tokens = [.. tokens];
         _known = _tokens.Count;
-        _passes = new CapturedPasses(_backend);
         _proposals = new int[options.DraftTokens];
         _promptPiece = Math.Min(options.PromptChunkTokens, _model.ChunkTokens);
         int vocabulary = _model.Config.VocabularySize;
-        Stack<IDisposable> made = [];
         try
         {
-            _state = state ?? _model.CreateState();
-            if (state is null)
-            {
-                made.Push(_state);
-            }
-
-            made.Push(_checkpoint = _state.CreateCheckpoint());
-            made.Push(_memory = new DecodeMemory(_backend, 1, vocabulary, hasCounts: false));
-            made.Push(_chosen = _backend.Allocate((long)_proposals.Length * sizeof(int)));
+            _state = state ?? _parts.Add(_model.CreateState());
+            _checkpoint = _parts.Add(_state.CreateCheckpoint());
+            _memory = _parts.Add(new DecodeMemory(_backend, 1, vocabulary, hasCounts: false));
+            _chosen = _parts.Add(_backend.Allocate((long)_proposals.Length * sizeof(int)));
+            _passes = _parts.Add(new CapturedPasses(_backend));
             _memory.Upload([new Sampler(SamplingOptions.Greedy, vocabulary)], vocabulary);
         }
         catch
         {
-            while (made.TryPop(out IDisposable? part))
-            {
-                part.Dispose();
-            }
-
+            _parts.Dispose();
             throw;
         }
     }
@@ -124,17 +115,7 @@ internal sealed class DraftProposals : IDisposable
         _given?.SetPendingTokens(CollectionsMarshal.AsSpan(_tokens)[_run..count]);
     }
 
-    public void Dispose()
-    {
-        _passes.Dispose();
-        _chosen.Dispose();
-        _memory.Dispose();
-        _checkpoint.Dispose();
-        if (_given is null)
-        {
-            _state.Dispose();
-        }
-    }
+    public void Dispose() => _parts.Dispose();
 
     private void TakeCheckpoint()
     {

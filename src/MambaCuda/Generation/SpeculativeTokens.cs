@@ -22,6 +22,7 @@ internal sealed class SpeculativeTokens : TokenSource
     private readonly DecodeMemory _memory;
     private readonly HostCopy _copy;
     private readonly CapturedPasses _passes;
+    private readonly OwnedParts _parts = new();
     private readonly BackgroundWork _work;
     private readonly Action<DraftCounts> _count;
 
@@ -44,24 +45,19 @@ internal sealed class SpeculativeTokens : TokenSource
         _sequence = sequence;
         _count = count;
         _work = new BackgroundWork(Run);
-        _passes = new CapturedPasses(_model.Backend);
         _chosen.Add(sequence.LastId!.Value);
-        Stack<IDisposable> made = [];
         try
         {
-            made.Push(_draft = new DraftProposals(options, sequence.Request.DraftState, [.. sequence.DraftInput, .. _chosen]));
-            made.Push(_checkpoint = state.CreateCheckpoint());
-            made.Push(_memory = new DecodeMemory(
+            _draft = _parts.Add(new DraftProposals(options, sequence.Request.DraftState, [.. sequence.DraftInput, .. _chosen]));
+            _checkpoint = _parts.Add(state.CreateCheckpoint());
+            _memory = _parts.Add(new DecodeMemory(
                 _model.Backend, options.DraftTokens + 1, _model.Config.VocabularySize, sequence.Sampler.HasPenalties));
-            made.Push(_copy = _model.Backend.CreateHostCopy(_memory.Results.Columns));
+            _copy = _parts.Add(_model.Backend.CreateHostCopy(_memory.Results.Columns));
+            _passes = _parts.Add(new CapturedPasses(_model.Backend));
         }
         catch
         {
-            while (made.TryPop(out IDisposable? part))
-            {
-                part.Dispose();
-            }
-
+            _parts.Dispose();
             throw;
         }
     }
@@ -102,11 +98,7 @@ internal sealed class SpeculativeTokens : TokenSource
     {
         Settle();
         _draft.Leave(Given - 1);
-        _passes.Dispose();
-        _copy.Dispose();
-        _memory.Dispose();
-        _checkpoint.Dispose();
-        _draft.Dispose();
+        _parts.Dispose();
     }
 
     /// <summary>The place, among those of the latest pass, of a token by its number.</summary>
