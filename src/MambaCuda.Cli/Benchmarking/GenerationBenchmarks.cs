@@ -2,8 +2,8 @@ using System.Diagnostics;
 
 namespace MambaCuda.Cli;
 
-/// <summary>A text of a whole generator, timed by the host's clock as its user would.</summary>
-internal abstract class GenerationBenchmark : Benchmark
+/// <summary>A text of a whole generator.</summary>
+internal abstract class GenerationBenchmark : HostTimedBenchmark
 {
     protected GenerationBenchmark(BenchContext context, BenchRow row)
     {
@@ -11,26 +11,11 @@ internal abstract class GenerationBenchmark : Benchmark
         State = Model.CreateState();
     }
 
-    public override long Bytes => 0;
-
-    public override double Operations => 0;
-
-    public override long Elements => 0;
-
-    public override BenchCeiling Ceiling => BenchCeiling.None;
-
-    public override bool TimedByHost => true;
-
-    public override double? OwnMilliseconds => Milliseconds;
-
     public override int Runs => 21;
 
     protected MambaModel Model { get; }
 
     protected MambaState State { get; }
-
-    /// <summary>What the last run took, or what one of its parts did.</summary>
-    protected double Milliseconds { get; set; }
 
     public override void Dispose() => State.Dispose();
 
@@ -100,8 +85,9 @@ internal sealed class SpeculationBenchmark : GenerationBenchmark
     public SpeculationBenchmark(BenchContext context, BenchRow row)
         : base(context, row)
     {
-        _weights = new RandomWeights(ModelSizes.Config(row.Model == "tiny" ? "tiny" : DraftSize), Kernels.DataType.BFloat16, seed: 2);
-        _draft = MambaModel.Create(ModelSizes.Config(row.Model == "tiny" ? "tiny" : DraftSize), _weights.Tensors, context.Backend);
+        MambaConfig config = ModelSizes.Config(row.Model == "tiny" ? "tiny" : DraftSize);
+        _weights = new RandomWeights(config, Kernels.DataType.BFloat16, seed: 2);
+        _draft = MambaModel.Create(config, _weights.Tensors, context.Backend);
         _generator = new TextGenerator(
             Model, new WithoutText(), new TextGeneratorOptions { Draft = _draft, DraftTokens = checked((int)row.Shape[0]) });
         PassesAsync().GetAwaiter().GetResult();

@@ -178,7 +178,7 @@ internal sealed class DecodeBenchmark : Benchmark
 /// The start of a process that generates: from opening the device to the first token after a prompt, without loading the weights.
 /// Cold: nothing is in the kernel cache. Warm: everything is.
 /// </summary>
-internal sealed class StartBenchmark : Benchmark
+internal sealed class StartBenchmark : HostTimedBenchmark
 {
     private const int ColdRuns = 3;
     private const int WarmRuns = 9;
@@ -189,7 +189,6 @@ internal sealed class StartBenchmark : Benchmark
     private readonly CudaBackendOptions _options;
     private readonly int _length;
     private readonly bool _cold;
-    private double _milliseconds;
 
     public StartBenchmark(BenchContext context, BenchRow row)
     {
@@ -209,18 +208,6 @@ internal sealed class StartBenchmark : Benchmark
         }
     }
 
-    public override long Bytes => 0;
-
-    public override double Operations => 0;
-
-    public override long Elements => 0;
-
-    public override BenchCeiling Ceiling => BenchCeiling.None;
-
-    public override bool TimedByHost => true;
-
-    public override double? OwnMilliseconds => _milliseconds;
-
     public override int Runs => _cold ? ColdRuns : WarmRuns;
 
     public override void Run(int copy) => Start(_cold ? Guid.NewGuid().ToString("N") : "warm");
@@ -238,6 +225,6 @@ internal sealed class StartBenchmark : Benchmark
         began = Stopwatch.GetTimestamp();
         model.Forward(new int[_length], SequenceLayout.Uniform(1, _length), state, logits);
         model.Forward([1], SequenceLayout.Uniform(1, 1), state, logits);
-        _milliseconds = (opened + Stopwatch.GetElapsedTime(began)).TotalMilliseconds;
+        Milliseconds = (opened + Stopwatch.GetElapsedTime(began)).TotalMilliseconds;
     }
 }

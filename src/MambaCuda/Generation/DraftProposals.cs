@@ -23,10 +23,10 @@ internal sealed class DraftProposals : IDisposable
     private readonly int[] _proposals;
     private readonly int _promptPiece;
     private readonly int _known;
+    private readonly long _countBefore;
 
-    // The tokens that are certain, and how many the state has run, and the checkpoint; the state may have run proposals after them.
+    // Those that are certain; the state may have run proposals after them.
     private readonly List<int> _tokens;
-    private int _run, _runAtCheckpoint;
 
     /// <summary>Prepares the guesses for a sequence.</summary>
     /// <param name="options">The draft, how many tokens to propose at once, and how many of a long beginning run at once.</param>
@@ -45,6 +45,7 @@ internal sealed class DraftProposals : IDisposable
         try
         {
             _state = state ?? _parts.Add(_model.CreateState());
+            _countBefore = _state.TokenCount();
             _checkpoint = _parts.Add(_state.CreateCheckpoint());
             _memory = _parts.Add(new DecodeMemory(_backend, 1, vocabulary, hasCounts: false));
             _chosen = _parts.Add(_backend.Allocate((long)_proposals.Length * sizeof(int)));
@@ -61,27 +62,27 @@ internal sealed class DraftProposals : IDisposable
     /// <summary>Whether there is more to run before a proposal than a piece.</summary>
     public bool IsBehind => NotRun.Length > _promptPiece;
 
-    private ReadOnlySpan<int> NotRun => CollectionsMarshal.AsSpan(_tokens)[_run..];
+    /// <summary>How many of the tokens, and of proposals after them, the state has run.</summary>
+    private int TokensRun => (int)(_state.TokenCount() - _countBefore);
+
+    private ReadOnlySpan<int> NotRun => CollectionsMarshal.AsSpan(_tokens)[TokensRun..];
 
     /// <summary>Runs a piece of what it is behind.</summary>
     public void CatchUp()
     {
         _model.Forward(NotRun[.._promptPiece], SequenceLayout.Uniform(1, _promptPiece), _state, []);
-        _run += _promptPiece;
-        TakeCheckpoint();
+        _checkpoint.Take();
     }
 
     /// <summary>Guesses the next tokens.</summary>
     public ReadOnlySpan<int> Propose()
     {
         _model.Extend(NotRun, _state, _memory.Logits[0], _passes);
-        _run = _tokens.Count;
-        TakeCheckpoint();
+        _checkpoint.Take();
         Choose(0);
         if (_proposals.Length > 1)
         {
             _passes.Run(0, _proposals.Length, Steps);
-            _run += _proposals.Length - 1;
             _state.SetTokenCount(_state.TokenCount() + _proposals.Length - 1, 0);
         }
 
@@ -94,7 +95,7 @@ internal sealed class DraftProposals : IDisposable
     {
         if (accepted < _proposals.Length)
         {
-            GoBack();
+            _checkpoint.RollBack();
         }
 
         _tokens.AddRange(_proposals.AsSpan(0, accepted));
@@ -107,27 +108,15 @@ internal sealed class DraftProposals : IDisposable
     public void Leave(int more)
     {
         int count = _known + more;
-        if (_run > count)
+        if (TokensRun > count)
         {
-            GoBack();
+            _checkpoint.RollBack();
         }
 
-        _given?.SetPendingTokens(CollectionsMarshal.AsSpan(_tokens)[_run..count]);
+        _given?.SetPendingTokens(CollectionsMarshal.AsSpan(_tokens)[TokensRun..count]);
     }
 
     public void Dispose() => _parts.Dispose();
-
-    private void TakeCheckpoint()
-    {
-        _checkpoint.Take();
-        _runAtCheckpoint = _run;
-    }
-
-    private void GoBack()
-    {
-        _checkpoint.RollBack();
-        _run = _runAtCheckpoint;
-    }
 
     /// <summary>The steps between the first proposal and the last. The pass before has made room for them.</summary>
     private void Steps()
@@ -139,14 +128,7 @@ internal sealed class DraftProposals : IDisposable
         }
     }
 
-    private void Choose(int i) => _backend.SampleTokens(new SampleTokensArgs
-    {
-        Logits = _memory.Logits[0],
-        Options = _memory.Options,
-        RandomStates = _memory.RandomStates,
-        TokenIds = Proposal(i),
-        LogProbabilities = _memory.LogProbabilities,
-    });
+    private void Choose(int i) => _backend.SampleTokens(_memory.Sampling(_memory.Logits[0], 1) with { TokenIds = Proposal(i) });
 
     private MatrixView Proposal(int i) => _chosen.Matrix(DataType.Int32, 1, 1, (long)i * sizeof(int));
 }

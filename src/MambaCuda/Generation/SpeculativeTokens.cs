@@ -30,8 +30,7 @@ internal sealed class SpeculativeTokens : TokenSource
     private readonly List<int> _chosen = [];
     private readonly List<SampledToken> _latest = [];
 
-    // How many of the chosen tokens the state has run, and the checkpoint.
-    private int _run, _runAtCheckpoint;
+    private readonly long _countBefore;
 
     /// <summary>Prepares for a text.</summary>
     /// <param name="state">Its state, of one slot, behind the prompt.</param>
@@ -42,6 +41,7 @@ internal sealed class SpeculativeTokens : TokenSource
     {
         _model = state.Model;
         _state = state;
+        _countBefore = state.TokenCount();
         _sequence = sequence;
         _count = count;
         _work = new BackgroundWork(Run);
@@ -63,6 +63,9 @@ internal sealed class SpeculativeTokens : TokenSource
     }
 
     private int Given => _sequence.TokensTaken;
+
+    /// <summary>How many of the chosen tokens, and of proposals after them, the state has run.</summary>
+    private int TokensRun => (int)(_state.TokenCount() - _countBefore);
 
     public override void Join(List<GeneratedSequence> active) => _sequence.HasJoined = true;
 
@@ -128,17 +131,16 @@ internal sealed class SpeculativeTokens : TokenSource
         _draft.Add(_latest[^1].Id);
         if (accepted < count)
         {
-            GoBack();
+            _checkpoint.RollBack();
         }
     }
 
     /// <summary>Runs what was chosen and not run, and what is proposed; the checkpoint is between the two.</summary>
     private void Pass(ReadOnlySpan<int> proposals)
     {
-        int[] tokens = [.. CollectionsMarshal.AsSpan(_chosen)[_run..], .. proposals];
+        int[] tokens = [.. CollectionsMarshal.AsSpan(_chosen)[TokensRun..], .. proposals];
         _state.SetPendingTokens([]);
         _model.Extend(tokens, _state, _memory.Logits[0].RowRange(0, proposals.Length + 1), _passes, _checkpoint);
-        (_run, _runAtCheckpoint) = (_chosen.Count + proposals.Length, _chosen.Count);
     }
 
     /// <summary>Chooses tokens as long as the proposals are right, and one more.</summary>
@@ -167,27 +169,20 @@ internal sealed class SpeculativeTokens : TokenSource
         while (_latest.Count <= proposals.Length && _latest[^1].Id == proposals[_latest.Count - 1]);
     }
 
-    private void GoBack()
-    {
-        _checkpoint.RollBack();
-        _run = _runAtCheckpoint;
-    }
-
     /// <summary>Leaves the state behind all tokens that the caller has got but the last, which is pending.</summary>
     private void Settle()
     {
-        if (_run >= Given)
+        if (TokensRun >= Given)
         {
-            GoBack();
+            _checkpoint.RollBack();
         }
 
         ReadOnlySpan<int> given = CollectionsMarshal.AsSpan(_chosen)[..Given];
-        if (_run < Given - 1)
+        if (TokensRun < Given - 1)
         {
-            _model.Forward(given[_run..^1], SequenceLayout.Uniform(1, Given - 1 - _run), _state, []);
-            _run = Given - 1;
+            _model.Forward(given[TokensRun..^1], SequenceLayout.Uniform(1, Given - 1 - TokensRun), _state, []);
         }
 
-        _state.SetPendingTokens(given[_run..]);
+        _state.SetPendingTokens(given[TokensRun..]);
     }
 }

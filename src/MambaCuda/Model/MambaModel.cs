@@ -297,7 +297,7 @@ public sealed class MambaModel : IDisposable
         if (!ForwardWorkspace.TakesSteps(sequences.Count))
         {
             AddNorm(_work.BlockOutput, residual, _weights.FinalNorm);
-            Backend.LinearForward(new LinearForwardArgs { X = _work.Normalized, Weight = _weights.Head, Y = logits, WeightIsAtRest = true });
+            Head(_work.Normalized, logits);
             return;
         }
 
@@ -340,13 +340,7 @@ public sealed class MambaModel : IDisposable
         {
             (MatrixView residual, _) = RunLayers(_work.TokenIds, sequence, state, state, split);
             AddNorm(_work.BlockOutput, residual, _weights.FinalNorm);
-            Backend.LinearForward(new LinearForwardArgs
-            {
-                X = _work.Normalized.RowRange(certain - 1, rows),
-                Weight = _weights.Head,
-                Y = logits,
-                WeightIsAtRest = true,
-            });
+            Head(_work.Normalized.RowRange(certain - 1, rows), logits);
         });
         if (split is not null)
         {
@@ -426,9 +420,12 @@ public sealed class MambaModel : IDisposable
     private MatrixView Head(MatrixView hidden)
     {
         MatrixView logits = _work.Logits.RowRange(0, hidden.Rows);
-        Backend.LinearForward(new LinearForwardArgs { X = hidden, Weight = _weights.Head, Y = logits, WeightIsAtRest = true });
+        Head(hidden, logits);
         return logits;
     }
+
+    private void Head(MatrixView hidden, MatrixView logits) =>
+        Backend.LinearForward(new LinearForwardArgs { X = hidden, Weight = _weights.Head, Y = logits, WeightIsAtRest = true });
 
     private void EveryLogits(Span<float> logits)
     {
