@@ -9,9 +9,9 @@
 //   of the bias. Shapes as in selective_scan_forward.cu.
 //
 // States are never stored for all tokens: forward leaves them before every 16th (a checkpoint), and a block recomputes a tile of 16 steps
-// from there into registers, then leads the gradient back through it. A block owns kChannels channels of a sequence and walks its tiles
-// from the last to the first. Four states of a channel are a lane's, so kLanes = kStates / 4 lanes make a channel. A tile has three parts
-// between two barriers of the block:
+// from there into registers, then leads the gradient back through it. A team of warps owns kChannels channels of a sequence and walks its
+// tiles from the last to the first; a block is one team or two, see pass_turn. Four states of a channel are a lane's, so kLanes =
+// kStates / 4 lanes make a channel. A tile has three parts between two barriers of the team:
 //
 //   prepare   each thread takes a piece of the tile, fetched a tile ahead, and leaves (d, d u) and g in shared memory
 //   walk      forward through 16 steps, all states kept; back through them, where B and C are at hand for y and all gradients; sums over
@@ -40,6 +40,7 @@
 #include "mamba/async_copy.cuh"
 #include "mamba/fast_math.cuh"
 #include "mamba/mma.cuh"
+#include "mamba/named_barrier.cuh"
 #include "mamba/reductions.cuh"
 #include "mamba/sequences.cuh"
 #include "mamba/shared_address.cuh"
@@ -108,18 +109,21 @@ enum class ScanBackwardPart : int {
     chunk_gradients = 1,  // of each chunk's first state, from zero at its end, and the sum of d along it
 };
 
-// How a block is cut: 16 steps, which is how far checkpoints lie apart, and one thread for four states.
-template <typename T_, int kStates_, int kWarps_>
+// How a block is cut: teams of kWarps warps that have channels and shared memory of their own, 16 steps, which is how far checkpoints lie
+// apart, and one thread for four states. What follows is of a team.
+template <typename T_, int kStates_, int kWarps_, int kTeams_>
 struct ScanBackwardShape {
     using T = T_;
     static constexpr int kStates = kStates_;
     static constexpr int kWarps = kWarps_;
+    static constexpr int kTeams = kTeams_;
     static constexpr int kSteps = kCheckpointSteps;
     static constexpr int kLaneStates = 4;
     static constexpr int kLanes = kStates / kLaneStates;
     static constexpr int kWarpChannels = 32 / kLanes;
     static constexpr int kChannels = kWarps * kWarpChannels;
     static constexpr int kThreads = kWarps * 32;
+    static constexpr int kBlockThreads = kTeams * kThreads;
 
     // What a thread prepares and finishes: pieces of kPiece channels of a step, the same channels in all of its pieces.
     static constexpr int kThreadElements = kChannels * kSteps / kThreads;
@@ -158,14 +162,17 @@ struct ScanBackwardShape {
     static constexpr int kMatrixPieceFloats = kMatrixPieces * static_cast<int>(sizeof(T));     // B and C
     static constexpr int kSourceFloats = kOneEach ? 6 * kThreads : 0;                          // three addresses a thread
     static constexpr int kSharedFloats = 5 * kOperandFloats + kMatrixPieceFloats + kInputFloats + 4 * kElements + kMatrixFloats
-        + 3 * kSumFloats + kShareFloats + kOwnFloats + 2 * kBeforeFloats + kSourceFloats + 2 * kChannels + 8;
+        + 3 * kSumFloats + kShareFloats + kOwnFloats + 2 * kBeforeFloats + kSourceFloats + 2 * kChannels + 8
+        + (kTeams > 1 ? kMatrixFloats : 0);
+
+    static_assert(kTeams == 1 || kTeams == 2, "they take turns by twos");
 
     static_assert(kStates % kLaneStates == 0 && 32 % kLanes == 0 && kSteps % kLanes == 0 && kThreads % kRowPieces == 0
             && kChannels % kFetch == 0 && kBeforeFloats == 4 * kThreads,
         "");
 };
 
-// Where a block is: what a thread needs between walks, read anew then, since a walk leaves no registers for it.
+// Where a team is: what a thread needs between walks, read anew then, since a walk leaves no registers for it.
 struct ScanBackwardPlace {
     int first_channel;
     int channels;                 // that exist
@@ -183,7 +190,7 @@ struct alignas(16) ScanBackwardSources {
     const T* of_grad_y_or_u;
 };
 
-// What a block keeps in shared memory. Steps lie kChannels elements apart.
+// What a team keeps in shared memory. Steps lie kChannels elements apart.
 template <typename Shape>
 struct ScanBackwardMemory {
     using T = typename Shape::T;
@@ -210,6 +217,7 @@ struct ScanBackwardMemory {
     float* bias;
     float* skip;
     ScanBackwardPlace* place;
+    float* team_sums;  // of gB and gC over the channels of a team, which the next one adds to its own
 
     __device__ __forceinline__ explicit ScanBackwardMemory(float* shared)
         : delta(reinterpret_cast<T*>(shared))
@@ -234,6 +242,7 @@ struct ScanBackwardMemory {
         , bias(before + 2 * Shape::kBeforeFloats + Shape::kSourceFloats)
         , skip(bias + Shape::kChannels)
         , place(reinterpret_cast<ScanBackwardPlace*>(skip + Shape::kChannels))
+        , team_sums(skip + Shape::kChannels + 8)
     {
     }
 
@@ -286,6 +295,61 @@ __device__ __forceinline__ int thread_again()
 #endif
 }
 
+// The number of the thread in its team, and of the team in the block.
+template <typename Shape>
+__device__ __forceinline__ int team_thread_again()
+{
+    return Shape::kTeams == 1 ? thread_again() : thread_again() % Shape::kThreads;
+}
+
+template <typename Shape>
+__device__ __forceinline__ int team_again()
+{
+    return Shape::kTeams == 1 ? 0 : thread_again() / Shape::kThreads;
+}
+
+template <typename Shape>
+__device__ __forceinline__ float* team_memory(float* shared)
+{
+    return shared + team_again<Shape>() * Shape::kSharedFloats;
+}
+
+// The first barrier of a team, and the first that a team awaits its turn at.
+constexpr int kTeamBarrier = 1;
+constexpr int kTurnBarrier = 3;
+
+// A barrier of the team.
+template <typename Shape>
+__device__ __forceinline__ void team_sync()
+{
+    if constexpr (Shape::kTeams == 1) {
+        __syncthreads();
+    } else {
+        barrier_sync(kTeamBarrier + team_again<Shape>(), Shape::kThreads);
+    }
+}
+
+// Two teams are at different parts of a tile: while one leads gradients back, which takes issue slots, the other does all the rest, which
+// waits for shared memory and the special-function unit. pass_turn lets the other team begin with the rest, await_turn waits for that.
+template <typename Shape>
+__device__ __forceinline__ void pass_turn()
+{
+    if constexpr (Shape::kTeams > 1) {
+        barrier_arrive(kTurnBarrier + 1 - team_again<Shape>(), Shape::kBlockThreads);
+    }
+}
+
+// A barrier of the team too.
+template <typename Shape>
+__device__ __forceinline__ void await_turn()
+{
+    if constexpr (Shape::kTeams > 1) {
+        barrier_sync(kTurnBarrier + team_again<Shape>(), Shape::kBlockThreads);
+    } else {
+        __syncthreads();
+    }
+}
+
 // The same address in shared memory as one number to the compiler, which then keeps it in one register, with constant distances from it in
 // the instructions, instead of making sums anew from all that led to it.
 template <typename T>
@@ -330,7 +394,7 @@ struct ScanBackwardPieces {
     static constexpr bool kWhole = kPart == ScanBackwardPart::whole;
 
     const SelectiveScanBackwardParams& p;
-    const Memory& memory;
+    Memory memory;
     ScanBackwardPlace place;
     int thread;
 
@@ -338,7 +402,7 @@ struct ScanBackwardPieces {
         : p(params)
         , memory(shared)
         , place(*shared.place)
-        , thread(thread_again())
+        , thread(team_thread_again<Shape>())
     {
     }
 
@@ -754,7 +818,7 @@ struct ScanBackwardLane {
 
     __device__ __forceinline__ void walk(const ScanBackwardMemory<Shape>& memory, int tile)
     {
-        int thread = thread_again();
+        int thread = team_thread_again<Shape>();
         Spot spot(thread);
         int lane = spot.lane;
         int channel = spot.channel;
@@ -782,6 +846,7 @@ struct ScanBackwardLane {
             }
         }
 
+        pass_turn<Shape>();
         float* shares = one_number(memory.shares + thread / 32 * Shape::kWarpShares * Shape::kSharePitch
             + (Shape::kByMatrix ? place_of_sums(spot, thread) : 0));
         float left[4];
@@ -882,24 +947,34 @@ struct ScanBackwardLane {
 // What tensor cores leave out of a product on the average: half of 2^-10 / m, m being its mantissa, whose logarithm is evenly spread.
 constexpr float kCutOff = 1.0f / 2048.0f / 1.386294361f;
 
-// gB and gC of a tile, over the channels of the block: the shares in order. A thread takes two states of a step at once.
+// gB and gC of a tile, over the channels of the block: the shares in order, and before them what the first team left. A thread takes two
+// states of a step at once.
 template <typename Shape>
 __device__ __forceinline__ void add_shares(
     const SelectiveScanBackwardParams& p, const ScanBackwardMemory<Shape>& memory, const ScanBackwardPlace& place, int thread, int steps,
     unsigned int row)
 {
+    int team = team_again<Shape>();
 #pragma unroll
     for (int start = 0; start < Shape::kMatrixFloats; start += 2 * Shape::kThreads) {
         int i = start + 2 * thread;
         int step = i / (2 * Shape::kStates);
         float* to = i / Shape::kStates % 2 == 0 ? p.b_shares : p.c_shares;
         int swapped = Shape::kByMatrix ? i ^ step % 2 * 4 : i;
+        float2* of_first_team = reinterpret_cast<float2*>(memory.team_sums - (team > 0 ? Shape::kSharedFloats : 0) + i);
         float2 sum = {0.0f, 0.0f};
+        if (team > 0) {
+            sum = *of_first_team;
+        }
 #pragma unroll
         for (int share = 0; share < Shape::kShares; ++share) {
             float2 term = *reinterpret_cast<const float2*>(memory.shares + share * Shape::kSharePitch + swapped);
             sum.x += term.x;
             sum.y += term.y;
+        }
+        if (Shape::kTeams > 1 && team == 0) {
+            *of_first_team = sum;
+            continue;
         }
         if constexpr (Shape::kByMatrix) {
             sum.x = fmaf(kCutOff, sum.x, sum.x);
@@ -913,19 +988,23 @@ __device__ __forceinline__ void add_shares(
 }
 
 template <typename Shape, ScanBackwardPart kPart, bool kAligned>
-__global__ void __launch_bounds__(Shape::kThreads, kScanBackwardWarps / Shape::kWarps)
+__global__ void __launch_bounds__(Shape::kBlockThreads, kScanBackwardWarps / Shape::kWarps / Shape::kTeams)
     selective_scan_backward(const __grid_constant__ SelectiveScanBackwardParams p)
 {
     extern __shared__ __align__(16) float shared[];
+    if constexpr (Shape::kTeams > 1) {
+        barriers_begin(kTeamBarrier, Shape::kTeams, Shape::kThreads);
+        barriers_begin(kTurnBarrier, Shape::kTeams, Shape::kBlockThreads);
+    }
     constexpr bool kWhole = kPart == ScanBackwardPart::whole;
-    ScanBackwardMemory<Shape> memory(shared);
+    ScanBackwardMemory<Shape> memory(team_memory<Shape>(shared));
     int part = static_cast<int>(blockIdx.x) % p.parts_of_group;
     int group = static_cast<int>(blockIdx.x) / p.parts_of_group;
-    int channel_in_group = part * Shape::kChannels;
+    int channel_in_group = (part * Shape::kTeams + team_again<Shape>()) * Shape::kChannels;
     int first_channel = group * p.group_channels + channel_in_group;
     int left = p.group_channels - channel_in_group;
-    int channels = left < Shape::kChannels ? left : Shape::kChannels;
-    int thread = static_cast<int>(threadIdx.x);
+    int channels = left < Shape::kChannels ? left : Shape::kChannels;  // none or less in a second team that is not needed
+    int thread = team_thread_again<Shape>();
     int shard = static_cast<int>(blockIdx.y);
 
     ScanBackwardSpot<Shape> spot(thread);
@@ -944,7 +1023,10 @@ __global__ void __launch_bounds__(Shape::kThreads, kScanBackwardWarps / Shape::k
         memory.bias[i] = i < channels && p.delta_bias != nullptr ? p.delta_bias[first_channel + i] : 0.0f;
         memory.skip[i] = i < channels && p.d != nullptr ? p.d[first_channel + i] : 0.0f;
     }
-    __syncthreads();
+    team_sync<Shape>();
+    if (kWhole && Shape::kTeams > 1 && team_again<Shape>() == 1) {
+        await_turn<Shape>();
+    }
 
     int first_sequence = p.chunks > 1 ? shard / p.chunks : static_cast<int>(static_cast<long long>(p.sequences.count) * shard / p.shards);
     int last_sequence =
@@ -971,37 +1053,43 @@ __global__ void __launch_bounds__(Shape::kThreads, kScanBackwardWarps / Shape::k
             memory.place->row = static_cast<unsigned int>(first_row);
             memory.place->checkpoint = static_cast<unsigned int>(checkpoint);
         }
-        __syncthreads();
+        team_sync<Shape>();
         using Pieces = ScanBackwardPieces<Shape, kPart, kAligned>;
+        // Made anew as the numbers are.
+        auto own_memory = [&]() { return ScanBackwardMemory<Shape>(team_memory<Shape>(shared)); };
         if (tiles > 0) {
-            Pieces pieces(p, memory);
+            Pieces pieces(p, own_memory());
             pieces.aim();
             pieces.fetch(steps, tiles - 1);
             async_wait<0>();
         }
-        __syncthreads();
+        team_sync<Shape>();
         typename Pieces::Fetched fetched;
         if (tiles > 0) {
-            Pieces(p, memory).take(tiles - 1, fetched);
+            Pieces(p, own_memory()).take(tiles - 1, fetched);
         }
         for (int tile = tiles - 1; tile >= 0; --tile) {
-            Pieces(p, memory).prepare(steps, fetched);
-            __syncthreads();
+            Pieces(p, own_memory()).prepare(steps, fetched);
+            team_sync<Shape>();
             // What was fetched of this tile but u and the checkpoint has been read.
             if (tile > 0) {
-                Pieces(p, memory).fetch(Shape::kSteps, tile - 1);
+                Pieces(p, own_memory()).fetch(Shape::kSteps, tile - 1);
             }
             if constexpr (kWhole) {
-                lane.walk(memory, tile);
+                lane.walk(own_memory(), tile);
             } else {
-                lane.lead_back(memory, spot);
+                lane.lead_back(own_memory(), spot);
             }
             async_wait<0>();
-            __syncthreads();
-            Pieces pieces(p, memory);
+            if constexpr (kWhole) {
+                await_turn<Shape>();
+            } else {
+                team_sync<Shape>();
+            }
+            Pieces pieces(p, own_memory());
             if constexpr (kWhole) {
                 pieces.finish(steps, tile);
-                add_shares(p, memory, pieces.place, pieces.thread, steps, pieces.place.row + tile * Shape::kSteps);
+                add_shares(p, pieces.memory, pieces.place, pieces.thread, steps, pieces.place.row + tile * Shape::kSteps);
             }
             // Here and not where it is used, which the compiler makes 6 % slower; at the last tile, something that nobody uses.
             pieces.take(tile > 0 ? tile - 1 : 0, fetched);
@@ -1012,10 +1100,13 @@ __global__ void __launch_bounds__(Shape::kThreads, kScanBackwardWarps / Shape::k
             p.delta_sums[static_cast<long long>(shard) * p.channels + at] = lane.delta_sum;
         }
         // What the last tile left in shared memory has been read before the next sequence writes there.
-        __syncthreads();
+        team_sync<Shape>();
     }
 
     if constexpr (kWhole) {
+        if (team_again<Shape>() == 0) {
+            pass_turn<Shape>();
+        }
         if (p.parameter_shares == nullptr) {
             return;
         }

@@ -570,7 +570,7 @@ template <typename T, typename Shape, ScanPart kPart, bool kAligned>
 __global__ void __launch_bounds__(Shape::kThreads) selective_scan_forward(const __grid_constant__ SelectiveScanForwardParams p)
 {
     extern __shared__ __align__(16) float shared[];
-    barriers_begin(Shape::kThreads);
+    barriers_begin(kReadyBarrier, 4, Shape::kThreads);
     int sequence = blockIdx.x / p.blocks_of_sequence;
     int group = blockIdx.x % p.blocks_of_sequence / p.blocks_of_group;
     int channel_in_group = blockIdx.x % p.blocks_of_sequence % p.blocks_of_group * Shape::kChannels;

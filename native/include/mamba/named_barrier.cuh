@@ -1,8 +1,8 @@
 // named_barrier.cuh: barriers at which some threads of a block wait and others only announce that they have come.
 //
 // A block has 16, numbered from 0; __syncthreads uses 0. `threads` counts all that wait or arrive, a multiple of 32, and whole warps do either.
-// What the arriving threads wrote to shared memory before is seen by those that waited. All barriers of a kernel count the same threads,
-// which it says once, before the first.
+// What the arriving threads wrote to shared memory before is seen by those that waited. A kernel says before the first how many
+// threads those count that it uses, from one number on.
 //
 // compute-sanitizer's racecheck, of CUDA 13.0, does not follow every arrival: it takes what is handed over so for a hazard in the smallest
 // kernel too, where the same with two barrier_sync is none. With MAMBA_BARRIERS_IN_MEMORY defined (MAMBACUDA_NVRTC_OPTIONS) barriers are
@@ -21,10 +21,11 @@ __device__ __forceinline__ unsigned int barrier_address(int id)
     return shared_address(barriers + id);
 }
 
-__device__ __forceinline__ void barriers_begin(int threads)
+// Barriers `first` to `first + count - 1`; a barrier of the whole block itself.
+__device__ __forceinline__ void barriers_begin(int first, int count, int threads)
 {
     if (threadIdx.x == 0) {
-        for (int id = 0; id < 16; ++id) {
+        for (int id = first; id < first + count; ++id) {
             asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barrier_address(id)), "r"(threads) : "memory");
         }
     }
@@ -55,7 +56,7 @@ __device__ __forceinline__ void barrier_arrive(int id, int) { barrier_phase(id);
 
 #else
 
-__device__ __forceinline__ void barriers_begin(int) {}
+__device__ __forceinline__ void barriers_begin(int, int, int) {}
 
 #if defined(__CUDA_ARCH__)
 

@@ -91,7 +91,7 @@ public sealed partial class CudaBackend
         int groups = args.Forward.Groups, groupChannels = args.Forward.U.Columns / groups;
         long sequences = args.Forward.Sequences.Count;
         long Load(ScanBackwardShape shape) =>
-            DivideUp(groups * DivideUp(groupChannels, shape.Channels) * sequences, multiprocessors) * shape.Warps;
+            DivideUp(groups * DivideUp(groupChannels, shape.BlockChannels) * sequences, multiprocessors) * shape.BlockWarps;
         ScanBackwardShape? chosen = null;
         foreach (ScanBackwardShape shape in ScanBackwardShape.All)
         {
@@ -142,8 +142,8 @@ public sealed partial class CudaBackend
         ScanBackwardShape shape, in SelectiveScanBackwardArgs args, bool aligned, ref SelectiveScanBackwardParams parameters)
     {
         SequenceLayout sequences = args.Forward.Sequences;
-        parameters.PartsOfGroup = DivideUp(parameters.GroupChannels, shape.Channels);
-        int blocks = parameters.PartsOfGroup * parameters.Groups, slots = Context.Device.MultiprocessorCount * (ScanBackwardWarps / shape.Warps);
+        parameters.PartsOfGroup = DivideUp(parameters.GroupChannels, shape.BlockChannels);
+        int blocks = parameters.PartsOfGroup * parameters.Groups, slots = Context.Device.MultiprocessorCount * (ScanBackwardWarps / shape.BlockWarps);
 
         // Cut as forward is: never, where a result must not depend on what else is in the batch. Nor where elements go one by one.
         long chunks = Math.Min(slots / ((long)blocks * sequences.Count), sequences.MaxLength / (ShortestChunkTiles * CheckpointSteps));
@@ -178,7 +178,7 @@ public sealed partial class CudaBackend
         Dim3 grid = new(parameters.PartsOfGroup * parameters.Groups, parameters.Shards);
         if (parameters.Chunks == 1)
         {
-            Launch(Kernel(false), grid, shape.Threads, parameters, shape.SharedBytes);
+            Launch(Kernel(false), grid, shape.BlockThreads, parameters, shape.SharedBytes);
             return;
         }
 
@@ -202,11 +202,11 @@ public sealed partial class CudaBackend
         parameters.GradFinalState = 0;
         parameters.GradInitialState = chunkGradients;
         parameters.GradFinalStride = parameters.GradInitialStride = parameters.Channels;
-        Launch(Kernel(true), grid, shape.Threads, parameters, shape.SharedBytes, parameters.Chunks);
+        Launch(Kernel(true), grid, shape.BlockThreads, parameters, shape.SharedBytes, parameters.Chunks);
         LaunchChunks(chunks);
         parameters.GradFinalState = chunkGradients;
         parameters.GradInitialState = 0;
-        Launch(Kernel(false), grid, shape.Threads, parameters, shape.SharedBytes, parameters.Chunks);
+        Launch(Kernel(false), grid, shape.BlockThreads, parameters, shape.SharedBytes, parameters.Chunks);
     }
 
     private void AddShares(in ScanShares shares, in SelectiveScanBackwardArgs args)
@@ -330,7 +330,7 @@ public sealed partial class CudaBackend
     }
 
     /// <summary>How a block of the backward scan is cut, as ScanBackwardShape in selective_scan_backward.cu.</summary>
-    private readonly record struct ScanBackwardShape(DataType Type, int States, int Warps)
+    private readonly record struct ScanBackwardShape(DataType Type, int States, int Warps, int Teams)
     {
         /// <summary>Of a block, in every shape.</summary>
         public const int LeastChannels = 8;
@@ -341,19 +341,24 @@ public sealed partial class CudaBackend
         private const int PlaceWords = 8;
 
         /// <summary>
-        /// The state sizes that have a kernel of their own, with the warps of a block, the largest block of a size first; every other size
-        /// takes the kernel for all.
+        /// The state sizes that have a kernel of their own, with the warps of a team and the teams of a block, the largest block of a size
+        /// first; every other size takes the kernel for all.
         /// </summary>
         public static ScanBackwardShape[] All { get; } =
         [
             .. from type in VectorVariant.ActivationTypes
-               from size in new (int States, int Warps)[] { (4, 2), (8, 4), (16, 8), (16, 4), (32, 8), (64, 8), (64, 4) }
-               select new ScanBackwardShape(type, size.States, size.Warps),
+               from size in new (int States, int Warps, int Teams)[]
+               {
+                   (4, 2, 1), (8, 4, 1), (16, 8, 2), (16, 8, 1), (16, 4, 1), (32, 8, 1), (64, 8, 1), (64, 4, 1),
+               }
+               select new ScanBackwardShape(type, size.States, size.Warps, size.Teams),
         ];
 
-        public int Channels => Warps * WarpChannels;
+        public int BlockChannels => Teams * Channels;
 
-        public int Threads => Warps * WarpThreads;
+        public int BlockThreads => Teams * Threads;
+
+        public int BlockWarps => Teams * Warps;
 
         /// <summary>Channels that a thread takes at once.</summary>
         public int Piece => Math.Min(4, Channels * CheckpointSteps / Threads);
@@ -368,12 +373,16 @@ public sealed partial class CudaBackend
                 bool fetchesOneEach = Channels * CheckpointSteps * Type.Size() * 2 == FetchBytes * Threads && matrices <= LaneStates * Threads;
                 int sources = fetchesOneEach ? 6 * Threads : 0;
                 int floats = (4 * elements) + inputs + matrices + sums + (shares * (matrices + 8)) + own + before + sources + (2 * Channels)
-                    + PlaceWords;
-                return (((5 * elements) + matrices) * Type.Size()) + (floats * sizeof(float));
+                    + PlaceWords + (Teams > 1 ? matrices : 0);
+                return Teams * ((((5 * elements) + matrices) * Type.Size()) + (floats * sizeof(float)));
             }
         }
 
-        public string Expression => $"mamba::ScanBackwardShape<{TypeName(Type)}, {States}, {Warps}>";
+        public string Expression => $"mamba::ScanBackwardShape<{TypeName(Type)}, {States}, {Warps}, {Teams}>";
+
+        private int Channels => Warps * WarpChannels;
+
+        private int Threads => Warps * WarpThreads;
 
         private int WarpChannels => WarpThreads / (States / LaneStates);
     }
@@ -390,7 +399,7 @@ public sealed partial class CudaBackend
             $"mamba::selective_scan_backward<{Shape.Expression}, mamba::ScanBackwardPart::{(ChunkGradients ? "chunk_gradients" : "whole")}, {Word(Aligned)}>";
 
         public override string ToString() =>
-            ChunkGradients ? "chunk gradients" : $"{Shape.States} states, {Shape.Warps} warps" + Placed(Aligned);
+            ChunkGradients ? "chunk gradients" : $"{Shape.States} states, {(Shape.Teams > 1 ? $"{Shape.Teams} x " : "")}{Shape.Warps} warps" + Placed(Aligned);
     }
 
     private readonly record struct AnyScanBackwardVariant(DataType Type, int LaneStates)
