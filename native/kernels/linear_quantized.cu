@@ -24,7 +24,7 @@ namespace mamba {
 
 struct LinearQuantizedParams {
     const void* x;           // rows start at multiples of 16 bytes
-    QuantizedMatrix weight;  // of a multiple of 8 columns
+    WeightMatrix weight;  // of a multiple of 8 columns
     const float* bias;       // or none
     void* y;
     long long x_stride;  // strides in elements
@@ -36,7 +36,7 @@ struct LinearQuantizedParams {
 };
 
 struct DequantizeWeightParams {
-    QuantizedMatrix weight;
+    WeightMatrix weight;
     void* to;
     long long stride;  // in elements; a row's pieces fit, and start at multiples of 16 bytes
     long long rows;

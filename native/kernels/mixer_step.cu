@@ -4,6 +4,7 @@
 //   h = exp(delta A) h + delta u B   y = (C h + D u) silu(z)
 //
 //   x, z, y (rows, channels)   scan_weight (rank + 2 states, channels)   delta_weight (channels, rank)   conv_weight (kWidth, channels), fp32
+//   The two weights are floats of the type of activations, or numbers of 8 or 4 bits times scales (see mamba/quantized.cuh).
 //   A (states, channels)   D, delta_bias, conv_bias (1, channels)   states of convolution and scan as the updates of each have them
 //
 // Two kernels, since every channel needs all of u: between them lie the shares of (low, B, C), (rows, slices, rank + 2 states), fp32.
@@ -16,6 +17,7 @@
 // multiples of 16 bytes: channels and rank are multiples of 8.
 #include "mamba/causal_conv.cuh"
 #include "mamba/grid_dependency.cuh"
+#include "mamba/quantized.cuh"
 #include "mamba/reductions.cuh"
 #include "mamba/sequences.cuh"
 #include "mamba/vectors.cuh"
@@ -29,8 +31,8 @@ struct MixerStepParams {
     const float* conv_bias;  // or null
     const float* conv_state;
     float* next_conv_state;
-    const void* scan_weight;
-    const void* delta_weight;
+    WeightMatrix scan_weight;
+    WeightMatrix delta_weight;
     const float* delta_bias;
     const float* a;
     const float* d;
@@ -43,8 +45,6 @@ struct MixerStepParams {
     long long conv_weight_stride;
     long long conv_state_stride;
     long long next_conv_state_stride;
-    long long scan_weight_stride;
-    long long delta_weight_stride;
     long long a_stride;
     long long state_stride;
     long long next_state_stride;
@@ -65,29 +65,63 @@ constexpr int kMixerStates = 16;    // most
 constexpr int kMixerRank = 256;     // most
 constexpr int kMixerSlices = 16;    // most
 
-// What a lane has of a row; nothing behind its end.
-template <typename T>
-__device__ __forceinline__ void load_weights(const T* row, int column, int columns, Stored<T, kMixerPiece>& to)
-{
-    if (column < columns) {
-        load<Access::read_once>(row + column, to);
-    } else {
-        to = {};
-    }
-}
+// Neighbours of a row of weights, as a lane holds them; nothing behind the row's end.
+template <typename Weight>
+struct MixerWeights {
+    Stored<Weight, kMixerPiece> stored;
 
-template <typename T>
-__device__ __forceinline__ float dot(const Stored<T, kMixerPiece>& weights, const float* values)
-{
-    float weight[kMixerPiece];
-    widen(weights, weight);
-    float sum = 0.0f;
-#pragma unroll
-    for (int i = 0; i < kMixerPiece; ++i) {
-        sum = fmaf(values[i], weight[i], sum);
+    __device__ __forceinline__ void load(const WeightMatrix& matrix, int row, int column)
+    {
+        if (column < matrix.columns) {
+            mamba::load<Access::read_once>(reinterpret_cast<const Weight*>(matrix.values + row * matrix.row_bytes) + column, stored);
+        } else {
+            stored = {};
+        }
     }
-    return sum;
-}
+
+    __device__ __forceinline__ float dot(const float* values) const
+    {
+        float weight[kMixerPiece];
+        widen(stored, weight);
+        return sum(weight, values);
+    }
+
+    static __device__ __forceinline__ float sum(const float (&weight)[kMixerPiece], const float* values)
+    {
+        float sum = 0.0f;
+#pragma unroll
+        for (int i = 0; i < kMixerPiece; ++i) {
+            sum = fmaf(values[i], weight[i], sum);
+        }
+        return sum;
+    }
+};
+
+// Numbers of one group.
+template <int kBits>
+struct MixerWeights<Quantized<kBits>> {
+    Piece<kMixerPiece * kBits / 8> numbers;
+    bf16 scale;
+
+    __device__ __forceinline__ void load(const WeightMatrix& matrix, int row, int column)
+    {
+        QuantizedRow of(matrix, row);
+        if (column < matrix.columns) {
+            load_piece<Access::read_once>(of.values + column * kBits / 8, numbers);
+            scale = of.scales[column >> of.group_shift];
+        } else {
+            numbers = {};
+            scale = {};
+        }
+    }
+
+    __device__ __forceinline__ float dot(const float* values) const
+    {
+        float weight[kMixerPiece];
+        widen_numbers<kBits>(numbers.words, weight);
+        return MixerWeights<float>::sum(weight, values) * to_float(scale);
+    }
+};
 
 // One channel's convolution.
 template <typename T, int kWidth>
@@ -134,7 +168,7 @@ struct MixerConvolution {
     }
 };
 
-template <typename T, int kWidth, int kPieces, int kRows>
+template <typename T, typename Weight, int kWidth, int kPieces, int kRows>
 __global__ void __launch_bounds__(512) mixer_step_project(const __grid_constant__ MixerStepParams p)
 {
     let_next_grid_start();
@@ -148,11 +182,10 @@ __global__ void __launch_bounds__(512) mixer_step_project(const __grid_constant_
     int channel = slice * kSlice + thread;
     bool convolves = thread < kSlice && channel < p.channels;
 
-    Stored<T, kMixerPiece> weights[kPieces];
-    const T* row_of_weights = static_cast<const T*>(p.scan_weight) + min(output, outputs - 1) * p.scan_weight_stride;
+    MixerWeights<Weight> weights[kPieces];
 #pragma unroll
     for (int piece = 0; piece < kPieces; ++piece) {
-        load_weights(row_of_weights, slice * kSlice + (piece * kWarp + lane) * kMixerPiece, p.channels, weights[piece]);
+        weights[piece].load(p.scan_weight, min(output, outputs - 1), slice * kSlice + (piece * kWarp + lane) * kMixerPiece);
     }
     // The parameters are the same in all rows; the states of kRows rows are on their way at once.
     MixerConvolution<T, kWidth> convolutions[kRows];
@@ -196,7 +229,7 @@ __global__ void __launch_bounds__(512) mixer_step_project(const __grid_constant_
             sums[row] = 0.0f;
 #pragma unroll
             for (int piece = 0; piece < kPieces; ++piece) {
-                sums[row] += dot(weights[piece], inner[row] + (piece * kWarp + lane) * kMixerPiece);
+                sums[row] += weights[piece].dot(inner[row] + (piece * kWarp + lane) * kMixerPiece);
             }
         }
         float sum = lane_sums<kRows, kWarp, 1>(sums, lane);
@@ -207,7 +240,7 @@ __global__ void __launch_bounds__(512) mixer_step_project(const __grid_constant_
     }
 }
 
-template <typename T, int kWidth>
+template <typename T, typename Weight, int kWidth>
 __global__ void __launch_bounds__(kMixerChannels* kMixerParts) mixer_step_advance(const __grid_constant__ MixerStepParams p)
 {
     constexpr int kStates = kMixerStates / kMixerParts;  // of a thread, most
@@ -232,13 +265,11 @@ __global__ void __launch_bounds__(kMixerChannels* kMixerParts) mixer_step_advanc
     // A warp makes the deltas of four channels.
     int dot_lane = thread % kWarp % kDotLanes;
     int dot_in_block = thread / kDotLanes;
-    const T* delta_weights =
-        static_cast<const T*>(p.delta_weight) + min(first_channel + dot_in_block, p.channels - 1) * p.delta_weight_stride;
-    Stored<T, kMixerPiece> weights[kDotPieces];
+    MixerWeights<Weight> weights[kDotPieces];
 #pragma unroll
     for (int piece = 0; piece < kDotPieces; ++piece) {
-        int column = (piece * kDotLanes + dot_lane) * kMixerPiece;
-        load_weights(delta_weights, column, p.rank, weights[piece]);
+        weights[piece].load(
+            p.delta_weight, min(first_channel + dot_in_block, p.channels - 1), (piece * kDotLanes + dot_lane) * kMixerPiece);
     }
     float h[kStates];
     float a[kStates];
@@ -292,7 +323,7 @@ __global__ void __launch_bounds__(kMixerChannels* kMixerParts) mixer_step_advanc
     for (int piece = 0; piece < kDotPieces; ++piece) {
         int column = (piece * kDotLanes + dot_lane) * kMixerPiece;
         if (column < p.rank) {
-            sum += dot(weights[piece], projected + column);
+            sum += weights[piece].dot(projected + column);
         }
     }
 #pragma unroll

@@ -15,6 +15,9 @@ public readonly struct WeightView
     /// <summary>The quantized weight; none where it is a matrix of floats.</summary>
     public QuantizedView Quantized { get; }
 
+    /// <summary>What its elements lie in: floats, or the numbers of a quantized weight.</summary>
+    internal MatrixView Stored => IsQuantized ? Quantized.Values : Matrix;
+
     /// <summary>Whether it is quantized.</summary>
     public bool IsQuantized => !Quantized.IsNone;
 

@@ -16,7 +16,7 @@ public class ParameterLayoutTests
 {
     /// <summary>Structs that others contain or that lie in memory, by their C++ names.</summary>
     private static readonly (Type Type, string Name)[] Shared =
-        [(typeof(SequenceTable), "SequenceTable"), (typeof(FaultRecord), "Fault"), (typeof(QuantizedMatrix), "QuantizedMatrix")];
+        [(typeof(SequenceTable), "SequenceTable"), (typeof(FaultRecord), "Fault"), (typeof(WeightMatrix), "WeightMatrix")];
 
     private static Type[] Parameters =>
         [.. typeof(CudaBackend).GetNestedTypes(BindingFlags.NonPublic).Where(type => type.IsValueType && type.Name.EndsWith("Params", StringComparison.Ordinal))];

@@ -7,12 +7,13 @@
 // are 64 numbers of 8 bits, of one group, or 128 of 4 bits, where each lane's are of one group. What a row is filled up with has the scale
 // of its last group.
 //
-//   QuantizedMatrix        where all of that lies; part of a kernel's parameters
-//   QuantizedRow           one row of it
+//   WeightMatrix           where all of that lies, or where floats do; part of a kernel's parameters
+//   Quantized<kBits>       names such weights where a kernel takes the type of floats too
+//   QuantizedRow           one row
 //   QuantizedPiece<kBits>  16 bytes of a row in registers, and their scale: for loads in flight
 //   load_quantized         the piece from a column on
 //   load_inputs            eight elements of x that such a piece is multiplied with
-//   widen_numbers          eight numbers of a piece as floats, without the scale
+//   widen_numbers          eight numbers of a piece, or of words, as floats, without the scale
 //   number_pairs<T>        the numbers of a word as pairs of bf16 or fp16, exact: two neighbours in a word, as tensor cores take them
 //
 // Conversions add the bits of a number to those of a power of two, whose last place is one, and take the power away; a conversion by the
@@ -25,9 +26,12 @@
 
 namespace mamba {
 
-struct QuantizedMatrix {
+template <int kBits>
+struct Quantized;
+
+struct WeightMatrix {
     const unsigned char* values;
-    const bf16* scales;
+    const bf16* scales;      // or null: values are floats
     long long row_bytes;     // from a row to the next
     long long scale_stride;  // the same of scales, in elements
     int columns;
@@ -40,7 +44,7 @@ struct QuantizedRow {
     int last_column;
     int group_shift;
 
-    __device__ __forceinline__ QuantizedRow(const QuantizedMatrix& weight, long long row)
+    __device__ __forceinline__ QuantizedRow(const WeightMatrix& weight, long long row)
         : values(weight.values + row * weight.row_bytes),
           scales(weight.scales + row * weight.scale_stride),
           last_column(weight.columns - 1),
@@ -74,20 +78,27 @@ __device__ __forceinline__ void load_inputs(const T* x, int columns, int column,
     load(x + min(column, columns - 8), to);
 }
 
-// Numbers 8 i to 8 i + 7 of a piece.
+// Eight numbers, which lie in kBits / 4 words.
 template <int kBits>
-__device__ __forceinline__ void widen_numbers(const QuantizedPiece<kBits>& piece, int i, float (&to)[8])
+__device__ __forceinline__ void widen_numbers(const unsigned int* words, float (&to)[8])
 {
 #pragma unroll
     for (int j = 0; j < 8; ++j) {
         if constexpr (kBits == 8) {
-            unsigned int word = piece.numbers.words[2 * i + j / 4] ^ 0x80808080u;
+            unsigned int word = words[j / 4] ^ 0x80808080u;
             to[j] = __uint_as_float(__byte_perm(word, 0x4b000000u, 0x7440u | static_cast<unsigned int>(j % 4))) - (8388608.0f + 128.0f);
         } else {
-            unsigned int number = (piece.numbers.words[i] >> (j / 2 * 4 + j % 2 * 16)) & 0xfu;
+            unsigned int number = (words[0] >> (j / 2 * 4 + j % 2 * 16)) & 0xfu;
             to[j] = __uint_as_float(number | 0x4b000000u) - (8388608.0f + 8.0f);
         }
     }
+}
+
+// Numbers 8 i to 8 i + 7 of a piece.
+template <int kBits>
+__device__ __forceinline__ void widen_numbers(const QuantizedPiece<kBits>& piece, int i, float (&to)[8])
+{
+    widen_numbers<kBits>(piece.numbers.words + i * (kBits / 4), to);
 }
 
 // The sums of two pairs.

@@ -4,6 +4,7 @@
 //   load, store     of a Stored by accesses of up to 16 bytes; the address is a multiple of that
 //   load_elements,  the same element by element, from any address; those from `count` on are not touched, and are zero in registers
 //   store_elements
+//   prefetch        the line at an address on its way to the second-level cache
 //   widen, narrow   between Stored and float[N]; exact one way, to nearest even the other
 //
 // A kernel that has loads in flight keeps them as Stored: half the registers of floats in 16-bit types. Whether rows can be accessed as
@@ -80,6 +81,13 @@ __device__ __forceinline__ void load(const T* from, Stored<T, N>& to)
     for (int i = 0; i < Stored<T, N>::kPieces; ++i) {
         load_piece<kAccess>(reinterpret_cast<const char*>(from) + i * Stored<T, N>::kPieceBytes, to.pieces[i]);
     }
+}
+
+__device__ __forceinline__ void prefetch(const void* from)
+{
+#if defined(__CUDA_ARCH__)
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(from));
+#endif
 }
 
 template <typename T, int N>

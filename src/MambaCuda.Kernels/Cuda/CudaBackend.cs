@@ -305,7 +305,7 @@ public sealed unsafe partial class CudaBackend : Backend
     }
 
     /// <summary>The type's name in device code.</summary>
-    private static string TypeName(DataType type) => type switch
+    internal static string TypeName(DataType type) => type switch
     {
         DataType.Float32 => "float",
         DataType.BFloat16 => "mamba::bf16",

@@ -5,7 +5,8 @@ namespace MambaCuda.Kernels;
 public sealed partial class CudaBackend
 {
     // As in add_rms_norm_linear.cu.
-    private const int RowPiece = 8;
+    private const int RowChunk = 8;
+    private const int RowFloatPiece = 8;
     private const int RowMostParts = 16;
     private const int RowMostPieces = 2;
     private const int RowStageBytes = 4 * 16;
@@ -18,7 +19,8 @@ public sealed partial class CudaBackend
 
     private static readonly KernelFamily<RowVariant> AddRmsNormLinearKernels = new(
         "add_rms_norm_linear.cu",
-        variant => $"mamba::add_rms_norm_linear<{TypeName(variant.X)}, {TypeName(variant.Y)}, {variant.Pieces}, {RowStages(variant.Norm)}, {Word(variant.Norm)}>",
+        variant => $"mamba::add_rms_norm_linear<{TypeName(variant.X)}, {TypeName(variant.Y)}, {variant.Weight.Name}, "
+            + $"{variant.Pieces}, {RowStages(variant.Norm)}, {Word(variant.Norm)}>",
         RowVariant.All,
         inSteps: true);
 
@@ -37,9 +39,13 @@ public sealed partial class CudaBackend
 
     /// <summary>Whether the kernel for one row can be used, which reads 16 bytes at once.</summary>
     private bool TakesRow(in MatrixView x, in WeightView weight, params ReadOnlySpan<MatrixView> more) =>
-        x.Rows == 1 && weight.Rows > 0 && !weight.IsQuantized && x.Type == weight.Matrix.Type
-        && x.Columns > 0 && x.Columns % RowPiece == 0 && RowParts(x.Columns).Parts <= RowMostWarps(norm: false)
-        && AreAligned(16, weight.Matrix) && AreAligned(16, x) && AreAligned(16, more);
+        x.Rows == 1 && weight.Rows > 0 && MeetsFewRows(weight, x.Type)
+        && x.Columns > 0 && x.Columns % RowChunk == 0 && RowParts(weight).Parts <= RowMostWarps(norm: false)
+        && AreAligned(16, weight.Stored) && AreAligned(16, x) && AreAligned(16, more);
+
+    /// <summary>Whether kernels for few rows, of their own, multiply such activations with a weight; numbers meet them in tensor cores.</summary>
+    private bool MeetsFewRows(in WeightView weight, DataType activation) =>
+        WeightFormat.OfFew(activation).Contains(WeightFormat.Of(weight)) && (!weight.IsQuantized || TensorCoresKnow(activation));
 
     /// <summary>How much of the weights may wait: a layer without a norm has kernels before it that leave memory idle.</summary>
     private static int RowStages(bool norm) => norm ? 3 : 6;
@@ -56,23 +62,28 @@ public sealed partial class CudaBackend
         Math.Min(RowMostParts, (RowSharedBytes(norm) - RowSumBytes) / (WarpThreads * RowThreadBytes(norm)));
 
     /// <summary>How the inputs are cut: pieces of a lane, and parts.</summary>
-    private static (int Pieces, int Parts) RowParts(int inputs)
+    private static (int Pieces, int Parts) RowParts(in WeightView weight)
     {
-        int pieces = inputs <= RowInputsOfOnePiece ? 1 : RowMostPieces;
-        return (pieces, DivideUp(inputs, pieces * WarpThreads * RowPiece));
+        int pieces = weight.IsQuantized || weight.Columns <= RowInputsOfOnePiece ? 1 : RowMostPieces;
+        return (pieces, DivideUp(weight.Columns, pieces * WarpThreads * RowPieceInputs(weight)));
     }
+
+    private static int RowPieceInputs(in WeightView weight) => weight.IsQuantized ? weight.Quantized.Layout.PieceWeights : RowFloatPiece;
+
+    private void RunRow(in LinearForwardArgs args) => RunRow(
+        new AddRmsNormLinearArgs { X = args.X, Weight = args.Weight, Bias = args.Bias, Y = args.Y }, hasNorm: false, args.WeightIsAtRest);
 
     private void RunRow(in AddRmsNormLinearArgs args, bool hasNorm, bool weightIsAtRest)
     {
-        int inputs = args.Weight.Columns, outputs = checked((int)args.Weight.Rows);
-        (int pieces, int parts) = RowParts(inputs);
+        int outputs = checked((int)args.Weight.Rows);
+        (int pieces, int parts) = RowParts(args.Weight);
         int groups = RowMostWarps(hasNorm) / parts;
-        int rows = RowStageBytes / (pieces * RowPiece * args.Weight.Matrix.Type.Size());
+        int rows = RowStageBytes / (pieces * WeightFormat.Of(args.Weight).BytesOf(RowPieceInputs(args.Weight)));
         int room = (RowSharedBytes(hasNorm) - (parts * groups * WarpThreads * RowThreadBytes(hasNorm))) / sizeof(float);
         int mostRounds = Math.Max(1, (room / (groups * parts * rows)) - 1);
         int blocks = Math.Min(Context.Device.MultiprocessorCount, DivideUp(outputs, groups));
         blocks = Math.Max(blocks, DivideUp(outputs, groups * rows * mostRounds));
-        RowVariant variant = new(args.Weight.Matrix.Type, args.Y.Type, pieces, hasNorm);
+        RowVariant variant = new(ActivationType, WeightFormat.Of(args.Weight), args.Y.Type, pieces, hasNorm);
         Launch(
             AddRmsNormLinearKernels.Get(_library, variant),
             blocks,
@@ -83,11 +94,9 @@ public sealed partial class CudaBackend
                 Residual = Address(args.Residual),
                 ResidualOut = Address(args.ResidualOut),
                 NormWeight = Address(args.NormWeight),
-                Weight = Address(args.Weight.Matrix),
+                Weight = WeightOf(args.Weight),
                 Bias = Address(args.Bias),
                 Y = Address(args.Y),
-                WeightStride = args.Weight.Matrix.RowStride,
-                Inputs = inputs,
                 Outputs = outputs,
                 Parts = parts,
                 Rounds = outputs / (blocks * groups * rows),
@@ -97,16 +106,18 @@ public sealed partial class CudaBackend
             overlaps: weightIsAtRest);
     }
 
-    private readonly record struct RowVariant(DataType X, DataType Y, int Pieces, bool Norm)
+    private readonly record struct RowVariant(DataType X, WeightFormat Weight, DataType Y, int Pieces, bool Norm)
     {
         public static IEnumerable<RowVariant> All =>
             from x in VectorVariant.ActivationTypes
+            from weight in WeightFormat.OfFew(x)
             from y in ResultTypes(x)
-            from pieces in new[] { 1, RowMostPieces }
+            from pieces in weight.IsQuantized ? [1] : new[] { 1, RowMostPieces }
             from norm in VectorVariant.Either
-            select new RowVariant(x, y, pieces, norm);
+            select new RowVariant(x, weight, y, pieces, norm);
 
-        public override string ToString() => $"row, {Pieces} {(Pieces == 1 ? "piece" : "pieces")}{(Norm ? " norm" : "")}";
+        public override string ToString() =>
+            $"row{Weight.Suffix}, {Pieces} {(Pieces == 1 ? "piece" : "pieces")}{(Norm ? " norm" : "")}";
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -116,11 +127,9 @@ public sealed partial class CudaBackend
         public nint Residual;
         public nint ResidualOut;
         public nint NormWeight;
-        public nint Weight;
+        public WeightMatrix Weight;
         public nint Bias;
         public nint Y;
-        public long WeightStride;
-        public int Inputs;
         public int Outputs;
         public int Parts;
         public int Rounds;

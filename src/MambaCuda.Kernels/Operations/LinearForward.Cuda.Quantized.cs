@@ -54,7 +54,11 @@ public sealed partial class CudaBackend
 
     private void LinearQuantized(in LinearForwardArgs args, LinearVariant variant)
     {
-        if (variant.Algorithm == LinearAlgorithm.Vector)
+        if (variant.Algorithm == LinearAlgorithm.Row)
+        {
+            RunRow(args);
+        }
+        else if (variant.Algorithm == LinearAlgorithm.Vector)
         {
             RunQuantizedVector(args, variant.Tile.Kind == LinearTileKind.Mma);
         }
@@ -67,6 +71,11 @@ public sealed partial class CudaBackend
     private List<LinearVariant> QuantizedVariants(in LinearForwardArgs args)
     {
         List<LinearVariant> all = [new LinearVariant(LinearAlgorithm.Dequantized)];
+        if (TakesRow(args.X, args.Weight))
+        {
+            all.Add(new LinearVariant(LinearAlgorithm.Row));
+        }
+
         if (IsForQuantizedVector(args))
         {
             all.Add(Vector(mma: false));
@@ -81,6 +90,11 @@ public sealed partial class CudaBackend
 
     private LinearVariant ChooseQuantized(in LinearForwardArgs args)
     {
+        if (!_options.BatchInvariant && _options.LinearAlgorithm is LinearAlgorithm.Auto or LinearAlgorithm.Row && TakesRow(args.X, args.Weight))
+        {
+            return new LinearVariant(LinearAlgorithm.Row);
+        }
+
         bool isVector = IsForQuantizedVector(args) && !_options.BatchInvariant
             && _options.LinearAlgorithm is LinearAlgorithm.Auto or LinearAlgorithm.Vector;
         return isVector ? Vector(TensorCoresKnow(args.X.Type)) : new LinearVariant(LinearAlgorithm.Dequantized);
@@ -103,12 +117,12 @@ public sealed partial class CudaBackend
         int wanted = Math.Clamp(DivideUp(QuantizedWarps * Context.Device.MultiprocessorCount, outputBlocks), 1, QuantizedMaxWarps);
         int warps = DivideUp(steps, DivideUp(steps, wanted));
 
-        QuantizedVariant variant = new(args.X.Type, BitsOf(quantized), blockRows);
+        QuantizedVariant variant = new(args.X.Type, WeightFormat.Of(quantized).Bits, blockRows);
         KernelFamily<QuantizedVariant> family = mma ? LinearQuantizedMmaKernels : LinearQuantizedVectorKernels;
         Launch(family.Get(_library, variant), checked(outputBlocks * rowGroups), WarpThreads * warps, new LinearQuantizedParams
         {
             X = Address(args.X),
-            Weight = Quantized(quantized),
+            Weight = WeightOf(quantized),
             Bias = Address(args.Bias),
             Y = Address(args.Y),
             XStride = args.X.RowStride,
@@ -128,7 +142,7 @@ public sealed partial class CudaBackend
         long pieces = DivideUp(quantized.Columns, quantized.Layout.PieceWeights), stride = pieces * quantized.Layout.PieceWeights;
         long perPart = Math.Max(1, DequantizedBytes / Math.Max(1, stride * type.Size()));
         perPart = perPart > PartMultiple ? perPart / PartMultiple * PartMultiple : perPart;
-        CudaKernel kernel = DequantizeWeightKernels.Get(_library, new QuantizedVariant(type, BitsOf(quantized), 0));
+        CudaKernel kernel = DequantizeWeightKernels.Get(_library, new QuantizedVariant(type, WeightFormat.Of(quantized).Bits, 0));
         _dequantizedMemory ??= new ScratchMemory(this);
         for (long first = 0; first < quantized.Rows; first += perPart)
         {
@@ -141,7 +155,7 @@ public sealed partial class CudaBackend
             {
                 Launch(kernel, checked((int)DivideUp(count * pieces, DequantizeThreads)), DequantizeThreads, new DequantizeWeightParams
                 {
-                    Weight = Quantized(part),
+                    Weight = WeightOf(part),
                     To = Address(weight),
                     Stride = stride,
                     Rows = count,
@@ -160,8 +174,21 @@ public sealed partial class CudaBackend
         }
     }
 
-    private QuantizedMatrix Quantized(in QuantizedView quantized)
+    /// <summary>A weight as kernels take it; the numbers of a quantized one are read in pieces.</summary>
+    /// <exception cref="ShapeException">The numbers do not start where pieces can.</exception>
+    private WeightMatrix WeightOf(in WeightView weight)
     {
+        if (!weight.IsQuantized)
+        {
+            return new WeightMatrix
+            {
+                Values = Address(weight.Matrix),
+                RowBytes = weight.Matrix.RowStride * weight.Matrix.Type.Size(),
+                Columns = weight.Columns,
+            };
+        }
+
+        QuantizedView quantized = weight.Quantized;
         if (!AreAligned(QuantizedLayout.PieceBytes, quantized.Values))
         {
             ShapeException.Throw(
@@ -169,7 +196,7 @@ public sealed partial class CudaBackend
                 $"the numbers of weight {quantized} must start at multiples of {QuantizedLayout.PieceBytes} bytes in every row");
         }
 
-        return new QuantizedMatrix
+        return new WeightMatrix
         {
             Values = Address(quantized.Values),
             Scales = Address(quantized.Scales),
@@ -180,8 +207,6 @@ public sealed partial class CudaBackend
         };
     }
 
-    private static int BitsOf(in QuantizedView quantized) => quantized.Layout.Type == QuantizedType.Int8 ? 8 : 4;
-
     private readonly record struct QuantizedVariant(DataType X, int Bits, int Rows)
     {
         public static readonly int[] AllBits = [8, 4];
@@ -191,7 +216,7 @@ public sealed partial class CudaBackend
     private struct LinearQuantizedParams
     {
         public nint X;
-        public QuantizedMatrix Weight;
+        public WeightMatrix Weight;
         public nint Bias;
         public nint Y;
         public long XStride;
@@ -205,7 +230,7 @@ public sealed partial class CudaBackend
     [StructLayout(LayoutKind.Sequential)]
     private struct DequantizeWeightParams
     {
-        public QuantizedMatrix Weight;
+        public WeightMatrix Weight;
         public nint To;
         public long Stride;
         public long Rows;

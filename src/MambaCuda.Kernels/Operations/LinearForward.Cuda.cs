@@ -122,10 +122,7 @@ public sealed partial class CudaBackend
                 RunProduct(product, args.X, args.Weight.Matrix, args.Y);
                 break;
             case LinearAlgorithm.Row:
-                RunRow(
-                    new AddRmsNormLinearArgs { X = args.X, Weight = args.Weight, Bias = args.Bias, Y = args.Y },
-                    hasNorm: false,
-                    args.WeightIsAtRest);
+                RunRow(args);
                 break;
             case LinearAlgorithm.Vector:
                 RunVector(args, variant.Tile.Kind == LinearTileKind.Mma);

@@ -26,13 +26,13 @@ public sealed partial class CudaBackend
 
     private static readonly KernelFamily<MixerVariant> MixerStepProjectKernels = new(
         "mixer_step.cu",
-        variant => $"mamba::mixer_step_project<{TypeName(variant.Type)}, {MixerWidth}, {variant.Pieces}, {variant.Rows}>",
+        variant => $"mamba::mixer_step_project<{TypeName(variant.Type)}, {variant.Weight.Name}, {MixerWidth}, {variant.Pieces}, {variant.Rows}>",
         MixerVariant.Projecting,
         inSteps: true);
 
     private static readonly KernelFamily<MixerVariant> MixerStepAdvanceKernels = new(
         "mixer_step.cu",
-        variant => $"mamba::mixer_step_advance<{TypeName(variant.Type)}, {MixerWidth}>",
+        variant => $"mamba::mixer_step_advance<{TypeName(variant.Type)}, {variant.Weight.Name}, {MixerWidth}>",
         MixerVariant.Advancing,
         inSteps: true);
 
@@ -57,8 +57,8 @@ public sealed partial class CudaBackend
             ConvBias = Address(args.ConvolutionBias),
             ConvState = Address(args.ConvolutionBefore),
             NextConvState = Address(args.ConvolutionAfter),
-            ScanWeight = Address(args.ScanProjection.Matrix),
-            DeltaWeight = Address(args.TimeStepProjection.Matrix),
+            ScanWeight = WeightOf(args.ScanProjection),
+            DeltaWeight = WeightOf(args.TimeStepProjection),
             DeltaBias = Address(args.TimeStepBias),
             A = Address(args.A),
             D = Address(args.D),
@@ -71,8 +71,6 @@ public sealed partial class CudaBackend
             ConvWeightStride = args.ConvolutionWeight.RowStride,
             ConvStateStride = args.ConvolutionBefore.RowStride,
             NextConvStateStride = args.ConvolutionAfter.RowStride,
-            ScanWeightStride = args.ScanProjection.Matrix.RowStride,
-            DeltaWeightStride = args.TimeStepProjection.Matrix.RowStride,
             AStride = args.A.RowStride,
             StateStride = args.ScanBefore.RowStride,
             NextStateStride = args.ScanAfter.RowStride,
@@ -84,10 +82,11 @@ public sealed partial class CudaBackend
             States = states,
             Slices = slices,
         };
-        CudaKernel project = MixerStepProjectKernels.Get(_library, new MixerVariant(ActivationType, pieces, rows == 1 ? 1 : MixerRowsAtOnce));
+        MixerVariant advancing = new(ActivationType, WeightFormat.Of(args.ScanProjection));
+        CudaKernel project = MixerStepProjectKernels.Get(_library, advancing with { Pieces = pieces, Rows = rows == 1 ? 1 : MixerRowsAtOnce });
         Launch(project, slices * DivideUp(outputs, MixerOutputs), MixerOutputs * WarpThreads, parameters, overlaps: true);
         Dim3 grid = new(DivideUp(channels, MixerChannels), rows);
-        CudaKernel advance = MixerStepAdvanceKernels.Get(_library, new MixerVariant(ActivationType));
+        CudaKernel advance = MixerStepAdvanceKernels.Get(_library, advancing);
         Launch(advance, grid, MixerChannels * MixerParts, parameters, overlaps: true);
     }
 
@@ -96,12 +95,12 @@ public sealed partial class CudaBackend
         !_options.BatchInvariant && args.X.Rows is > 0 and <= MixerRows && args.X.Columns > 0 && args.ConvolutionWeight.Rows == MixerWidth
         && args.A.Rows is > 0 and <= MixerStates && args.TimeStepProjection.Columns is > 0 and <= MixerRank
         && args.X.Columns <= MixerSlices * 2 * WarpThreads * MixerPiece && args.X.Columns % MixerPiece == 0 && args.TimeStepProjection.Columns % MixerPiece == 0
-        && !args.ScanProjection.IsQuantized && !args.TimeStepProjection.IsQuantized
-        && args.ScanProjection.Matrix.Type == ActivationType && args.TimeStepProjection.Matrix.Type == ActivationType
-        && AreAligned(16, args.ScanProjection.Matrix, args.TimeStepProjection.Matrix);
+        && MeetsFewRows(args.ScanProjection, ActivationType)
+        && WeightFormat.Of(args.TimeStepProjection) == WeightFormat.Of(args.ScanProjection)
+        && AreAligned(16, args.ScanProjection.Stored, args.TimeStepProjection.Stored);
 
     /// <summary>An instance of either kernel; the second has no pieces.</summary>
-    private readonly record struct MixerVariant(DataType Type, int Pieces = 0, int Rows = 0)
+    private readonly record struct MixerVariant(DataType Type, WeightFormat Weight, int Pieces = 0, int Rows = 0)
     {
         public static IEnumerable<MixerVariant> Projecting =>
             from each in Advancing
@@ -109,10 +108,13 @@ public sealed partial class CudaBackend
             from hasRows in VectorVariant.Either
             select each with { Pieces = isLong ? 2 : 1, Rows = hasRows ? MixerRowsAtOnce : 1 };
 
-        public static IEnumerable<MixerVariant> Advancing => VectorVariant.ActivationTypes.Select(type => new MixerVariant(type));
+        public static IEnumerable<MixerVariant> Advancing =>
+            from type in VectorVariant.ActivationTypes
+            from weight in WeightFormat.OfFew(type)
+            select new MixerVariant(type, weight);
 
         public override string ToString() =>
-            Pieces == 0 ? "advance" : $"project, {Pieces} {(Pieces == 1 ? "piece" : "pieces")}{(Rows == 1 ? "" : $", {Rows} rows")}";
+            (Pieces == 0 ? "advance" : $"project, {Pieces} {(Pieces == 1 ? "piece" : "pieces")}{(Rows == 1 ? "" : $", {Rows} rows")}") + Weight.Suffix;
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -124,8 +126,8 @@ public sealed partial class CudaBackend
         public nint ConvBias;
         public nint ConvState;
         public nint NextConvState;
-        public nint ScanWeight;
-        public nint DeltaWeight;
+        public WeightMatrix ScanWeight;
+        public WeightMatrix DeltaWeight;
         public nint DeltaBias;
         public nint A;
         public nint D;
@@ -138,8 +140,6 @@ public sealed partial class CudaBackend
         public long ConvWeightStride;
         public long ConvStateStride;
         public long NextConvStateStride;
-        public long ScanWeightStride;
-        public long DeltaWeightStride;
         public long AStride;
         public long StateStride;
         public long NextStateStride;

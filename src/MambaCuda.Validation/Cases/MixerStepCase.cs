@@ -17,9 +17,12 @@ public sealed record MixerStepCase(int Rows, int Channels, int Rank, int StateSi
     /// <summary>Whether sequences have slots in an order of their own, one left free.</summary>
     public bool OwnSlots { get; init; }
 
+    /// <summary>How the two projections are quantized, or null.</summary>
+    public WeightNumbers? Quantized { get; init; }
+
     /// <summary>What it is, for people and as the key of <see cref="Named"/>.</summary>
     public string Name => $"r{Rows} c{Channels} rank{Rank} n{StateSize} w{Width}{(ConvolutionBias ? " bias" : "")}"
-        + $"{(InPlace ? " in-place" : "")}{(OwnSlots ? " slots" : "")}";
+        + $"{(InPlace ? " in-place" : "")}{(OwnSlots ? " slots" : "")}{(Quantized is null ? "" : $" w-{Quantized}")}";
 
     /// <summary>Slices of one piece and of two, their last ones in part, and such as no kernel of its own takes.</summary>
     public static IReadOnlyList<MixerStepCase> All { get; } =
@@ -35,6 +38,16 @@ public sealed record MixerStepCase(int Rows, int Channels, int Rank, int StateSi
         new(1, 64, 8, 17),
         new(1, 70, 3, 5),
         new(9, 64, 8, 16) { OwnSlots = true },
+        .. from numbers in WeightNumbers.All
+           from sizes in new MixerStepCase[]
+           {
+               new(1, 56, 40, 5),
+               new(1, 2056, 136, 16) { InPlace = true },
+               new(3, 304, 8, 16) { OwnSlots = true },
+               new(2, 2064, 160, 9),
+               new(6, 72, 8, 2),
+           }
+           select sizes with { Quantized = numbers },
     ];
 
     /// <summary>The names of all cases.</summary>
@@ -44,12 +57,13 @@ public sealed record MixerStepCase(int Rows, int Channels, int Rank, int StateSi
     public static MixerStepCase Named(string name) => All.Single(row => row.Name == name);
 
     /// <summary>The operands, the same in every run; values of the sizes that a model has.</summary>
-    /// <param name="activation">The type of activations, which the projections have too.</param>
+    /// <param name="activation">The type of activations, which projections of floats have too.</param>
     public MixerStepInputs Operands(DataType activation)
     {
         RandomValues random = new(Name);
         int slots = OwnSlots ? Rows + 1 : Rows, outputs = Rank + (2 * StateSize);
         float[] Rounded(int count, float deviation) => StoredValues.Round(random.Normal(count, 0, deviation), activation);
+        QuantizedWeight? scan = Quantized?.Random(random, outputs, Channels), timeStep = Quantized?.Random(random, Channels, Rank);
         return new MixerStepInputs
         {
             Case = this,
@@ -60,8 +74,10 @@ public sealed record MixerStepCase(int Rows, int Channels, int Rank, int StateSi
             ConvolutionWeight = random.Normal(Width * Channels, 0, 0.5f),
             ConvolutionBias = ConvolutionBias ? random.Normal(Channels, 0, 0.2f) : null,
             ConvolutionState = random.Normal(slots * (Width - 1) * Channels),
-            ScanProjection = Rounded(outputs * Channels, 1 / MathF.Sqrt(Channels)),
-            TimeStepProjection = Rounded(Channels * Rank, 1 / MathF.Sqrt(Rank)),
+            ScanProjection = scan?.Weights() ?? Rounded(outputs * Channels, 1 / MathF.Sqrt(Channels)),
+            QuantizedScanProjection = scan,
+            TimeStepProjection = timeStep?.Weights() ?? Rounded(Channels * Rank, 1 / MathF.Sqrt(Rank)),
+            QuantizedTimeStepProjection = timeStep,
             TimeStepBias = random.Uniform(Channels, -5, -1),
             A = [.. random.Uniform(StateSize * Channels, -16, -0.5f)],
             D = random.Normal(Channels, 1, 0.3f),
@@ -100,8 +116,14 @@ public sealed record MixerStepInputs
     /// <summary>Gives low-rank delta, B and C.</summary>
     public required float[] ScanProjection { get; init; }
 
+    /// <summary>The same weight as it is stored where it is quantized, else null.</summary>
+    public QuantizedWeight? QuantizedScanProjection { get; init; }
+
     /// <summary>Gives delta.</summary>
     public required float[] TimeStepProjection { get; init; }
+
+    /// <summary>The same weight as it is stored where it is quantized, else null.</summary>
+    public QuantizedWeight? QuantizedTimeStepProjection { get; init; }
 
     /// <summary>Added to delta.</summary>
     public required float[] TimeStepBias { get; init; }

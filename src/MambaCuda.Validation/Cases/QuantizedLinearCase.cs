@@ -12,8 +12,7 @@ public sealed record QuantizedLinearCase(int Rows, int Outputs, int Inputs, Quan
     private static readonly int[] OutputCounts = [1, 15, 17, 40];
     private static readonly int[] InputCounts = [1, 31, 40, 64, 104, 129, 304];
 
-    private static readonly (QuantizedType Type, int GroupSize)[] Types =
-        [.. Enum.GetValues<QuantizedType>().SelectMany(type => QuantizedLayout.GroupSizesOf(type).Select(size => (type, size)))];
+    private static readonly WeightNumbers[] Types = [.. WeightNumbers.All];
 
     /// <summary>Whether a bias is added.</summary>
     public bool Bias { get; init; }
@@ -22,14 +21,8 @@ public sealed record QuantizedLinearCase(int Rows, int Outputs, int Inputs, Quan
     public bool FloatResult { get; init; }
 
     /// <summary>What it is, for people and as the key of <see cref="Named"/>.</summary>
-    public string Name
-    {
-        get
-        {
-            string weight = $"{(Type == QuantizedType.Int8 ? "int8" : "int4")}/{GroupSize}";
-            return $"r{Rows} o{Outputs} i{Inputs} w-{weight}{(Bias ? " bias" : "")}{(FloatResult ? " y-fp32" : "")}";
-        }
-    }
+    public string Name =>
+        $"r{Rows} o{Outputs} i{Inputs} w-{new WeightNumbers(Type, GroupSize)}{(Bias ? " bias" : "")}{(FloatResult ? " y-fp32" : "")}";
 
     /// <summary>All pairs of sizes and types, then some of many steps and warps.</summary>
     public static IReadOnlyList<QuantizedLinearCase> All { get; } =
@@ -71,6 +64,21 @@ public sealed record QuantizedLinearCase(int Rows, int Outputs, int Inputs, Quan
             ResultType = FloatResult ? DataType.Float32 : activation,
         };
     }
+}
+
+/// <summary>How weights are quantized.</summary>
+public sealed record WeightNumbers(QuantizedType Type, int GroupSize)
+{
+    /// <summary>All ways.</summary>
+    public static IEnumerable<WeightNumbers> All =>
+        Enum.GetValues<QuantizedType>().SelectMany(type => QuantizedLayout.GroupSizesOf(type).Select(size => new WeightNumbers(type, size)));
+
+    /// <summary>A weight of any numbers.</summary>
+    public QuantizedWeight Random(RandomValues random, int outputs, int inputs) =>
+        QuantizedWeight.Random(random, outputs, new QuantizedLayout(Type, inputs, GroupSize));
+
+    /// <summary>As in "int4/32".</summary>
+    public override string ToString() => $"{(Type == QuantizedType.Int8 ? "int8" : "int4")}/{GroupSize}";
 }
 
 /// <summary>A quantized weight as plain arrays.</summary>

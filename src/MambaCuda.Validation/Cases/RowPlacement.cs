@@ -14,6 +14,12 @@ public sealed record RowPlacement(string Name, int Gap)
     /// <summary>The placements that make a difference for rows of so many elements.</summary>
     public static IReadOnlyList<RowPlacement> For(int columns) => columns % GuardedMatrix.AlignedGap == 0 ? [Usual, Aligned] : [Usual];
 
+    /// <summary>
+    /// The same with a weight that may be quantized, beside activations that are aligned then: others meet rounded weights, as linear
+    /// layers by themselves show.
+    /// </summary>
+    public static IReadOnlyList<RowPlacement> For(int columns, bool isQuantized) => isQuantized ? [Aligned] : For(columns);
+
     /// <summary>The name of a case in this placement.</summary>
     public string Of(string caseName) => Name.Length == 0 ? caseName : $"{caseName} {Name}";
 }

@@ -14,7 +14,7 @@ public static class AddRmsNormLinearRunner
         using GuardedMatrix residual = GuardedMatrix.Input(backend, DataType.Float32, rows, columns, norm.Residual, gap);
         using GuardedMatrix? residualOut = x is null ? null : GuardedMatrix.Output(backend, DataType.Float32, rows, columns, gap: gap);
         using GuardedMatrix normWeight = GuardedMatrix.Input(backend, DataType.Float32, 1, columns, norm.Weight, gap);
-        using GuardedMatrix weight = GuardedMatrix.Input(backend, linear.WeightType, outputs, columns, linear.Weight, gap);
+        using PlacedWeight weight = new(backend, "weight", linear.WeightType, outputs, columns, linear.Weight, linear.Quantized, gap);
         using GuardedMatrix? bias = linear.Bias is null
             ? null : GuardedMatrix.Input(backend, DataType.Float32, 1, outputs, linear.Bias, gap);
         using GuardedMatrix work = GuardedMatrix.Output(backend, type, rows, columns, gap: gap);
@@ -33,12 +33,13 @@ public static class AddRmsNormLinearRunner
         });
         foreach ((string name, GuardedMatrix? matrix) in new[]
         {
-            ("x", x), ("residual", residual), ("norm weight", normWeight), ("weight", weight), ("bias", bias),
+            ("x", x), ("residual", residual), ("norm weight", normWeight), ("bias", bias),
         })
         {
             matrix?.AssertUnchanged(name);
         }
 
+        weight.AssertUnchanged();
         residualOut?.AssertGuardsIntact("residual out");
         work.AssertGuardsIntact("work");
         y.AssertGuardsIntact("y");

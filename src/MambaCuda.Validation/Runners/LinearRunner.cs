@@ -6,13 +6,7 @@ namespace MambaCuda.Validation;
 public sealed class PlacedLinear : IDisposable
 {
     private readonly GuardedMatrix _x;
-    // Rows of a quantized weight start at multiples of 16 bytes, wherever those of x do.
-    private const int QuantizedGap = 2 * GuardedMatrix.AlignedGap;
-
-    private readonly GuardedMatrix? _weight;
-    private readonly GuardedMatrix? _numbers;
-    private readonly GuardedMatrix? _scales;
-    private readonly QuantizedLayout _layout;
+    private readonly PlacedWeight _weight;
     private readonly GuardedMatrix? _bias;
     private readonly GuardedMatrix _y;
 
@@ -21,18 +15,7 @@ public sealed class PlacedLinear : IDisposable
     {
         int rows = inputs.RowCount, outputs = inputs.Outputs;
         _x = GuardedMatrix.Input(backend, backend.ActivationType, rows, inputs.Inputs, inputs.X, gap);
-        if (inputs.Quantized is { } quantized)
-        {
-            _layout = quantized.Layout;
-            float[] numbers = StoredValues.Decode(quantized.Bytes(), _layout.StoredType);
-            _numbers = GuardedMatrix.Input(backend, _layout.StoredType, outputs, _layout.RowBytes, numbers, QuantizedGap);
-            _scales = GuardedMatrix.Input(backend, DataType.BFloat16, outputs, _layout.Groups, quantized.Scales, gap);
-        }
-        else
-        {
-            _weight = GuardedMatrix.Input(backend, inputs.WeightType, outputs, inputs.Inputs, inputs.Weight, gap);
-        }
-
+        _weight = new PlacedWeight(backend, "weight", inputs.WeightType, outputs, inputs.Inputs, inputs.Weight, inputs.Quantized, gap);
         _bias = inputs.Bias is null ? null : GuardedMatrix.Input(backend, DataType.Float32, 1, outputs, inputs.Bias, gap);
         _y = GuardedMatrix.Output(backend, inputs.ResultType, rows, outputs, gap: gap);
     }
@@ -41,7 +24,7 @@ public sealed class PlacedLinear : IDisposable
     public LinearForwardArgs Args => new()
     {
         X = _x.View,
-        Weight = _weight is not null ? _weight.View : new QuantizedView(_numbers!.View, _scales!.View, _layout),
+        Weight = _weight.View,
         Bias = _bias?.View ?? default,
         Y = _y.View,
     };
@@ -51,9 +34,7 @@ public sealed class PlacedLinear : IDisposable
     public float[] Result()
     {
         _x.AssertUnchanged("x");
-        _weight?.AssertUnchanged("weight");
-        _numbers?.AssertUnchanged("numbers");
-        _scales?.AssertUnchanged("scales");
+        _weight.AssertUnchanged();
         _bias?.AssertUnchanged("bias");
         _y.AssertGuardsIntact("y");
         return _y.Values();
@@ -63,9 +44,7 @@ public sealed class PlacedLinear : IDisposable
     public void Dispose()
     {
         _x.Dispose();
-        _weight?.Dispose();
-        _numbers?.Dispose();
-        _scales?.Dispose();
+        _weight.Dispose();
         _bias?.Dispose();
         _y.Dispose();
     }
@@ -116,8 +95,8 @@ public static class LinearRunner
         }
 
         bool fromNumbers = variant is { } chosen
-            ? chosen.Algorithm == LinearAlgorithm.Vector
-            : Variants(backend, inputs, gap).Any(each => each.Algorithm == LinearAlgorithm.Vector);
+            ? chosen.Algorithm != LinearAlgorithm.Dequantized
+            : Variants(backend, inputs, gap).Any(each => each.Algorithm != LinearAlgorithm.Dequantized);
         return fromNumbers ? null : backend.ActivationType;
     }
 }

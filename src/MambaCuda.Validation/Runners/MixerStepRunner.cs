@@ -26,6 +26,10 @@ public static class MixerStepRunner
             return written[^1].Matrix;
         }
 
+        using PlacedWeight scanProjection = new(
+            backend, "scan projection", type, outputs, channels, inputs.ScanProjection, inputs.QuantizedScanProjection, gap);
+        using PlacedWeight timeStepProjection = new(
+            backend, "time step projection", type, channels, rank, inputs.TimeStepProjection, inputs.QuantizedTimeStepProjection, gap);
         try
         {
             GuardedMatrix y = Written("y", type, rows, channels);
@@ -43,8 +47,8 @@ public static class MixerStepRunner
                 ConvolutionBefore = sizes.InPlace ? convolution.View
                     : Read("convolution before", DataType.Float32, inputs.SlotCount * history, channels, inputs.ConvolutionState).View,
                 ConvolutionAfter = convolution.View,
-                ScanProjection = Read("scan projection", type, outputs, channels, inputs.ScanProjection).View,
-                TimeStepProjection = Read("time step projection", type, channels, rank, inputs.TimeStepProjection).View,
+                ScanProjection = scanProjection.View,
+                TimeStepProjection = timeStepProjection.View,
                 TimeStepBias = Read("time step bias", DataType.Float32, 1, channels, inputs.TimeStepBias).View,
                 A = Read("A", DataType.Float32, states, channels, inputs.A).View,
                 D = Read("D", DataType.Float32, 1, channels, inputs.D).View,
@@ -57,6 +61,8 @@ public static class MixerStepRunner
                 Y = y.View,
             });
             read.ForEach(each => each.Matrix.AssertUnchanged(each.Name));
+            scanProjection.AssertUnchanged();
+            timeStepProjection.AssertUnchanged();
             written.ForEach(each => each.Matrix.AssertGuardsIntact(each.Name));
             convolution.AssertRowsUnchanged("convolution state", row => !inputs.Slots.Contains(row / history));
             scan.AssertRowsUnchanged("scan state", row => !inputs.Slots.Contains(row / states));

@@ -9,7 +9,7 @@ public static class AddRmsNormLinearValidation
     /// <summary>Its rows of <see cref="ValidationTable"/>.</summary>
     public static IEnumerable<ValidationRow> Rows(Backend backend) =>
         from row in AddRmsNormLinearCase.All
-        from placement in RowPlacement.For(row.Inputs)
+        from placement in RowPlacement.For(row.Inputs, row.Quantized is not null)
         select new ValidationRow(nameof(Backend.AddRmsNormLinear), placement.Of(row.Name), device =>
         {
             AddRmsNormLinearInputs inputs = row.Operands(device.ActivationType);

@@ -8,7 +8,7 @@ public static class MixerStepValidation
     /// <summary>Its rows of <see cref="ValidationTable"/>.</summary>
     public static IEnumerable<ValidationRow> Rows(Backend backend) =>
         from row in MixerStepCase.All
-        from placement in RowPlacement.For(row.Channels)
+        from placement in RowPlacement.For(row.Channels, row.Quantized is not null)
         select new ValidationRow(nameof(Backend.MixerStep), placement.Of(row.Name), device =>
         {
             MixerStepInputs inputs = row.Operands(device.ActivationType);

@@ -2,17 +2,17 @@ using System.Runtime.InteropServices;
 
 namespace MambaCuda.Kernels;
 
-/// <summary>A quantized weight as kernels take it, a part of their parameters; see mamba/quantized.cuh.</summary>
+/// <summary>A weight, quantized or of floats, as kernels take it, a part of their parameters; see mamba/quantized.cuh.</summary>
 [StructLayout(LayoutKind.Sequential)]
-internal struct QuantizedMatrix
+internal struct WeightMatrix
 {
-    /// <summary>The address of the numbers, a multiple of 16 bytes.</summary>
+    /// <summary>The address of the numbers, a multiple of 16 bytes; or of floats.</summary>
     public nint Values;
 
-    /// <summary>The address of the scales.</summary>
+    /// <summary>The address of the scales, or none.</summary>
     public nint Scales;
 
-    /// <summary>From a row of numbers to the next, a multiple of 16 bytes.</summary>
+    /// <summary>From a row of numbers or floats to the next.</summary>
     public long RowBytes;
 
     /// <summary>From a row of scales to the next, in elements.</summary>
