@@ -18,6 +18,7 @@
 // gains. kStages says how much may wait in shared memory: more behind kernels that leave memory idle (mixer_step.cu).
 // Phases: 1. the first weights   2. x, and the squares of h   3. rows: products, the lanes' sums, the next weights   4. sums of a row's parts
 #include "mamba/async_copy.cuh"
+#include "mamba/fast_math.cuh"
 #include "mamba/grid_dependency.cuh"
 #include "mamba/mma.cuh"
 #include "mamba/quantized.cuh"
@@ -40,7 +41,7 @@ struct AddRmsNormLinearParams {
     float epsilon;
 };
 
-constexpr int kRowMostParts = 16;
+constexpr int kRowMostParts = 16;  // and warps
 // Stages that may be on their way at once before the kernel before has ended: all of them would make what that one reads wait for theirs.
 constexpr int kRowPaceOfNorm = 1;
 constexpr int kRowPace = 2;
@@ -55,6 +56,8 @@ struct RowWeights {
     static constexpr int kLoads = Stored<Weight, kInputs>::kPieces;  // of 16 bytes, that make a piece
     static constexpr int kRows = kRowStageLoads / kLoads / kPieces;
     static constexpr int kChunks = kPieces;
+    static constexpr int kScaleWords = 0;
+    static constexpr int kMostWarps = kRowMostParts;
 
     float x[kChunks][kRowChunk];
 
@@ -68,11 +71,14 @@ struct RowWeights {
         }
     }
 
-    __device__ __forceinline__ void load_scales(const WeightMatrix&, int, int, int) {}
+    __device__ __forceinline__ void finish() {}
+
+    static __device__ __forceinline__ void fetch_scales(const WeightMatrix&, int, int, int, int, unsigned int*) {}
 
     // slot(row, piece, load) is where 16 bytes lie.
     template <typename Slot>
-    __device__ __forceinline__ void multiply(const Slot& slot, int, float (&sums)[kRows]) const
+    __device__ __forceinline__ void multiply(
+        const WeightMatrix&, int, int, const unsigned int*, const Slot& slot, float (&sums)[kRows]) const
     {
 #pragma unroll
         for (int row = 0; row < kRows; ++row) {
@@ -95,98 +101,181 @@ struct RowWeights {
     }
 };
 
-// The same of numbers, by tensor cores, since a number takes two operations to make, but five as a float, and to multiply. A lane has its
-// own inputs; so each four lanes are one of eight columns of the right matrix, and of the 8 x 8 products of rows and columns those on the
-// diagonal count, which one of the four lanes gets; the rows 8 to 15 of the left matrix are a second row of weights. The sum of a group is
-// scaled; with 4 bits the four lanes have read four groups, and exchange words (as in linear_quantized.cu): a chunk of each.
+// The same of numbers, by tensor cores for bytes, which take them as they are; to make floats of them costs more than to read them. So each
+// input is a fixed-point number of 16 bits, two bytes: of the greatest of four lanes' inputs, to which bf16 would have rounded no better.
+// A lane has its own inputs; so each four lanes are one of eight columns of the right matrix, and of the 8 x 8 products of rows and columns
+// those on the diagonal count, which one of the four lanes gets; the rows 8 to 15 of the left matrix are a second row of weights. Sums of
+// a group are whole numbers, and exact, until they are scaled.
+// With 4 bits, four lanes have fetched four groups, and each reads a word of each group: group i of lane / 8 first, as shared memory wants it.
 template <typename T, int kBits>
 struct RowWeights<T, Quantized<kBits>, 1> {
     static constexpr int kInputs = QuantizedPiece<kBits>::kWeights;
     static constexpr int kLoads = 1;
     static constexpr int kRows = kRowStageLoads;
     static constexpr int kChunks = kInputs / kRowChunk;
+    static constexpr int kGroups = kBits == 8 ? 1 : 4;  // of four lanes
+    static constexpr int kWords = kInputs / 4;          // of one byte of all inputs
+    // The scales of a row's part, two in a word; and of all rows.
+    static constexpr int kRowScaleWords = kWarp * kInputs / (kBits == 8 ? 64 : 32) / 2;
+    static constexpr int kScaleWords = kRows * kRowScaleWords;
+    static constexpr int kMostWarps = 12;  // more registers for each; rows have fewer parts
+    static constexpr float kMostFixed = 32512.0f;                          // whose upper byte is 127
+    static constexpr float kNumberUnit = kBits == 8 ? 1.0f : 1.0f / 16.0f;  // numbers of 4 bits are the upper halves of bytes
 
-    unsigned int x[kChunks][kRowChunk / 2];
-    bf16 scales[kRows];  // of the lane's piece
+    float inputs[kChunks][kRowChunk];  // until they are made fixed
+    unsigned int upper[kWords];
+    unsigned int lower[kWords];
+    float unit;  // of a product
+
+    static __device__ __forceinline__ int group_of_chunk(int lane, int i) { return (i + lane / 8) % 4; }
 
     static __device__ __forceinline__ int chunk(int first, int lane, int i)
     {
-        return kBits == 8 ? first + i * kRowChunk : first + (i - lane % 4) * kInputs + lane % 4 * kRowChunk;
+        return kBits == 8 ? first + i * kRowChunk : first + (group_of_chunk(lane, i) - lane % 4) * kInputs + lane % 4 * kRowChunk;
     }
 
     __device__ __forceinline__ void keep(int i, const float (&values)[kRowChunk])
     {
 #pragma unroll
-        for (int k = 0; k < kRowChunk / 2; ++k) {
-            x[i][k] = narrow_pair<T>(values[2 * k], values[2 * k + 1]);
+        for (int k = 0; k < kRowChunk; ++k) {
+            inputs[i][k] = values[k];
         }
     }
 
-    __device__ __forceinline__ void load_scales(const WeightMatrix& weight, int first_row, int rows, int column)
+    // All inputs are kept: makes them fixed.
+    __device__ __forceinline__ void finish()
     {
-        int group = min(column, weight.columns - 1) >> weight.group_shift;
+        float largest = 0.0f;
 #pragma unroll
-        for (int row = 0; row < kRows; ++row) {
-            scales[row] = row < rows ? weight.scales[(first_row + row) * weight.scale_stride + group] : bf16{};
+        for (int i = 0; i < kChunks; ++i) {
+#pragma unroll
+            for (int k = 0; k < kRowChunk; ++k) {
+                largest = largest_or_nan(largest, fabsf(inputs[i][k]));
+            }
+        }
+#pragma unroll
+        for (int distance = 1; distance < 4; distance *= 2) {
+            largest = largest_or_nan(largest, __shfl_xor_sync(kAllLanes, largest, distance));
+        }
+        unit = largest * (kNumberUnit / kMostFixed);
+        float units = largest > 0.0f ? kMostFixed / largest : 0.0f;
+        // Beside this power of two, the lower 16 bits of a float are a whole number.
+        constexpr float kPower = 12582912.0f;
+#pragma unroll
+        for (int i = 0; i < kChunks; ++i) {
+            unsigned int fixed[kRowChunk];
+#pragma unroll
+            for (int k = 0; k < kRowChunk; ++k) {
+                fixed[k] = __float_as_uint(fmaf(inputs[i][k], units, kPower));
+            }
+#pragma unroll
+            for (int word = 0; word < 2; ++word) {
+                // Numbers of 4 bits come out of a word as 0, 4, 1, 5 and 2, 6, 3, 7.
+                unsigned int four[4];
+#pragma unroll
+                for (int k = 0; k < 4; ++k) {
+                    four[k] = fixed[kBits == 8 ? word * 4 + k : word * 2 + k % 2 * 4 + k / 2];
+                }
+                lower[2 * i + word] = __byte_perm(__byte_perm(four[0], four[1], 0x0040u), __byte_perm(four[2], four[3], 0x0040u), 0x5410u);
+                // The lower byte has a sign, which the upper one makes up for.
+#pragma unroll
+                for (int k = 0; k < 4; ++k) {
+                    four[k] += 128u;
+                }
+                upper[2 * i + word] = __byte_perm(__byte_perm(four[0], four[1], 0x0051u), __byte_perm(four[2], four[3], 0x0051u), 0x5410u);
+            }
         }
     }
 
-    // One word of each of two rows.
-    static __device__ __forceinline__ void multiply_words(
-        unsigned int above, unsigned int below, const unsigned int* inputs, float (&products)[4])
+    // Fetches the scales of rows that are there, from the part's first column on.
+    static __device__ __forceinline__ void fetch_scales(
+        const WeightMatrix& weight, int first_row, int rows, int first_column, int lane, unsigned int* to)
     {
-        constexpr int kPairs = 16 / kBits;
-        unsigned int above_pairs[kPairs];
-        unsigned int below_pairs[kPairs];
-        number_pairs<T>(above, above_pairs);
-        number_pairs<T>(below, below_pairs);
+        int first = first_column >> weight.group_shift;
+        int scales = ((weight.columns - 1) >> weight.group_shift) + 1 - first;
+        const bf16* from = weight.scales + first_row * weight.scale_stride + first;
 #pragma unroll
-        for (int i = 0; i < kPairs; i += 2) {
-            const unsigned int a[4] = {above_pairs[i], below_pairs[i], above_pairs[i + 1], below_pairs[i + 1]};
-            const unsigned int b[2] = {inputs[i], inputs[i + 1]};
-            multiply_accumulate<T>(products, a, b);
+        for (int place = lane; place < kScaleWords; place += kWarp) {
+            int row = place / kRowScaleWords;
+            int word = place % kRowScaleWords;
+            int left = row < rows ? min(scales - 2 * word, 2) : 0;
+            async_copy_4(to + place, left > 0 ? from + row * weight.scale_stride + 2 * word : weight.scales, 2 * max(left, 0));
         }
     }
 
     template <typename Slot>
-    __device__ __forceinline__ void multiply(const Slot& slot, int lane, float (&sums)[kRows]) const
+    __device__ __forceinline__ void multiply(
+        const WeightMatrix& weight, int first_column, int lane, const unsigned int* scales, const Slot& slot, float (&sums)[kRows]) const
     {
+        int group_of_row[kGroups];  // where the scale of a group lies
+#pragma unroll
+        for (int i = 0; i < kGroups; ++i) {
+            int column = first_column + (kBits == 8 ? lane * kInputs : (lane / 4 * 4 + group_of_chunk(lane, i)) * kInputs);
+            group_of_row[i] = (min(column, weight.columns - 1) >> weight.group_shift) - (first_column >> weight.group_shift);
+        }
         bool is_diagonal = lane % 4 == lane / 8;
-        int odd = lane / 4 % 2;
+        bool odd = lane / 4 % 2 != 0;
 #pragma unroll
         for (int row = 0; row < kRows; row += 2) {
-            Piece<16> above;
-            Piece<16> below;
-            load_piece<Access::plain>(slot(row, 0, 0), above);
-            load_piece<Access::plain>(slot(row + 1, 0, 0), below);
-            float own_scales[2] = {to_float(scales[row]), to_float(scales[row + 1])};
-            float both[2] = {};
-            if constexpr (kBits == 8) {
-                float products[4] = {};
+            const bf16* row_scales[2];
 #pragma unroll
-                for (int i = 0; i < 4; ++i) {
-                    multiply_words(above.words[i], below.words[i], x[i / 2] + i % 2 * 2, products);
-                }
+            for (int i = 0; i < 2; ++i) {
+                row_scales[i] = reinterpret_cast<const bf16*>(scales + (row + i) * kRowScaleWords);
+            }
+            float both[2] = {};
+            // Adds the product of a group, of whose sums this lane has the two on the diagonal or none.
+            auto add = [&](const int(&products)[4], int group) {
 #pragma unroll
                 for (int i = 0; i < 2; ++i) {
-                    both[i] = (odd != 0 ? products[2 * i + 1] : products[2 * i]) * own_scales[i];
+                    float product = static_cast<float>(odd ? products[2 * i + 1] : products[2 * i]);
+                    both[i] = fmaf(product, to_float(row_scales[i][group_of_row[group]]), both[i]);
                 }
+            };
+            if constexpr (kBits == 8) {
+                Piece<16> above;
+                Piece<16> below;
+                load_piece<Access::plain>(slot(row, 0, 0), above);
+                load_piece<Access::plain>(slot(row + 1, 0, 0), below);
+                int products[4] = {};
+                int low_products[4] = {};
+#pragma unroll
+                for (int i = 0; i < 4; i += 2) {
+                    const unsigned int a[4] = {above.words[i], below.words[i], above.words[i + 1], below.words[i + 1]};
+                    const unsigned int b[2] = {upper[i], upper[i + 1]};
+                    const unsigned int low_b[2] = {lower[i], lower[i + 1]};
+                    multiply_accumulate_bytes(products, a, b);
+                    multiply_accumulate_bytes(low_products, a, low_b);
+                }
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    products[i] = products[i] * 256 + low_products[i];
+                }
+                add(products, 0);
             } else {
-                transpose_words(above.words);
-                transpose_words(below.words);
 #pragma unroll
-                for (int group = 0; group < 4; ++group) {
-                    float products[4] = {};
-                    multiply_words(above.words[group], below.words[group], x[group], products);
-                    int reader = (lane & ~3) + group;
+                for (int group = 0; group < kGroups; ++group) {
+                    int from = group_of_chunk(lane, group) - lane % 4;
+                    unsigned int above = reinterpret_cast<const unsigned int*>(slot(row, 0, 0) + from)[lane % 4];
+                    unsigned int below = reinterpret_cast<const unsigned int*>(slot(row + 1, 0, 0) + from)[lane % 4];
+                    // Less 8, they are two's complement.
+                    const unsigned int a[4] = {
+                        (above << 4 ^ 0x80808080u) & 0xf0f0f0f0u, (below << 4 ^ 0x80808080u) & 0xf0f0f0f0u,
+                        (above ^ 0x80808080u) & 0xf0f0f0f0u, (below ^ 0x80808080u) & 0xf0f0f0f0u};
+                    const unsigned int b[2] = {upper[2 * group], upper[2 * group + 1]};
+                    const unsigned int low_b[2] = {lower[2 * group], lower[2 * group + 1]};
+                    int products[4] = {};
+                    int low_products[4] = {};
+                    multiply_accumulate_bytes(products, a, b);
+                    multiply_accumulate_bytes(low_products, a, low_b);
 #pragma unroll
-                    for (int i = 0; i < 2; ++i) {
-                        both[i] = fmaf(odd != 0 ? products[2 * i + 1] : products[2 * i], __shfl_sync(kAllLanes, own_scales[i], reader), both[i]);
+                    for (int i = 0; i < 4; ++i) {
+                        products[i] = products[i] * 256 + low_products[i];
                     }
+                    add(products, group);
                 }
             }
-            sums[row] = is_diagonal ? both[0] : 0.0f;
-            sums[row + 1] = is_diagonal ? both[1] : 0.0f;
+            sums[row] = is_diagonal ? both[0] * unit : 0.0f;
+            sums[row + 1] = is_diagonal ? both[1] * unit : 0.0f;
         }
     }
 };
@@ -219,7 +308,7 @@ struct RowOutputs {
 };
 
 template <typename T, typename TY, typename Weight, int kPieces, int kStages, bool kNorm>
-__global__ void __launch_bounds__(512, 2) add_rms_norm_linear(const __grid_constant__ AddRmsNormLinearParams p)
+__global__ void __launch_bounds__((RowWeights<T, Weight, kPieces>::kMostWarps * kWarp), 2) add_rms_norm_linear(const __grid_constant__ AddRmsNormLinearParams p)
 {
     using Weights = RowWeights<T, Weight, kPieces>;
     constexpr int kLoads = Weights::kLoads;
@@ -234,15 +323,18 @@ __global__ void __launch_bounds__(512, 2) add_rms_norm_linear(const __grid_const
     int group = warp / p.parts;
     int groups = static_cast<int>(blockDim.x) / kWarp / p.parts;
     int inputs = p.weight.columns;
-    int first_input = (part * kPieces * kWarp + lane) * Weights::kInputs;
+    int first_of_part = part * kPieces * kWarp * Weights::kInputs;
+    int first_input = first_of_part + lane * Weights::kInputs;
     RowOutputs<kRows> outputs(p, static_cast<int>(blockIdx.x) * groups + group, static_cast<int>(gridDim.x) * groups);
 
     int threads = static_cast<int>(blockDim.x);
     uint4* own_ring = row_ring + threadIdx.x;
-    float* row_sums = reinterpret_cast<float*>(row_ring + kStages * kRowStageLoads * threads);
+    unsigned int* scale_ring = reinterpret_cast<unsigned int*>(row_ring + kStages * kRowStageLoads * threads);
+    float* row_sums = reinterpret_cast<float*>(scale_ring + kStages * (threads / kWarp) * Weights::kScaleWords);
     auto slot = [&](int stage, int row, int piece, int load) {
         return own_ring + (stage * kRowStageLoads + (row * kPieces + piece) * kLoads + load) * threads;
     };
+    auto scales = [&](int stage) { return scale_ring + (stage * (threads / kWarp) + warp) * Weights::kScaleWords; };
     // Fetches the rows of a round; beyond the last output and the inputs there are zeros.
     constexpr int kPieceBytes = 16 * kLoads;
     const unsigned char* own_weights = p.weight.values + (part * kPieces * kWarp + lane) * kPieceBytes;
@@ -261,16 +353,15 @@ __global__ void __launch_bounds__(512, 2) add_rms_norm_linear(const __grid_const
             }
             weights += p.weight.row_bytes;
         }
+        Weights::fetch_scales(p.weight, outputs.first(round), count, first_of_part, lane, scales(stage));
         async_commit();
     };
     Weights weights;
-    auto load_scales = [&](int round) { weights.load_scales(p.weight, outputs.first(round), outputs.count(round), first_input); };
 #pragma unroll
     for (int stage = 0; stage < kStages; ++stage) {
         fetch(stage, stage);
         async_wait<kNorm ? kRowPaceOfNorm : kRowPace>();
     }
-    load_scales(0);
     // The sum that this thread is to end, found while there is time.
     int group_sums = (p.rounds + 1) * kRows;
     auto output_of_sum = [&](int i) {
@@ -326,6 +417,7 @@ __global__ void __launch_bounds__(512, 2) add_rms_norm_linear(const __grid_const
         }
         weights.keep(i, x);
     }
+    weights.finish();
     if (kNorm && group == 0) {
         sum_of_squares = warp_sum(sum_of_squares);
         if (lane == 0) {
@@ -337,8 +429,16 @@ __global__ void __launch_bounds__(512, 2) add_rms_norm_linear(const __grid_const
     for (int round = 0; round <= p.rounds; ++round) {
         async_wait<kStages - 1>();
         float sums[kRows];
-        weights.multiply([&](int row, int piece, int load) { return slot(stage, row, piece, load); }, lane, sums);
-        load_scales(round + 1);
+        // Scales, and numbers of 4 bits, are read by other lanes than have fetched them.
+        if constexpr (Weights::kScaleWords > 0) {
+            __syncwarp();
+        }
+        weights.multiply(
+            p.weight, first_of_part, lane, scales(stage),
+            [&](int row, int piece, int load) { return slot(stage, row, piece, load); }, sums);
+        if constexpr (Weights::kScaleWords > 0) {
+            __syncwarp();
+        }
         fetch(round + kStages, stage);
         if (round + kStages >= p.rounds) {
             let_next_grid_start();

@@ -4,6 +4,7 @@
 //                                          multiples of 16, and what lies behind `bytes` is not read
 //   async_copy<n>(shared, global, there)   n bytes, 4, 8 or 16, or n bytes of zero where there are none; fewer than 16 go through the
 //                                          first-level cache
+//   async_copy_4(shared, global, bytes)    as async_copy_16, of 4 bytes: 0, 2 or 4 of them are copied
 //   async_commit()                         what this thread started so far, and since the last commit, is one group
 //   async_wait<n>()                        until all groups of this thread but the latest n are there; a barrier makes them visible to
 //                                          others
@@ -57,6 +58,22 @@ __device__ __forceinline__ void async_copy(void* shared, const void* global, boo
         __builtin_memcpy(words, global, kBytes);
     }
     __builtin_memcpy(shared, words, kBytes);
+#endif
+}
+
+__device__ __forceinline__ void async_copy_4(void* shared, const void* global, int bytes)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(bytes) : "memory");
+#elif defined(__CUDA_ARCH__)
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+        static_cast<unsigned short*>(shared)[i] = 2 * i < bytes ? static_cast<const unsigned short*>(global)[i] : static_cast<unsigned short>(0);
+    }
+#else
+    unsigned int word = 0;
+    __builtin_memcpy(&word, global, static_cast<unsigned long>(bytes));
+    __builtin_memcpy(shared, &word, 4);
 #endif
 }
 

@@ -21,6 +21,7 @@
 //   silu_slope_fast       1      as sigmoid_fast, times 1 + |x|
 //   softplus              1      6 units
 //   softplus_16           1      2^-16 of the result for |x| up to 80, for outputs of 16 bits
+//   largest_or_nan        0      none; NaN where either is
 #pragma once
 
 #include "mamba/types.cuh"
@@ -267,6 +268,17 @@ template <typename T>
 __device__ __forceinline__ float silu_slope_gate(float x)
 {
     return GateByTanh<T>::value ? silu_slope_fast(x) : silu_slope_for<T>(x);
+}
+
+__device__ __forceinline__ float largest_or_nan(float a, float b)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    float result;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+    return result;
+#else
+    return b != b || a <= b ? b : a;
+#endif
 }
 
 }  // namespace mamba

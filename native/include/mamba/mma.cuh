@@ -14,6 +14,7 @@
 //                           (0,0), (8,0), (0,8) and (8,8), and b[0..1] come from rows of the transpose of B.
 //   load_matrices_transposed(r, row)   the same of the transposes of the matrices: so b[0..1] come from rows of B itself, named as those of A
 //
+//   multiply_accumulate_bytes(d, a, b)  the same of bytes with a sign, exact: A 16 x 32 and B 32 x 8, four neighbours in a word
 //   transpose_words(words)  the 4 x 4 words of four neighbouring lanes
 //
 // ldmatrix and mma.m16n8k16 from sm_80 on; sm_75 has ldmatrix, and mma.m16n8k8 for fp16 only. What is missing there, and all of it on the
@@ -151,6 +152,45 @@ __device__ __forceinline__ void multiply_accumulate<fp16>(float (&d)[4], const u
     }
 #else
     multiply_accumulate_by_shuffles<fp16>(d, a, b);
+#endif
+}
+
+// As multiply_accumulate_by_shuffles.
+inline __device__ __noinline__ void multiply_accumulate_bytes_by_shuffles(int (&d)[4], const unsigned int (&a)[4], const unsigned int (&b)[2])
+{
+    int lane = static_cast<int>(threadIdx.x % 32);
+    int row = lane & ~3;
+    int column = lane % 4 * 8;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+#pragma unroll 1
+        for (int word = 0; word < 4; ++word) {
+            unsigned int rows[2];
+            unsigned int columns[2];
+#pragma unroll
+            for (int i = 0; i < 2; ++i) {
+                rows[i] = __shfl_sync(0xffffffffu, a[2 * half + i], row + word);
+                columns[i] = __shfl_sync(0xffffffffu, b[half], column + 4 * i + word);
+            }
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+#pragma unroll
+                for (int shift = 0; shift < 32; shift += 8) {
+                    d[i] += static_cast<signed char>(rows[i / 2] >> shift) * static_cast<signed char>(columns[i % 2] >> shift);
+                }
+            }
+        }
+    }
+}
+
+__device__ __forceinline__ void multiply_accumulate_bytes(int (&d)[4], const unsigned int (&a)[4], const unsigned int (&b)[2])
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    multiply_accumulate_bytes_by_shuffles(d, a, b);
 #endif
 }
 

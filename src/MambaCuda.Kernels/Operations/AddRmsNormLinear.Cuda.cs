@@ -8,6 +8,8 @@ public sealed partial class CudaBackend
     private const int RowChunk = 8;
     private const int RowFloatPiece = 8;
     private const int RowMostParts = 16;
+    private const int RowMostWarpsOfNumbers = 12;
+    private const int ScalePairBytes = 2 * sizeof(ushort);
     private const int RowMostPieces = 2;
     private const int RowStageBytes = 4 * 16;
 
@@ -20,7 +22,7 @@ public sealed partial class CudaBackend
     private static readonly KernelFamily<RowVariant> AddRmsNormLinearKernels = new(
         "add_rms_norm_linear.cu",
         variant => $"mamba::add_rms_norm_linear<{TypeName(variant.X)}, {TypeName(variant.Y)}, {variant.Weight.Name}, "
-            + $"{variant.Pieces}, {RowStages(variant.Norm)}, {Word(variant.Norm)}>",
+            + $"{variant.Pieces}, {RowStages(variant.Weight, variant.Norm)}, {Word(variant.Norm)}>",
         RowVariant.All,
         inSteps: true);
 
@@ -40,17 +42,28 @@ public sealed partial class CudaBackend
     /// <summary>Whether the kernel for one row can be used, which reads 16 bytes at once.</summary>
     private bool TakesRow(in MatrixView x, in WeightView weight, params ReadOnlySpan<MatrixView> more) =>
         x.Rows == 1 && weight.Rows > 0 && MeetsFewRows(weight, x.Type)
-        && x.Columns > 0 && x.Columns % RowChunk == 0 && RowParts(weight).Parts <= RowMostWarps(norm: false)
-        && AreAligned(16, weight.Stored) && AreAligned(16, x) && AreAligned(16, more);
+        && x.Columns > 0 && x.Columns % RowChunk == 0 && RowParts(weight).Parts <= RowMostWarps(WeightFormat.Of(weight), norm: false)
+        && AreAligned(16, weight.Stored) && AreAligned(16, x) && AreAligned(16, more)
+        && (!weight.IsQuantized || AreAligned(ScalePairBytes, weight.Quantized.Scales));
 
     /// <summary>Whether kernels for few rows, of their own, multiply such activations with a weight; numbers meet them in tensor cores.</summary>
     private bool MeetsFewRows(in WeightView weight, DataType activation) =>
         WeightFormat.OfFew(activation).Contains(WeightFormat.Of(weight)) && (!weight.IsQuantized || TensorCoresKnow(activation));
 
     /// <summary>How much of the weights may wait: a layer without a norm has kernels before it that leave memory idle.</summary>
-    private static int RowStages(bool norm) => norm ? 3 : 6;
+    private static int RowStages(WeightFormat weight, bool norm) => weight.Bits switch
+    {
+        0 => norm ? 3 : 6,
+        8 => norm ? 4 : 5,
+        _ => norm ? 3 : 5,
+    };
 
-    private static int RowThreadBytes(bool norm) => RowStages(norm) * RowStageBytes;
+    /// <summary>What a warp has in shared memory: weights, and their scales.</summary>
+    private static int RowWarpBytes(WeightFormat weight, bool norm)
+    {
+        int scaleWords = weight.Bits switch { 0 => 0, 8 => 4 * 4, _ => 4 * 16 };
+        return RowStages(weight, norm) * ((WarpThreads * RowStageBytes) + (scaleWords * sizeof(int)));
+    }
 
     /// <summary>
     /// The shared memory of a block: those with and without a norm, which follow each other, together fit a multiprocessor once, so that
@@ -58,8 +71,8 @@ public sealed partial class CudaBackend
     /// </summary>
     private int RowSharedBytes(bool norm) => (int)(_library.MaxSharedBytes * (norm ? 0.43 : 0.55));
 
-    private int RowMostWarps(bool norm) =>
-        Math.Min(RowMostParts, (RowSharedBytes(norm) - RowSumBytes) / (WarpThreads * RowThreadBytes(norm)));
+    private int RowMostWarps(WeightFormat weight, bool norm) =>
+        Math.Min(weight.IsQuantized ? RowMostWarpsOfNumbers : RowMostParts, (RowSharedBytes(norm) - RowSumBytes) / RowWarpBytes(weight, norm));
 
     /// <summary>How the inputs are cut: pieces of a lane, and parts.</summary>
     private static (int Pieces, int Parts) RowParts(in WeightView weight)
@@ -77,13 +90,14 @@ public sealed partial class CudaBackend
     {
         int outputs = checked((int)args.Weight.Rows);
         (int pieces, int parts) = RowParts(args.Weight);
-        int groups = RowMostWarps(hasNorm) / parts;
-        int rows = RowStageBytes / (pieces * WeightFormat.Of(args.Weight).BytesOf(RowPieceInputs(args.Weight)));
-        int room = (RowSharedBytes(hasNorm) - (parts * groups * WarpThreads * RowThreadBytes(hasNorm))) / sizeof(float);
+        WeightFormat format = WeightFormat.Of(args.Weight);
+        int groups = RowMostWarps(format, hasNorm) / parts;
+        int rows = RowStageBytes / (pieces * format.BytesOf(RowPieceInputs(args.Weight)));
+        int room = (RowSharedBytes(hasNorm) - (parts * groups * RowWarpBytes(format, hasNorm))) / sizeof(float);
         int mostRounds = Math.Max(1, (room / (groups * parts * rows)) - 1);
         int blocks = Math.Min(Context.Device.MultiprocessorCount, DivideUp(outputs, groups));
         blocks = Math.Max(blocks, DivideUp(outputs, groups * rows * mostRounds));
-        RowVariant variant = new(ActivationType, WeightFormat.Of(args.Weight), args.Y.Type, pieces, hasNorm);
+        RowVariant variant = new(ActivationType, format, args.Y.Type, pieces, hasNorm);
         Launch(
             AddRmsNormLinearKernels.Get(_library, variant),
             blocks,
@@ -114,6 +128,7 @@ public sealed partial class CudaBackend
             from y in ResultTypes(x)
             from pieces in weight.IsQuantized ? [1] : new[] { 1, RowMostPieces }
             from norm in VectorVariant.Either
+            where norm || y == x || !weight.IsQuantized
             select new RowVariant(x, weight, y, pieces, norm);
 
         public override string ToString() =>

@@ -71,7 +71,7 @@ public sealed partial class CudaBackend
     private List<LinearVariant> QuantizedVariants(in LinearForwardArgs args)
     {
         List<LinearVariant> all = [new LinearVariant(LinearAlgorithm.Dequantized)];
-        if (TakesRow(args.X, args.Weight))
+        if (TakesNumbersRow(args))
         {
             all.Add(new LinearVariant(LinearAlgorithm.Row));
         }
@@ -90,7 +90,7 @@ public sealed partial class CudaBackend
 
     private LinearVariant ChooseQuantized(in LinearForwardArgs args)
     {
-        if (!_options.BatchInvariant && _options.LinearAlgorithm is LinearAlgorithm.Auto or LinearAlgorithm.Row && TakesRow(args.X, args.Weight))
+        if (!_options.BatchInvariant && _options.LinearAlgorithm is LinearAlgorithm.Auto or LinearAlgorithm.Row && TakesNumbersRow(args))
         {
             return new LinearVariant(LinearAlgorithm.Row);
         }
@@ -99,6 +99,9 @@ public sealed partial class CudaBackend
             && _options.LinearAlgorithm is LinearAlgorithm.Auto or LinearAlgorithm.Vector;
         return isVector ? Vector(TensorCoresKnow(args.X.Type)) : new LinearVariant(LinearAlgorithm.Dequantized);
     }
+
+    /// <summary>The kernel for one row makes fixed-point numbers of x: a float32 result would show it.</summary>
+    private bool TakesNumbersRow(in LinearForwardArgs args) => args.Y.Type == ActivationType && TakesRow(args.X, args.Weight);
 
     /// <summary>Few rows, which can be read in vectors.</summary>
     private bool IsForQuantizedVector(in LinearForwardArgs args) =>

@@ -24,7 +24,7 @@ public sealed record QuantizedLinearCase(int Rows, int Outputs, int Inputs, Quan
     public string Name =>
         $"r{Rows} o{Outputs} i{Inputs} w-{new WeightNumbers(Type, GroupSize)}{(Bias ? " bias" : "")}{(FloatResult ? " y-fp32" : "")}";
 
-    /// <summary>All pairs of sizes and types, then some of many steps and warps.</summary>
+    /// <summary>All pairs of sizes and types, then some of many steps and warps, and of one row that ends inside a lane's piece.</summary>
     public static IReadOnlyList<QuantizedLinearCase> All { get; } =
     [
         .. from row in AllPairs.Rows(RowCounts.Length, OutputCounts.Length, InputCounts.Length, Types.Length, 2, 2)
@@ -37,6 +37,9 @@ public sealed record QuantizedLinearCase(int Rows, int Outputs, int Inputs, Quan
         .. from type in Types
            from rows in new[] { 1, 11 }
            select new QuantizedLinearCase(rows, 33, 1568, type.Type, type.GroupSize) { FloatResult = rows == 11 },
+        .. from type in Types
+           from inputs in new[] { 488, 2552 }
+           select new QuantizedLinearCase(1, 37, inputs, type.Type, type.GroupSize) { Bias = inputs == 488 },
     ];
 
     /// <summary>The names of all cases.</summary>
