@@ -308,7 +308,8 @@ struct RowOutputs {
 };
 
 template <typename T, typename TY, typename Weight, int kPieces, int kStages, bool kNorm>
-__global__ void __launch_bounds__((RowWeights<T, Weight, kPieces>::kMostWarps * kWarp), 2) add_rms_norm_linear(const __grid_constant__ AddRmsNormLinearParams p)
+__global__ void __launch_bounds__((RowWeights<T, Weight, kPieces>::kMostWarps * kWarp), 2)
+    add_rms_norm_linear(const __grid_constant__ AddRmsNormLinearParams p)
 {
     using Weights = RowWeights<T, Weight, kPieces>;
     constexpr int kLoads = Weights::kLoads;

@@ -29,6 +29,25 @@ public unsafe class QuantizedLinearForwardTests
         }
     }
 
+    /// <summary>Where inputs are made fixed-point numbers, as elsewhere: what is no number spoils all outputs.</summary>
+    [Theory, MemberData(nameof(BackendsAndTypes))]
+    public void Infinite_inputs_and_nan_make_nan(string backendName, QuantizedType type)
+    {
+        using Backend backend = TestBackends.Open(backendName);
+        LinearInputs inputs = new QuantizedLinearCase(1, 9, 1024, type, 64).Operands(backend.ActivationType);
+        foreach (float spoiling in new[] { float.NaN, float.PositiveInfinity, float.NegativeInfinity })
+        {
+            float[] x = [.. inputs.X];
+            x[700] = spoiling;
+            const int Gap = GuardedMatrix.AlignedGap;
+            foreach (LinearVariant? way in LinearRunner.Variants(backend, inputs, Gap).Select(each => (LinearVariant?)each).Prepend(null))
+            {
+                float[] y = LinearRunner.Run(backend, inputs with { X = x }, Gap, way);
+                Assert.All(y, value => Assert.False(float.IsFinite(value), $"{way}: {value} of {spoiling}"));
+            }
+        }
+    }
+
     /// <summary>On the CPU sums have the order that they have of float weights.</summary>
     [Fact]
     public void The_cpu_has_the_bits_of_the_same_weight_in_float32()

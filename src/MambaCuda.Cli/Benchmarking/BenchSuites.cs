@@ -105,6 +105,8 @@ internal static class BenchSuites
             Row("decode", 64) with { Model = "1.4b" },
             Row("decode", 128) with { Model = "1.4b" },
             Row("decode", 1) with { Model = "2.8b" },
+            Row("decode", 1) with { Model = "2.8b", Variant = "int8" },
+            Row("decode", 1) with { Model = "2.8b", Variant = "int4" },
             Row("decode", 8) with { Model = "2.8b" },
             Row("decode", 64) with { Model = "2.8b" },
         ],

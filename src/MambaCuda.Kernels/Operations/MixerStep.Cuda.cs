@@ -94,7 +94,8 @@ public sealed partial class CudaBackend
     private bool TakesMixerStep(in MixerStepArgs args) =>
         !_options.BatchInvariant && args.X.Rows is > 0 and <= MixerRows && args.X.Columns > 0 && args.ConvolutionWeight.Rows == MixerWidth
         && args.A.Rows is > 0 and <= MixerStates && args.TimeStepProjection.Columns is > 0 and <= MixerRank
-        && args.X.Columns <= MixerSlices * 2 * WarpThreads * MixerPiece && args.X.Columns % MixerPiece == 0 && args.TimeStepProjection.Columns % MixerPiece == 0
+        && args.X.Columns <= MixerSlices * 2 * WarpThreads * MixerPiece && args.X.Columns % MixerPiece == 0
+        && args.TimeStepProjection.Columns % MixerPiece == 0
         && MeetsFewRows(args.ScanProjection, ActivationType)
         && WeightFormat.Of(args.TimeStepProjection) == WeightFormat.Of(args.ScanProjection)
         && AreAligned(16, args.ScanProjection.Stored, args.TimeStepProjection.Stored);
@@ -114,7 +115,8 @@ public sealed partial class CudaBackend
             select new MixerVariant(type, weight);
 
         public override string ToString() =>
-            (Pieces == 0 ? "advance" : $"project, {Pieces} {(Pieces == 1 ? "piece" : "pieces")}{(Rows == 1 ? "" : $", {Rows} rows")}") + Weight.Suffix;
+            (Pieces == 0 ? "advance" : $"project, {Pieces} {(Pieces == 1 ? "piece" : "pieces")}{(Rows == 1 ? "" : $", {Rows} rows")}")
+            + Weight.Suffix;
     }
 
     [StructLayout(LayoutKind.Sequential)]

@@ -22,9 +22,13 @@ public sealed record AddRmsNormLinearCase(int Rows, int Outputs, int Inputs)
 
     /// <summary>What it is, for people and as the key of <see cref="Named"/>.</summary>
     public string Name => FormattableString.Invariant($"r{Rows} o{Outputs} i{Inputs}{(WithX ? " x" : "")}{(Bias ? " bias" : "")}")
-        + (FloatResult ? " y-fp32" : "") + (Scale == 1 ? "" : FormattableString.Invariant($" times {Scale}")) + (Quantized is null ? "" : $" w-{Quantized}");
+        + (FloatResult ? " y-fp32" : "") + (Scale == 1 ? "" : FormattableString.Invariant($" times {Scale}"))
+        + (Quantized is null ? "" : $" w-{Quantized}");
 
-    /// <summary>One row and more, inputs of one piece a lane and of two, of one part and of several, and such as no kernel of its own takes; the same of numbers.</summary>
+    /// <summary>
+    /// One row and more, inputs of one piece a lane and of two, of one part and of several, and such as no kernel of its own takes; with
+    /// weights of floats and of numbers.
+    /// </summary>
     public static IReadOnlyList<AddRmsNormLinearCase> All { get; } =
     [
         new(1, 1, 8),
