@@ -46,39 +46,49 @@ constexpr int kRowMostParts = 16;  // and warps
 constexpr int kRowPaceOfNorm = 1;
 constexpr int kRowPace = 2;
 constexpr int kRowStageLoads = 4;  // of 16 bytes, of a lane in a stage
-constexpr int kRowChunk = 8;       // inputs that lie side by side in memory, whatever the weights are
+
+// Where a warp's weights of a round lie in shared memory: 16 bytes of each lane side by side, then the next of them `stride` on.
+struct RowStage {
+    const uint4* weights;
+    const unsigned int* scales;
+    int stride;
+};
 
 // A lane's inputs, in chunks, and the products of its weights with them: kPieces pieces of kInputs weights of each of kRows rows. Pieces of
 // a row lie side by side for the lanes of a warp. Here of floats: a chunk a piece, multiplied as floats.
 template <typename T, typename Weight, int kPieces>
 struct RowWeights {
-    static constexpr int kInputs = kRowChunk;
+    static constexpr int kInputs = 8;
     static constexpr int kLoads = Stored<Weight, kInputs>::kPieces;  // of 16 bytes, that make a piece
     static constexpr int kRows = kRowStageLoads / kLoads / kPieces;
     static constexpr int kChunks = kPieces;
+    static constexpr int kChunk = kInputs;  // inputs that lie side by side in memory
     static constexpr int kScaleWords = 0;
     static constexpr int kMostWarps = kRowMostParts;
 
-    float x[kChunks][kRowChunk];
+    int lane;
+    float x[kChunks][kChunk];
 
-    static __device__ __forceinline__ int chunk(int first, int, int i) { return first + i * kWarp * kInputs; }
+    __device__ __forceinline__ RowWeights(const WeightMatrix&, int, int its_lane) : lane(its_lane) {}
 
-    __device__ __forceinline__ void keep(int i, const float (&values)[kRowChunk])
+    // Where a lane's 16 bytes go among those of the warp.
+    static __device__ __forceinline__ int slot(int its_lane) { return its_lane; }
+
+    __device__ __forceinline__ int chunk(int first, int i) const { return first + (i * kWarp + lane) * kInputs; }
+
+    __device__ __forceinline__ void keep(int i, const float (&values)[kChunk])
     {
 #pragma unroll
-        for (int k = 0; k < kRowChunk; ++k) {
+        for (int k = 0; k < kChunk; ++k) {
             x[i][k] = values[k];
         }
     }
 
     __device__ __forceinline__ void finish() {}
 
-    static __device__ __forceinline__ void fetch_scales(const WeightMatrix&, int, int, int, int, unsigned int*) {}
+    __device__ __forceinline__ void fetch_scales(const WeightMatrix&, int, int, unsigned int*) const {}
 
-    // slot(row, piece, load) is where 16 bytes lie.
-    template <typename Slot>
-    __device__ __forceinline__ void multiply(
-        const WeightMatrix&, int, int, const unsigned int*, const Slot& slot, float (&sums)[kRows]) const
+    __device__ __forceinline__ void multiply(const RowStage& stage, float (&sums)[kRows]) const
     {
 #pragma unroll
         for (int row = 0; row < kRows; ++row) {
@@ -88,7 +98,7 @@ struct RowWeights {
                 Stored<Weight, kInputs> stored;
 #pragma unroll
                 for (int load = 0; load < kLoads; ++load) {
-                    load_piece<Access::plain>(slot(row, piece, load), stored.pieces[load]);
+                    load_piece<Access::plain>(stage.weights + ((row * kPieces + piece) * kLoads + load) * stage.stride + lane, stored.pieces[load]);
                 }
                 float weight[kInputs];
                 widen(stored, weight);
@@ -103,18 +113,19 @@ struct RowWeights {
 
 // The same of numbers, by tensor cores for bytes, which take them as they are; to make floats of them costs more than to read them. So each
 // input is a fixed-point number of 16 bits, two bytes: of the greatest of four lanes' inputs, to which bf16 would have rounded no better.
-// A lane has its own inputs; so each four lanes are one of eight columns of the right matrix, and of the 8 x 8 products of rows and columns
-// those on the diagonal count, which one of the four lanes gets; the rows 8 to 15 of the left matrix are a second row of weights. Sums of
-// a group are whole numbers, and exact, until they are scaled.
-// With 4 bits, four lanes have fetched four groups, and each reads a word of each group: group i of lane / 8 first, as shared memory wants it.
+// The left matrix has in row i what lanes 4 i to 4 i + 3 have fetched of a row of weights, in row i + 8 the same of the next row; the right
+// one has their inputs in column i: so of the 8 x 8 products those on the diagonal count, which one of the four lanes gets. Sums of a group
+// are whole numbers, and exact, until they are scaled. A lane is given word lane % 4 of what each of the four has fetched: with 8 bits of
+// one group, with 4 of four groups.
 template <typename T, int kBits>
 struct RowWeights<T, Quantized<kBits>, 1> {
     static constexpr int kInputs = QuantizedPiece<kBits>::kWeights;
     static constexpr int kLoads = 1;
     static constexpr int kRows = kRowStageLoads;
-    static constexpr int kChunks = kInputs / kRowChunk;
-    static constexpr int kGroups = kBits == 8 ? 1 : 4;  // of four lanes
-    static constexpr int kWords = kInputs / 4;          // of one byte of all inputs
+    static constexpr int kChunks = 4;          // one of each of the four lanes' pieces
+    static constexpr int kChunk = 32 / kBits;  // a word
+    static constexpr int kGroups = kBits == 8 ? 1 : 4;
+    static constexpr int kWords = kInputs / 4;  // of one byte of all inputs
     // The scales of a row's part, two in a word; and of all rows.
     static constexpr int kRowScaleWords = kWarp * kInputs / (kBits == 8 ? 64 : 32) / 2;
     static constexpr int kScaleWords = kRows * kRowScaleWords;
@@ -122,22 +133,41 @@ struct RowWeights<T, Quantized<kBits>, 1> {
     static constexpr float kMostFixed = 32512.0f;                          // whose upper byte is 127
     static constexpr float kNumberUnit = kBits == 8 ? 1.0f : 1.0f / 16.0f;  // numbers of 4 bits are the upper halves of bytes
 
-    float inputs[kChunks][kRowChunk];  // until they are made fixed
+    int lane;
+    int matrix_row;     // where the row that this lane names of the first two pairs of matrices lies in a stage: its place and row of weights
+    int matrix_weight;
+    int group[kGroups];  // where a group's scale lies among those of the part
+    const bf16* scales;  // the first that this lane fetches, of row 0
+    int scale_bytes;     // of them, that are there
+    float inputs[kChunks][kChunk];  // until they are made fixed
     unsigned int upper[kWords];
     unsigned int lower[kWords];
-    float unit;  // of a product
+    float unit;  // of a product that counts; of others 0
 
-    static __device__ __forceinline__ int group_of_chunk(int lane, int i) { return (i + lane / 8) % 4; }
-
-    static __device__ __forceinline__ int chunk(int first, int lane, int i)
+    __device__ __forceinline__ RowWeights(const WeightMatrix& weight, int first_column, int its_lane) : lane(its_lane)
     {
-        return kBits == 8 ? first + i * kRowChunk : first + (group_of_chunk(lane, i) - lane % 4) * kInputs + lane % 4 * kRowChunk;
+        int four = lane % 8;
+        matrix_row = slot(four * 4 + lane / 16);
+        matrix_weight = lane / 8 % 2;
+        int first = first_column >> weight.group_shift;
+#pragma unroll
+        for (int i = 0; i < kGroups; ++i) {
+            group[i] = (min(first_column + (lane / 4 * 4 + i) * kInputs, weight.columns - 1) >> weight.group_shift) - first;
+        }
+        int word = lane % kRowScaleWords;
+        scales = weight.scales + lane / kRowScaleWords * weight.scale_stride + first + 2 * word;
+        scale_bytes = min(max(((weight.columns - 1) >> weight.group_shift) + 1 - first - 2 * word, 0), 2) * 2;
     }
 
-    __device__ __forceinline__ void keep(int i, const float (&values)[kRowChunk])
+    // So that the eight rows of a matrix, which lie four places apart, are in different banks.
+    static __device__ __forceinline__ int slot(int its_lane) { return its_lane ^ (its_lane / 8); }
+
+    __device__ __forceinline__ int chunk(int first, int i) const { return first + (lane / 4 * 4 + i) * kInputs + lane % 4 * kChunk; }
+
+    __device__ __forceinline__ void keep(int i, const float (&values)[kChunk])
     {
 #pragma unroll
-        for (int k = 0; k < kRowChunk; ++k) {
+        for (int k = 0; k < kChunk; ++k) {
             inputs[i][k] = values[k];
         }
     }
@@ -149,7 +179,7 @@ struct RowWeights<T, Quantized<kBits>, 1> {
 #pragma unroll
         for (int i = 0; i < kChunks; ++i) {
 #pragma unroll
-            for (int k = 0; k < kRowChunk; ++k) {
+            for (int k = 0; k < kChunk; ++k) {
                 largest = largest_or_nan(largest, fabsf(inputs[i][k]));
             }
         }
@@ -157,125 +187,92 @@ struct RowWeights<T, Quantized<kBits>, 1> {
         for (int distance = 1; distance < 4; distance *= 2) {
             largest = largest_or_nan(largest, __shfl_xor_sync(kAllLanes, largest, distance));
         }
-        unit = largest * (kNumberUnit / kMostFixed);
+        unit = lane % 4 == lane / 8 ? largest * (kNumberUnit / kMostFixed) : 0.0f;
         float units = largest > 0.0f ? kMostFixed / largest : 0.0f;
         // Beside this power of two, the lower 16 bits of a float are a whole number.
         constexpr float kPower = 12582912.0f;
 #pragma unroll
-        for (int i = 0; i < kChunks; ++i) {
-            unsigned int fixed[kRowChunk];
+        for (int i = 0; i < kWords; ++i) {
+            unsigned int four[4];
 #pragma unroll
-            for (int k = 0; k < kRowChunk; ++k) {
-                fixed[k] = __float_as_uint(fmaf(inputs[i][k], units, kPower));
-            }
-#pragma unroll
-            for (int word = 0; word < 2; ++word) {
+            for (int k = 0; k < 4; ++k) {
                 // Numbers of 4 bits come out of a word as 0, 4, 1, 5 and 2, 6, 3, 7.
-                unsigned int four[4];
+                float input = kBits == 8 ? inputs[i][k] : inputs[i / 2][i % 2 * 2 + k % 2 * 4 + k / 2];
+                four[k] = __float_as_uint(fmaf(input, units, kPower));
+            }
+            lower[i] = __byte_perm(__byte_perm(four[0], four[1], 0x0040u), __byte_perm(four[2], four[3], 0x0040u), 0x5410u);
+            // The lower byte has a sign, which the upper one makes up for.
 #pragma unroll
-                for (int k = 0; k < 4; ++k) {
-                    four[k] = fixed[kBits == 8 ? word * 4 + k : word * 2 + k % 2 * 4 + k / 2];
-                }
-                lower[2 * i + word] = __byte_perm(__byte_perm(four[0], four[1], 0x0040u), __byte_perm(four[2], four[3], 0x0040u), 0x5410u);
-                // The lower byte has a sign, which the upper one makes up for.
+            for (int k = 0; k < 4; ++k) {
+                four[k] += 128u;
+            }
+            upper[i] = __byte_perm(__byte_perm(four[0], four[1], 0x0051u), __byte_perm(four[2], four[3], 0x0051u), 0x5410u);
+        }
+    }
+
+    // Fetches the scales of rows that are there.
+    __device__ __forceinline__ void fetch_scales(const WeightMatrix& weight, int first_row, int rows, unsigned int* to) const
+    {
 #pragma unroll
-                for (int k = 0; k < 4; ++k) {
-                    four[k] += 128u;
-                }
-                upper[2 * i + word] = __byte_perm(__byte_perm(four[0], four[1], 0x0051u), __byte_perm(four[2], four[3], 0x0051u), 0x5410u);
+        for (int i = 0; i < (kScaleWords + kWarp - 1) / kWarp; ++i) {
+            int row = i * kWarp / kRowScaleWords + lane / kRowScaleWords;
+            if (kScaleWords % kWarp == 0 || row < kRows) {
+                const bf16* from = scales + (first_row + i * kWarp / kRowScaleWords) * weight.scale_stride;
+                async_copy_4(to + i * kWarp + lane, from, row < rows ? scale_bytes : 0);
             }
         }
     }
 
-    // Fetches the scales of rows that are there, from the part's first column on.
-    static __device__ __forceinline__ void fetch_scales(
-        const WeightMatrix& weight, int first_row, int rows, int first_column, int lane, unsigned int* to)
+    __device__ __forceinline__ void multiply(const RowStage& stage, float (&sums)[kRows]) const
     {
-        int first = first_column >> weight.group_shift;
-        int scales = ((weight.columns - 1) >> weight.group_shift) + 1 - first;
-        const bf16* from = weight.scales + first_row * weight.scale_stride + first;
-#pragma unroll
-        for (int place = lane; place < kScaleWords; place += kWarp) {
-            int row = place / kRowScaleWords;
-            int word = place % kRowScaleWords;
-            int left = row < rows ? min(scales - 2 * word, 2) : 0;
-            async_copy_4(to + place, left > 0 ? from + row * weight.scale_stride + 2 * word : weight.scales, 2 * max(left, 0));
-        }
-    }
-
-    template <typename Slot>
-    __device__ __forceinline__ void multiply(
-        const WeightMatrix& weight, int first_column, int lane, const unsigned int* scales, const Slot& slot, float (&sums)[kRows]) const
-    {
-        int group_of_row[kGroups];  // where the scale of a group lies
-#pragma unroll
-        for (int i = 0; i < kGroups; ++i) {
-            int column = first_column + (kBits == 8 ? lane * kInputs : (lane / 4 * 4 + group_of_chunk(lane, i)) * kInputs);
-            group_of_row[i] = (min(column, weight.columns - 1) >> weight.group_shift) - (first_column >> weight.group_shift);
-        }
-        bool is_diagonal = lane % 4 == lane / 8;
         bool odd = lane / 4 % 2 != 0;
 #pragma unroll
         for (int row = 0; row < kRows; row += 2) {
-            const bf16* row_scales[2];
-#pragma unroll
-            for (int i = 0; i < 2; ++i) {
-                row_scales[i] = reinterpret_cast<const bf16*>(scales + (row + i) * kRowScaleWords);
-            }
+            // Words of the four lanes' pieces: of the first above and below, of the second, ...
+            unsigned int words[2][4];
+            const uint4* matrix = stage.weights + (row + matrix_weight) * stage.stride;
+            load_matrices(words[0], matrix + matrix_row);
+            load_matrices(words[1], matrix + (matrix_row ^ 2));
             float both[2] = {};
-            // Adds the product of a group, of whose sums this lane has the two on the diagonal or none.
-            auto add = [&](const int(&products)[4], int group) {
+            auto add = [&](const int(&high)[4], const int(&low)[4], int of_group) {
 #pragma unroll
                 for (int i = 0; i < 2; ++i) {
-                    float product = static_cast<float>(odd ? products[2 * i + 1] : products[2 * i]);
-                    both[i] = fmaf(product, to_float(row_scales[i][group_of_row[group]]), both[i]);
+                    int product = (odd ? high[2 * i + 1] : high[2 * i]) * 256 + (odd ? low[2 * i + 1] : low[2 * i]);
+                    const bf16* of_row = reinterpret_cast<const bf16*>(stage.scales + (row + i) * kRowScaleWords);
+                    both[i] = fmaf(static_cast<float>(product), to_float(of_row[group[of_group]]), both[i]);
                 }
             };
             if constexpr (kBits == 8) {
-                Piece<16> above;
-                Piece<16> below;
-                load_piece<Access::plain>(slot(row, 0, 0), above);
-                load_piece<Access::plain>(slot(row + 1, 0, 0), below);
-                int products[4] = {};
-                int low_products[4] = {};
+                int high[4] = {};
+                int low[4] = {};
 #pragma unroll
-                for (int i = 0; i < 4; i += 2) {
-                    const unsigned int a[4] = {above.words[i], below.words[i], above.words[i + 1], below.words[i + 1]};
-                    const unsigned int b[2] = {upper[i], upper[i + 1]};
-                    const unsigned int low_b[2] = {lower[i], lower[i + 1]};
-                    multiply_accumulate_bytes(products, a, b);
-                    multiply_accumulate_bytes(low_products, a, low_b);
+                for (int i = 0; i < 2; ++i) {
+                    const unsigned int b[2] = {upper[2 * i], upper[2 * i + 1]};
+                    const unsigned int low_b[2] = {lower[2 * i], lower[2 * i + 1]};
+                    multiply_accumulate_bytes(high, words[i], b);
+                    multiply_accumulate_bytes(low, words[i], low_b);
                 }
-#pragma unroll
-                for (int i = 0; i < 4; ++i) {
-                    products[i] = products[i] * 256 + low_products[i];
-                }
-                add(products, 0);
+                add(high, low, 0);
             } else {
 #pragma unroll
-                for (int group = 0; group < kGroups; ++group) {
-                    int from = group_of_chunk(lane, group) - lane % 4;
-                    unsigned int above = reinterpret_cast<const unsigned int*>(slot(row, 0, 0) + from)[lane % 4];
-                    unsigned int below = reinterpret_cast<const unsigned int*>(slot(row + 1, 0, 0) + from)[lane % 4];
+                for (int i = 0; i < 4; ++i) {
+                    unsigned int above = words[i / 2][i % 2 * 2];
+                    unsigned int below = words[i / 2][i % 2 * 2 + 1];
                     // Less 8, they are two's complement.
                     const unsigned int a[4] = {
                         (above << 4 ^ 0x80808080u) & 0xf0f0f0f0u, (below << 4 ^ 0x80808080u) & 0xf0f0f0f0u,
                         (above ^ 0x80808080u) & 0xf0f0f0f0u, (below ^ 0x80808080u) & 0xf0f0f0f0u};
-                    const unsigned int b[2] = {upper[2 * group], upper[2 * group + 1]};
-                    const unsigned int low_b[2] = {lower[2 * group], lower[2 * group + 1]};
-                    int products[4] = {};
-                    int low_products[4] = {};
-                    multiply_accumulate_bytes(products, a, b);
-                    multiply_accumulate_bytes(low_products, a, low_b);
-#pragma unroll
-                    for (int i = 0; i < 4; ++i) {
-                        products[i] = products[i] * 256 + low_products[i];
-                    }
-                    add(products, group);
+                    const unsigned int b[2] = {upper[2 * i], upper[2 * i + 1]};
+                    const unsigned int low_b[2] = {lower[2 * i], lower[2 * i + 1]};
+                    int high[4] = {};
+                    int low[4] = {};
+                    multiply_accumulate_bytes(high, a, b);
+                    multiply_accumulate_bytes(low, a, low_b);
+                    add(high, low, i);
                 }
             }
-            sums[row] = is_diagonal ? both[0] * unit : 0.0f;
-            sums[row + 1] = is_diagonal ? both[1] * unit : 0.0f;
+            sums[row] = both[0] * unit;
+            sums[row + 1] = both[1] * unit;
         }
     }
 };
@@ -325,11 +322,11 @@ __global__ void __launch_bounds__((RowWeights<T, Weight, kPieces>::kMostWarps * 
     int groups = static_cast<int>(blockDim.x) / kWarp / p.parts;
     int inputs = p.weight.columns;
     int first_of_part = part * kPieces * kWarp * Weights::kInputs;
-    int first_input = first_of_part + lane * Weights::kInputs;
+    Weights weights(p.weight, first_of_part, lane);
     RowOutputs<kRows> outputs(p, static_cast<int>(blockIdx.x) * groups + group, static_cast<int>(gridDim.x) * groups);
 
     int threads = static_cast<int>(blockDim.x);
-    uint4* own_ring = row_ring + threadIdx.x;
+    uint4* own_ring = row_ring + warp * kWarp + Weights::slot(lane);
     unsigned int* scale_ring = reinterpret_cast<unsigned int*>(row_ring + kStages * kRowStageLoads * threads);
     float* row_sums = reinterpret_cast<float*>(scale_ring + kStages * (threads / kWarp) * Weights::kScaleWords);
     auto slot = [&](int stage, int row, int piece, int load) {
@@ -340,24 +337,23 @@ __global__ void __launch_bounds__((RowWeights<T, Weight, kPieces>::kMostWarps * 
     constexpr int kPieceBytes = 16 * kLoads;
     const unsigned char* own_weights = p.weight.values + (part * kPieces * kWarp + lane) * kPieceBytes;
     auto fetch = [&](int round, int stage) {
-        const unsigned char* weights = own_weights + outputs.first(round) * p.weight.row_bytes;
+        const unsigned char* from = own_weights + outputs.first(round) * p.weight.row_bytes;
         int count = outputs.count(round);
 #pragma unroll
         for (int row = 0; row < kRows; ++row) {
 #pragma unroll
             for (int piece = 0; piece < kPieces; ++piece) {
-                bool there = row < count && first_input + piece * kWarp * Weights::kInputs < inputs;
+                bool there = row < count && first_of_part + (piece * kWarp + lane) * Weights::kInputs < inputs;
 #pragma unroll
                 for (int load = 0; load < kLoads; ++load) {
-                    async_copy_16(slot(stage, row, piece, load), weights + piece * kWarp * kPieceBytes + load * 16, there ? 16 : 0);
+                    async_copy_16(slot(stage, row, piece, load), from + piece * kWarp * kPieceBytes + load * 16, there ? 16 : 0);
                 }
             }
-            weights += p.weight.row_bytes;
+            from += p.weight.row_bytes;
         }
-        Weights::fetch_scales(p.weight, outputs.first(round), count, first_of_part, lane, scales(stage));
+        weights.fetch_scales(p.weight, outputs.first(round), count, scales(stage));
         async_commit();
     };
-    Weights weights;
 #pragma unroll
     for (int stage = 0; stage < kStages; ++stage) {
         fetch(stage, stage);
@@ -373,10 +369,10 @@ __global__ void __launch_bounds__((RowWeights<T, Weight, kPieces>::kMostWarps * 
     int first_end = output_of_sum(static_cast<int>(threadIdx.x));
     // The norm's weights: more than two chunks of them are not held, but brought near.
     constexpr bool kHoldsNorm = kNorm && kChunks <= 2;
-    float norm_weight[kChunks][kRowChunk];
+    float norm_weight[kChunks][Weights::kChunk];
 #pragma unroll
     for (int i = 0; kNorm && i < kChunks; ++i) {
-        int column = Weights::chunk(first_input, lane, i);
+        int column = weights.chunk(first_of_part, i);
         if (column < inputs) {
             if constexpr (kHoldsNorm) {
                 load(p.norm_weight + column, norm_weight[i]);
@@ -390,17 +386,17 @@ __global__ void __launch_bounds__((RowWeights<T, Weight, kPieces>::kMostWarps * 
     float sum_of_squares = 0.0f;
 #pragma unroll
     for (int i = 0; i < kChunks; ++i) {
-        float x[kRowChunk] = {};
-        int column = Weights::chunk(first_input, lane, i);
+        float x[Weights::kChunk] = {};
+        int column = weights.chunk(first_of_part, i);
         if (column < inputs) {
             if (!kNorm || p.x != nullptr) {
                 load(static_cast<const T*>(p.x) + column, x);
             }
             if constexpr (kNorm) {
-                float residual[kRowChunk];
+                float residual[Weights::kChunk];
                 load(p.residual + column, residual);
 #pragma unroll
-                for (int k = 0; k < kRowChunk; ++k) {
+                for (int k = 0; k < Weights::kChunk; ++k) {
                     x[k] = residual[k] + x[k];
                     sum_of_squares = fmaf(x[k], x[k], sum_of_squares);
                 }
@@ -411,7 +407,7 @@ __global__ void __launch_bounds__((RowWeights<T, Weight, kPieces>::kMostWarps * 
                     load(p.norm_weight + column, norm_weight[i]);
                 }
 #pragma unroll
-                for (int k = 0; k < kRowChunk; ++k) {
+                for (int k = 0; k < Weights::kChunk; ++k) {
                     x[k] *= norm_weight[i][k];
                 }
             }
@@ -434,9 +430,7 @@ __global__ void __launch_bounds__((RowWeights<T, Weight, kPieces>::kMostWarps * 
         if constexpr (Weights::kScaleWords > 0) {
             __syncwarp();
         }
-        weights.multiply(
-            p.weight, first_of_part, lane, scales(stage),
-            [&](int row, int piece, int load) { return slot(stage, row, piece, load); }, sums);
+        weights.multiply({row_ring + stage * kRowStageLoads * threads + warp * kWarp, scales(stage), threads}, sums);
         if constexpr (Weights::kScaleWords > 0) {
             __syncwarp();
         }
