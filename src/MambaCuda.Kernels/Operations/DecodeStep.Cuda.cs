@@ -1,0 +1,245 @@
+using System.Runtime.InteropServices;
+using MambaCuda.Driver;
+
+namespace MambaCuda.Kernels;
+
+public sealed partial class CudaBackend
+{
+    // As in decode_step.cu.
+    private const int StepWarps = 8;
+    private const int StepThreads = (StepWarps + StepFetchWarps) * WarpThreads;
+    private const int StepFetchWarps = 4;
+    private const int StepOutputs = 16;
+    private const int StepInputs = 256;
+    private const int StepPiece = 32;
+    private const int StepStageBytes = StepOutputs * StepInputs * 2;
+    private const int StepConvolutionWidth = 4;
+    private const int StepMostRows = 4;
+    private const int StepMostOwn = 64;
+    private const int StepLeastCapability = 80;
+
+    private static readonly KernelFamily<DecodeStepShape> DecodeStepKernels = new(
+        "decode_step.cu",
+        shape => $"mamba::decode_step<mamba::StepShape<{shape.Rows}, {shape.Width}, {shape.Channels}, {shape.Rank}, {shape.States}, {shape.Own}, {shape.Stages}>>",
+        DecodeStepShape.Usual);
+
+    /// <inheritdoc/>
+    public override PreparedDecodeStep? PrepareDecodeStep(in DecodeStepArgs args) =>
+        DecodeStepShapeOf(args) is { } shape ? new DecodeStep(this, shape, args) : null;
+
+    /// <summary>How the kernel for a whole step is cut for a model, or null where there is none.</summary>
+    private DecodeStepShape? DecodeStepShapeOf(in DecodeStepArgs args)
+    {
+        DecodeStepLayer first = args.Layers.Count > 0 ? args.Layers[0] : default;
+        int rows = (int)Math.Min(args.TokenIds.Rows, StepMostRows + 1), width = args.Embedding.Columns, channels = first.A.Columns;
+        if (args.Layers.Count == 0 || rows is 0 or > StepMostRows || _options.BatchInvariant || Trace is not null
+            || ActivationType != DataType.BFloat16 || Context.Device.ComputeCapability.Major * 10 < StepLeastCapability
+            || !IsStepMatrix(args.Embedding) || !IsStepMatrix(args.Head.Matrix) || first.ConvolutionWeight.Rows != StepConvolutionWidth
+            || width % StepPiece != 0 || channels % StepPiece != 0 || first.TimeStepProjection.Columns % 8 != 0)
+        {
+            return null;
+        }
+
+        foreach (DecodeStepLayer layer in args.Layers)
+        {
+            if (!IsStepMatrix(layer.InProjection.Matrix) || !IsStepMatrix(layer.ScanProjection.Matrix) || !IsStepMatrix(layer.TimeStepProjection.Matrix)
+                || !IsStepMatrix(layer.OutProjection.Matrix) || !IsDense(layer.ConvolutionWeight) || !IsDense(layer.A)
+                || !AreAligned(16, layer.ConvolutionWeight, layer.ConvolutionBias, layer.TimeStepBias, layer.A, layer.D, layer.ConvolutionBefore, layer.ScanBefore))
+            {
+                return null;
+            }
+        }
+
+        int own = DivideUp(DivideUp(channels, Context.Device.MultiprocessorCount), 4) * 4;
+        DecodeStepShape shape = new(rows switch { 1 => 1, 2 => 2, _ => 4 }, width, channels, first.TimeStepProjection.Columns, (int)first.A.Rows, own, 0);
+        int stages = (_library.MaxSharedBytes - shape.FixedBytes - (args.Layers.Count * Marshal.SizeOf<DecodeStepLayerParams>())) / StepStageBytes;
+        shape = shape with { Stages = Math.Min(24, stages / StepFetchWarps * StepFetchWarps) };
+        return own <= StepMostOwn && shape.OwnWidth <= WarpThreads && shape.Stages >= 2 * StepFetchWarps ? shape : null;
+
+        bool IsStepMatrix(in MatrixView matrix) => matrix.Type == DataType.BFloat16 && IsDense(matrix) && AreAligned(16, matrix);
+
+        static bool IsDense(in MatrixView matrix) => !matrix.IsNone && matrix.RowStride == matrix.Columns;
+    }
+
+    /// <summary>A step for its operands: where everything lies is in the device's memory, and what its blocks tell each other.</summary>
+    private sealed class DecodeStep : PreparedDecodeStep
+    {
+        private readonly CudaBackend _backend;
+        private readonly CudaKernel _kernel;
+        private readonly DecodeStepShape _shape;
+        private readonly DecodeStepParams _params;
+        private readonly DeviceBuffer _layers;
+        private readonly DeviceBuffer _words;
+
+        public DecodeStep(CudaBackend backend, DecodeStepShape shape, in DecodeStepArgs args)
+        {
+            _backend = backend;
+            _shape = shape;
+            _kernel = DecodeStepKernels.Get(backend._library, shape);
+            byte[] layers = MemoryMarshal.AsBytes<DecodeStepLayerParams>([.. args.Layers.Select(Layer)]).ToArray();
+            int copies = 8 / shape.Rows, blocks = shape.Blocks, values = shape.Values;
+            long hidden = (long)copies * shape.Rows * shape.Width / 2, squares = copies * shape.Rows * blocks;
+            long shares = (long)blocks * blocks * DivideUp(values, blocks), projected = (long)copies * values;
+            long inner = (long)copies * shape.Rows * shape.Channels / 2;
+            long[] counts = [hidden, squares, shares, projected, inner, 1];
+            _layers = backend.Allocate(layers.Length);
+            try
+            {
+                // Pairs of words are read at once.
+                _words = backend.Allocate(counts.Sum(count => (count + 1) / 2 * 2) * sizeof(long));
+            }
+            catch
+            {
+                _layers.Dispose();
+                throw;
+            }
+
+            backend.Upload<byte>(layers, _layers.Matrix(DataType.UInt8, 1, layers.Length));
+            MatrixView words = _words.Matrix(DataType.Int64, 1, checked((int)(_words.ByteLength / sizeof(long))));
+            backend.Clear(words);
+            nint at = backend.Address(words);
+            nint[] places = new nint[counts.Length];
+            for (int i = 0; i < counts.Length; i++)
+            {
+                places[i] = at;
+                at += (nint)((counts[i] + 1) / 2 * 2 * sizeof(long));
+            }
+
+            int vocabulary = checked((int)args.Head.Rows);
+            _params = new DecodeStepParams
+            {
+                Layers = backend.Address(_layers.Matrix(DataType.UInt8, 1, layers.Length)),
+                TokenIds = backend.Address(args.TokenIds),
+                Embedding = backend.Address(args.Embedding),
+                FinalNormWeight = backend.Address(args.FinalNormWeight),
+                Head = backend.Address(args.Head.Matrix),
+                Logits = backend.Address(args.Logits),
+                Hidden = places[0],
+                Squares = places[1],
+                Shares = places[2],
+                Projected = places[3],
+                Inner = places[4],
+                Number = places[5],
+                LogitsStride = args.Logits.RowStride,
+                Sequences = backend._sequenceTables.For(args.Sequences),
+                Rows = (int)args.TokenIds.Rows,
+                LayerCount = args.Layers.Count,
+                Vocabulary = vocabulary,
+                OwnWords = DivideUp(vocabulary, blocks),
+                Epsilon = args.Epsilon,
+            };
+        }
+
+        public override void Run() => _backend.Launch(
+            _kernel,
+            _shape.Blocks,
+            StepThreads,
+            _params,
+            _shape.FixedBytes + (_shape.Stages * StepStageBytes) + (_params.LayerCount * Marshal.SizeOf<DecodeStepLayerParams>()),
+            waitForEachOther: true);
+
+        protected override void Dispose(bool disposing)
+        {
+            _words.Dispose();
+            _layers.Dispose();
+        }
+
+        private DecodeStepLayerParams Layer(DecodeStepLayer layer) => new()
+        {
+            InWeight = _backend.Address(layer.InProjection.Matrix),
+            ScanWeight = _backend.Address(layer.ScanProjection.Matrix),
+            DeltaWeight = _backend.Address(layer.TimeStepProjection.Matrix),
+            OutWeight = _backend.Address(layer.OutProjection.Matrix),
+            NormWeight = _backend.Address(layer.NormWeight),
+            ConvWeight = _backend.Address(layer.ConvolutionWeight),
+            ConvBias = _backend.Address(layer.ConvolutionBias),
+            DeltaBias = _backend.Address(layer.TimeStepBias),
+            A = _backend.Address(layer.A),
+            D = _backend.Address(layer.D),
+            ConvState = _backend.Address(layer.ConvolutionBefore),
+            State = _backend.Address(layer.ScanBefore),
+            NextConvState = _backend.Address(layer.ConvolutionAfter),
+            NextState = _backend.Address(layer.ScanAfter),
+        };
+    }
+
+    /// <summary>The sizes of a model, how many channels a block owns, and the stages of its ring: all are parts of the kernel's code.</summary>
+    private readonly record struct DecodeStepShape(int Rows, int Width, int Channels, int Rank, int States, int Own, int Stages)
+    {
+        private static readonly int[] UsualRows = [1, 2, 4];
+        private static readonly int[] UsualWidths = [768, 1024, 1536, 2048, 2560];
+
+        /// <summary>The models of the paper on a card of 132 multiprocessors; others are compiled as they come.</summary>
+        public static IEnumerable<DecodeStepShape> Usual =>
+            from rows in UsualRows
+            from width in UsualWidths
+            select new DecodeStepShape(rows, width, 2 * width, width / 16, 16, DivideUp(2 * width / 132 + 1, 4) * 4, rows < 4 ? 16 : 12);
+
+        public int Blocks => DivideUp(Channels, Own);
+
+        public int OwnWidth => DivideUp(DivideUp(Width, Blocks), 2) * 2;
+
+        public int Values => (Rank + (2 * States)) * Rows;
+
+        /// <summary>No less than the shared memory beside ring and layers.</summary>
+        public int FixedBytes
+        {
+            get
+            {
+                int outputs = Rank + (2 * States), scanPieces = DivideUp(Own, 16), deltaPieces = DivideUp(Rank, 32);
+                int barriers = (2 * 24 + 2) * sizeof(long);
+                int scanWeight = DivideUp(outputs, 8) * scanPieces * 256, deltaWeight = DivideUp(Own, 8) * deltaPieces * 512;
+                int vectors = (States + StepConvolutionWidth + 3 + (Rows * (StepConvolutionWidth - 1 + States))) * Own * sizeof(float);
+                int perRow = sizeof(float) * (1 + (3 * Own) + (2 * States)) + (2 * ((scanPieces * 16) + 8)) + (2 * ((deltaPieces * 32) + 8));
+                int inputs = StepWarps * Rows * ((DivideUp(Math.Max(Width, Channels), StepInputs) * StepPiece / 2) + 4) * sizeof(int);
+                int sums = StepWarps * Rows * (DivideUp(2 * Own, StepOutputs) + DivideUp(OwnWidth, StepOutputs)) * StepOutputs * sizeof(float);
+                return DivideUp(barriers + scanWeight + deltaWeight + vectors + (Rows * perRow) + inputs + sums + 512, 128) * 128;
+            }
+        }
+
+        public override string ToString() => $"{Rows} {(Rows == 1 ? "row" : "rows")}, {Width} x {Channels}, {Own} channels a block";
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct DecodeStepLayerParams
+    {
+        public nint InWeight;
+        public nint ScanWeight;
+        public nint DeltaWeight;
+        public nint OutWeight;
+        public nint NormWeight;
+        public nint ConvWeight;
+        public nint ConvBias;
+        public nint DeltaBias;
+        public nint A;
+        public nint D;
+        public nint ConvState;
+        public nint State;
+        public nint NextConvState;
+        public nint NextState;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct DecodeStepParams
+    {
+        public nint Layers;
+        public nint TokenIds;
+        public nint Embedding;
+        public nint FinalNormWeight;
+        public nint Head;
+        public nint Logits;
+        public nint Hidden;
+        public nint Squares;
+        public nint Shares;
+        public nint Projected;
+        public nint Inner;
+        public nint Number;
+        public long LogitsStride;
+        public SequenceTable Sequences;
+        public int Rows;
+        public int LayerCount;
+        public int Vocabulary;
+        public int OwnWords;
+        public float Epsilon;
+    }
+}
