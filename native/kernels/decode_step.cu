@@ -478,11 +478,13 @@ __global__ void __launch_bounds__(kStepThreads + kFetchThreads, 1) decode_step(c
         shared.layer_filled.begin(kFetchThreads);
         shared.layer_emptied.begin(kStepWarps);
     }
-    for (int i = thread; i < static_cast<int>(sizeof(shared.u_words) / 2); i += kStepThreads + kFetchThreads) {
-        shared.u_words[0][i] = 0;
-    }
-    for (int i = thread; i < static_cast<int>(sizeof(shared.low) / 2); i += kStepThreads + kFetchThreads) {
-        shared.low[0][i] = 0;
+    for (int row = 0; row < kRows; ++row) {
+        for (int i = thread; i < static_cast<int>(sizeof(shared.u_words[0]) / 2); i += kStepThreads + kFetchThreads) {
+            shared.u_words[row][i] = 0;
+        }
+        for (int i = thread; i < static_cast<int>(sizeof(shared.low[0]) / 2); i += kStepThreads + kFetchThreads) {
+            shared.low[row][i] = 0;
+        }
     }
     __syncthreads();
 
@@ -605,9 +607,10 @@ __global__ void __launch_bounds__(kStepThreads + kFetchThreads, 1) decode_step(c
     constexpr int kPartStates = step_parts(Shape::kStates, kParts);
     static_assert(kOwn <= kStepWarps * kScanWarpChannels, "");
     int part = lane / kScanWarpChannels;
-    int scan_channel = warp * kScanWarpChannels + lane % kScanWarpChannels;
+    int scan_number = warp * kScanWarpChannels + lane % kScanWarpChannels;
+    int scan_channel = min(scan_number, kOwn - 1);
     int scan_at = first_channel + scan_channel;
-    bool scans = scan_channel < own;
+    bool scans = scan_number < own;
 #pragma unroll 1
     for (int l = 0; l < p.layer_count; ++l) {
         const DecodeLayer& layer = layers[l];
