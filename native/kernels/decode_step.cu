@@ -448,6 +448,18 @@ struct WeightReader {
     }
 };
 
+// The warps' sums of an output, added up.
+template <int kRows, int kPlaces>
+__device__ __forceinline__ float sum_of_warps(const float (&of_warps)[kStepWarps][kRows][kPlaces], int row, int output)
+{
+    float sum = 0.0f;
+#pragma unroll
+    for (int i = 0; i < kStepWarps; ++i) {
+        sum += of_warps[i][row][output];
+    }
+    return sum;
+}
+
 // One barrier of the warps that compute.
 __device__ __forceinline__ void step_sync() { barrier_sync(1, kStepThreads); }
 
@@ -585,15 +597,6 @@ __global__ void __launch_bounds__(kStepThreads + kFetchThreads, 1) decode_step(c
             }
         }
     };
-    auto sum_of_warps = [&](const auto& of_warps, int row, int output) {
-        float sum = 0.0f;
-#pragma unroll
-        for (int i = 0; i < kStepWarps; ++i) {
-            sum += of_warps[i][row][output];
-        }
-        return sum;
-    };
-
     ++number;
     if (owns_width) {
         residual = to_float(p.embedding[static_cast<long long>(p.token_ids[warp]) * Shape::kWidth + first_width + lane]);
