@@ -80,6 +80,8 @@ constexpr int kStepWarps = 8;  // that compute
 constexpr int kStepThreads = kStepWarps * kWarp;
 constexpr int kFetchWarps = 4;
 constexpr int kFetchThreads = kFetchWarps * kWarp;
+constexpr int kListenThreads = kWarp;  // for the scale of the norm
+constexpr int kStepBlockThreads = kStepThreads + kFetchThreads + kListenThreads;
 constexpr int kStepOutputs = 16;  // of a product, and of a stage
 constexpr int kStepInputs = 256;  // of a stage
 constexpr int kStepPiece = 32;    // of them, a warp's
@@ -91,6 +93,8 @@ constexpr int kStepPieceBytes = kStepSmallOutputs * 32 * 2;
 constexpr int kStepConvWidth = 4;
 constexpr int kStepScanInputs = 16;  // channels of a product with scan_weight
 constexpr int kStepScanPieceBytes = kStepSmallOutputs * kStepScanInputs * 2;
+constexpr int kStepScanChannels = 4;  // of a warp in the scan
+constexpr int kStepScanParts = kWarp / kStepScanChannels;  // of a channel's states, one a lane
 
 __host__ __device__ constexpr int step_parts(int whole, int part) { return (whole + part - 1) / part; }
 
@@ -99,12 +103,12 @@ __host__ __device__ constexpr int step_fill(int value, int multiple) { return st
 // The sizes of a model, and what a block has of it.
 template <int kRows_, int kWidth_, int kChannels_, int kRank_, int kStates_, int kOwn_, int kStages_>
 struct StepShape {
-    static constexpr int kRows = kRows_;          // most: 1, 2, 4 or 8
+    static constexpr int kRows = kRows_;          // most: 1, 2 or 4
     static constexpr int kWidth = kWidth_;        // of the residual stream
     static constexpr int kChannels = kChannels_;
     static constexpr int kRank = kRank_;
     static constexpr int kStates = kStates_;
-    static constexpr int kOwn = kOwn_;            // channels of a block, a multiple of 4
+    static constexpr int kOwn = kOwn_;            // channels of a block, a multiple of 4, and a lane's each
     static constexpr int kStages = kStages_;      // of the ring
     static constexpr int kBlocks = step_parts(kChannels, kOwn);
     static constexpr int kOwnWidth = step_fill(step_parts(kWidth, kBlocks), 2);
@@ -120,6 +124,8 @@ struct StepShape {
     static constexpr int kScanProducts = step_parts(kOutputs, kStepSmallOutputs);
     static constexpr int kDeltaPieces = step_parts(kRank, 32);
     static constexpr int kDeltaProducts = step_parts(kOwn, kStepSmallOutputs);
+    static constexpr int kScanWarps = step_parts(kOwn, kStepScanChannels);
+    static constexpr int kPartStates = step_parts(kStates, kStepScanParts);
     static constexpr int kInputs = step_parts(kChannels > kWidth ? kChannels : kWidth, kStepInputs) * (kStepPiece / 2) + 4;  // words of a warp
     // What else a layer has for the block's channels: fp32 vectors of kOwn, first those that all rows share.
     static constexpr int kA = 0;
@@ -130,7 +136,7 @@ struct StepShape {
     static constexpr int kShared = kSkip + 1;
     static constexpr int kRowVectors = kStepConvWidth - 1 + kStates;  // states of the convolution, then of the scan
     static constexpr int kVectors = kShared + kRows * kRowVectors;
-    static_assert(kOwnWidth <= kWarp && kWidth % 8 == 0 && kChannels % 8 == 0 && kRank % 8 == 0 && kOwn % 4 == 0, "");
+    static_assert(kOwnWidth <= kWarp && kOwn <= kWarp && kRows <= 4 && kWidth % 8 == 0 && kChannels % 8 == 0 && kRank % 8 == 0 && kOwn % 4 == 0, "");
     static_assert(kStages % kFetchWarps == 0, "a stage is always filled by the same warp, which may look back at it");
 };
 
@@ -142,17 +148,15 @@ struct StepShared {
     // What a layer has beside the matrices that go through the ring.
     MemoryBarrier layer_filled;
     MemoryBarrier layer_emptied;
+    MemoryBarrier scaled;
     __align__(16) unsigned char scan_weight[Shape::kScanProducts * Shape::kScanPieces * kStepScanPieceBytes];
     __align__(16) unsigned char delta_weight[Shape::kDeltaProducts * Shape::kDeltaPieces * kStepPieceBytes];
     __align__(16) float vectors[Shape::kVectors][Shape::kOwn];
     float scale[Shape::kRows];
-    float u[Shape::kRows][Shape::kOwn];
-    float gate[Shape::kRows][Shape::kOwn];
-    float delta[Shape::kRows][Shape::kOwn];
-    float scan_parameters[Shape::kRows][2 * Shape::kStates];  // B, C
-    // u and low as left matrices; what they are filled up with is zero.
-    __align__(16) unsigned short u_words[Shape::kRows][Shape::kScanPieces * kStepScanInputs + 8];
-    __align__(16) unsigned short low[Shape::kRows][Shape::kDeltaPieces * 32 + 8];
+    // What a warp keeps for itself: u, and low, as left matrices, which are zero beyond their ends; B and C.
+    __align__(16) unsigned short u_words[kStepWarps][Shape::kRows][kWarp + 8];
+    __align__(16) unsigned short low[Shape::kScanWarps][Shape::kRows][Shape::kDeltaPieces * 32 + 8];
+    float scan_parameters[Shape::kScanWarps][Shape::kRows][2 * Shape::kStates];
     __align__(16) unsigned int inputs[kStepWarps][Shape::kRows][Shape::kInputs];
     // The warps' sums.
     float in_sums[kStepWarps][Shape::kRows][Shape::kInProducts * kStepOutputs];
@@ -375,12 +379,16 @@ struct WeightReader {
         __syncwarp();
     }
 
-    // This warp's part of the products of its inputs with `count` rows of a matrix, 16 at a time, which are the left matrix.
+    // This warp's part of the products of its inputs with `count` rows of a matrix, 16 at a time, which are the left matrix. As much as
+    // registers hold is under way at once: of a small model all of it, since each step of the way costs it more than the work does.
     template <int kColumns, int kPlaces>
     __device__ __forceinline__ void multiply(int count, float (&sums)[Shape::kRows][kPlaces])
     {
         constexpr int kChunks = step_parts(kColumns, kStepInputs);
-        constexpr int kAtOnce = kChunks % 5 == 0 ? 5 : kChunks % 4 == 0 ? 4 : 3;
+        constexpr int kMost = 6;  // stages at once
+        constexpr int kAtOnce = kChunks <= kMost ? kChunks : kChunks % 5 == 0 ? 5 : kChunks % 4 == 0 ? 4 : 3;
+        constexpr int kFitting = kChunks <= kMost ? kMost / kChunks : 1;
+        constexpr int kTogether = kFitting < kPlaces / kStepOutputs ? kFitting : kPlaces / kStepOutputs;  // products
         int row = lane / 4;
         const unsigned int* own_inputs = &shared.inputs[warp][min(row, Shape::kRows - 1)][lane % 4 * 4];
         // Of matrices (upper or lower outputs, first or second 8 of 16 inputs) a lane names a row.
@@ -392,13 +400,12 @@ struct WeightReader {
             offsets[step] = ((warp * 4 + step * 2 + lane / 16) ^ (named_row & 7)) * 16;
         }
 #pragma unroll 1
-        for (int first = 0; first < count; first += kStepOutputs) {
-            float products[4][4] = {};
+        for (int first = 0; first < count; first += kTogether * kStepOutputs) {
+            float products[kTogether][4][4] = {};
 #pragma unroll 1
             for (int begin = 0; begin < kChunks; begin += kAtOnce) {
-                unsigned int weights[kAtOnce][2][4];
+                unsigned int weights[kTogether][kAtOnce][2][4];
                 Piece<16> x[kAtOnce];
-                RingPlace<Shape::kStages> its = place;
 #pragma unroll
                 for (int i = 0; i < kAtOnce; ++i) {
                     x[i] = {};
@@ -406,19 +413,36 @@ struct WeightReader {
                         load_piece<Access::plain>(own_inputs + (begin + i) * (kStepPiece / 2), x[i]);
                     }
                 }
+                auto is_there = [&](int product, int i) {
+                    return (product == 0 || first + product * kStepOutputs < count) && (kChunks % kAtOnce == 0 || begin + i < kChunks);
+                };
+                // All are asked for before any is waited for.
+                RingPlace<Shape::kStages> its = place;
+                bool all = true;
 #pragma unroll
-                for (int i = 0; i < kAtOnce; ++i) {
-                    if (kChunks % kAtOnce == 0 || begin + i < kChunks) {
-                        shared.filled[its.stage].wait(its.parity);
-                        load_matrices(weights[i][0], own_ring + its.stage * kStepStageBytes + offsets[0]);
-                        load_matrices(weights[i][1], own_ring + its.stage * kStepStageBytes + offsets[1]);
+                for (int k = 0; k < kTogether * kAtOnce; ++k) {
+                    if (is_there(k / kAtOnce, k % kAtOnce)) {
+                        all = shared.filled[its.stage].has_ended(its.parity) && all;
+                        its.next();
+                    }
+                }
+                its = place;
+#pragma unroll
+                for (int k = 0; k < kTogether * kAtOnce; ++k) {
+                    if (is_there(k / kAtOnce, k % kAtOnce)) {
+                        if (!all) {
+                            shared.filled[its.stage].wait(its.parity);
+                        }
+                        const unsigned char* stage = own_ring + its.stage * kStepStageBytes;
+                        load_matrices(weights[k / kAtOnce][k % kAtOnce][0], stage + offsets[0]);
+                        load_matrices(weights[k / kAtOnce][k % kAtOnce][1], stage + offsets[1]);
                         its.next();
                     }
                 }
                 __syncwarp();
 #pragma unroll
-                for (int i = 0; i < kAtOnce; ++i) {
-                    if (kChunks % kAtOnce == 0 || begin + i < kChunks) {
+                for (int k = 0; k < kTogether * kAtOnce; ++k) {
+                    if (is_there(k / kAtOnce, k % kAtOnce)) {
                         if (lane == 0) {
                             shared.emptied[place.stage].arrive();
                         }
@@ -426,22 +450,28 @@ struct WeightReader {
                     }
                 }
 #pragma unroll
-                for (int i = 0; i < kAtOnce; ++i) {
-                    bool has = kChunks % kAtOnce == 0 || begin + i < kChunks;
-                    if (has && (kColumns % kStepInputs == 0 || (begin + i) * kStepInputs + warp * kStepPiece < kColumns)) {
+                for (int k = 0; k < kTogether * kAtOnce; ++k) {
+                    int product = k / kAtOnce;
+                    int i = k % kAtOnce;
+                    if (is_there(product, i) && (kColumns % kStepInputs == 0 || (begin + i) * kStepInputs + warp * kStepPiece < kColumns)) {
 #pragma unroll
                         for (int step = 0; step < 2; ++step) {
                             const unsigned int b[2] = {x[i].words[2 * step], x[i].words[2 * step + 1]};
-                            multiply_accumulate<bf16>(products[i % 2 * 2 + step], weights[i][step], b);
+                            multiply_accumulate<bf16>(products[product][i % 2 * 2 + step], weights[product][i][step], b);
                         }
                     }
                 }
             }
 #pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                int its_row = lane % 4 * 2 + i % 2;
-                if (its_row < Shape::kRows) {
-                    sums[its_row][first + row + i / 2 * 8] = products[0][i] + products[1][i] + products[2][i] + products[3][i];
+            for (int product = 0; product < kTogether; ++product) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    int its_row = lane % 4 * 2 + i % 2;
+                    int output = first + product * kStepOutputs + row + i / 2 * 8;
+                    if (its_row < Shape::kRows && (product == 0 || output < count)) {
+                        const float(&all)[4][4] = products[product];
+                        sums[its_row][output] = (all[0][i] + all[1][i]) + (all[2][i] + all[3][i]);
+                    }
                 }
             }
         }
@@ -452,19 +482,26 @@ struct WeightReader {
 template <int kRows, int kPlaces>
 __device__ __forceinline__ float sum_of_warps(const float (&of_warps)[kStepWarps][kRows][kPlaces], int row, int output)
 {
-    float sum = 0.0f;
+    float sums[kStepWarps];
 #pragma unroll
     for (int i = 0; i < kStepWarps; ++i) {
-        sum += of_warps[i][row][output];
+        sums[i] = of_warps[i][row][output];
     }
-    return sum;
+#pragma unroll
+    for (int distance = kStepWarps / 2; distance > 0; distance /= 2) {
+#pragma unroll
+        for (int i = 0; i < distance; ++i) {
+            sums[i] += sums[i + distance];
+        }
+    }
+    return sums[0];
 }
 
 // One barrier of the warps that compute.
 __device__ __forceinline__ void step_sync() { barrier_sync(1, kStepThreads); }
 
 template <typename Shape>
-__global__ void __launch_bounds__(kStepThreads + kFetchThreads, 1) decode_step(const __grid_constant__ DecodeStepParams p)
+__global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid_constant__ DecodeStepParams p)
 {
     constexpr int kRows = Shape::kRows;
     constexpr int kOwn = Shape::kOwn;
@@ -479,7 +516,7 @@ __global__ void __launch_bounds__(kStepThreads + kFetchThreads, 1) decode_step(c
     int lane = thread % kWarp;
     int warp = thread / kWarp;
     int block = static_cast<int>(blockIdx.x);
-    for (int i = thread; i < p.layer_count * static_cast<int>(sizeof(DecodeLayer) / 8); i += kStepThreads + kFetchThreads) {
+    for (int i = thread; i < p.layer_count * static_cast<int>(sizeof(DecodeLayer) / 8); i += kStepBlockThreads) {
         reinterpret_cast<unsigned long long*>(layers)[i] = reinterpret_cast<const unsigned long long*>(p.layers)[i];
     }
     if (thread == 0) {
@@ -489,14 +526,10 @@ __global__ void __launch_bounds__(kStepThreads + kFetchThreads, 1) decode_step(c
         }
         shared.layer_filled.begin(kFetchThreads);
         shared.layer_emptied.begin(kStepWarps);
+        shared.scaled.begin(1);
     }
-    for (int row = 0; row < kRows; ++row) {
-        for (int i = thread; i < static_cast<int>(sizeof(shared.u_words[0]) / 2); i += kStepThreads + kFetchThreads) {
-            shared.u_words[row][i] = 0;
-        }
-        for (int i = thread; i < static_cast<int>(sizeof(shared.low[0]) / 2); i += kStepThreads + kFetchThreads) {
-            shared.low[row][i] = 0;
-        }
+    for (int i = thread; i < static_cast<int>(sizeof(shared.low) / 2); i += kStepBlockThreads) {
+        (&shared.low[0][0][0])[i] = 0;
     }
     __syncthreads();
 
@@ -507,6 +540,41 @@ __global__ void __launch_bounds__(kStepThreads + kFetchThreads, 1) decode_step(c
     int first_word = block * p.own_words;
     int own_words = min(p.own_words, p.vocabulary - first_word);
 
+    int copy = block % Shape::kCopies;
+    if (warp == kStepWarps + kFetchWarps) {
+        // The scale of every norm: all blocks' sums of squares.
+        wait_for_earlier_grids();
+        unsigned int number = *p.number;
+        const FlaggedWord* from = p.squares + copy * kRows * kBlocks;
+#pragma unroll 1
+        for (int l = 0; l <= p.layer_count; ++l) {
+            ++number;
+            constexpr int kSquares = step_parts(kBlocks, kWarp);
+            unsigned int squares[kRows * kSquares];
+            auto place_of = [&](int i) {
+                int its_block = lane + i % kSquares * kWarp;
+                return i / kSquares < p.rows && its_block < kBlocks ? from + i / kSquares * kBlocks + its_block : nullptr;
+            };
+            wait_for_words(place_of, number, squares);
+#pragma unroll
+            for (int row = 0; row < kRows; ++row) {
+                float sum = 0.0f;
+#pragma unroll
+                for (int i = 0; i < kSquares; ++i) {
+                    sum += __uint_as_float(squares[row * kSquares + i]);
+                }
+                sum = warp_sum(sum);
+                if (lane == 0) {
+                    shared.scale[row] = 1.0f / sqrtf(sum / static_cast<float>(Shape::kWidth) + p.epsilon);
+                }
+            }
+            if (lane == 0) {
+                shared.scaled.arrive();
+            }
+            __syncwarp();
+        }
+        return;
+    }
     if (warp >= kStepWarps) {
         WeightStream<Shape> stream(shared, ring);
 #pragma unroll 1
@@ -534,7 +602,6 @@ __global__ void __launch_bounds__(kStepThreads + kFetchThreads, 1) decode_step(c
     wait_for_earlier_grids();
     unsigned int number = *p.number;
 
-    int copy = block % Shape::kCopies;
     const FlaggedWord* hidden = p.hidden + copy * kRows * (Shape::kWidth / 2);
     const FlaggedWord* inner = p.inner + copy * kRows * (Shape::kChannels / 2);
 
@@ -544,7 +611,6 @@ __global__ void __launch_bounds__(kStepThreads + kFetchThreads, 1) decode_step(c
     auto norm_weight_of = [&](const float* norm_weight) { return owns_width ? norm_weight[first_width + lane] : 0.0f; };
     auto give_hidden = [&](float norm_weight) {
         if (warp < kRows) {
-            float square = warp_sum(residual * residual);
             float value = residual * norm_weight;
             float other = __shfl_down_sync(kAllLanes, value, 1);
             if (owns_width && lane % 2 == 0) {
@@ -554,46 +620,9 @@ __global__ void __launch_bounds__(kStepThreads + kFetchThreads, 1) decode_step(c
                     store_flagged(p.hidden + ((i * kRows + warp) * Shape::kWidth + first_width + lane) / 2, pair, number);
                 }
             }
+            float square = warp_sum(residual * residual);
             if (lane < Shape::kCopies && warp < p.rows) {
                 store_flagged(p.squares + (lane * kRows + warp) * kBlocks + block, __float_as_uint(square), number);
-            }
-        }
-    };
-    // What all blocks gave for the scale of the norm of row `warp`: asked for, and later waited for.
-    constexpr int kSquares = step_parts(kBlocks, kWarp);
-    FlaggedWord squares[kSquares];
-    auto read_squares = [&]() {
-        if (warp < p.rows) {
-#pragma unroll
-            for (int i = 0; i < kSquares; ++i) {
-                bool there = lane + i * kWarp < kBlocks;
-                squares[i] = there ? load_flagged(p.squares + (copy * kRows + warp) * kBlocks + lane + i * kWarp) : flagged(0, number);
-            }
-        }
-    };
-    auto wait_for_scale = [&]() {
-        if (warp < p.rows) {
-            bool waits;
-            do {
-                waits = false;
-#pragma unroll
-                for (int i = 0; i < kSquares; ++i) {
-                    waits = waits || !is_of(squares[i], number);
-                }
-                if (waits) {
-                    look_again_soon();
-                    read_squares();
-                }
-            } while (waits);
-            float sum = 0.0f;
-#pragma unroll
-            for (int i = 0; i < kSquares; ++i) {
-                sum += __uint_as_float(value_of(squares[i]));
-            }
-            __syncwarp();
-            sum = warp_sum(sum);
-            if (lane == 0) {
-                shared.scale[warp] = 1.0f / sqrtf(sum / static_cast<float>(Shape::kWidth) + p.epsilon);
             }
         }
     };
@@ -603,92 +632,97 @@ __global__ void __launch_bounds__(kStepThreads + kFetchThreads, 1) decode_step(c
     }
     give_hidden(norm_weight_of(layers[0].norm_weight));
 
-    constexpr int kConvolved = step_parts(kRows * kOwn, kStepThreads);  // channels of a thread
-    // In the scan, a warp has eight channels, and each of four groups of lanes some of their states.
-    constexpr int kScanWarpChannels = 8;
-    constexpr int kParts = kWarp / kScanWarpChannels;
-    constexpr int kPartStates = step_parts(Shape::kStates, kParts);
-    static_assert(kOwn <= kStepWarps * kScanWarpChannels, "");
-    int part = lane / kScanWarpChannels;
-    int scan_number = warp * kScanWarpChannels + lane % kScanWarpChannels;
-    int scan_channel = min(scan_number, kOwn - 1);
-    int scan_at = first_channel + scan_channel;
-    bool scans = scan_number < own;
+    // In the convolution every warp has all channels, one a lane, so that none waits for another's. In the scan a warp has four, and of their
+    // states a lane has one part: by the last warps, since the first ones add up shares.
+    constexpr int kLaneRows = kStepScanParts / kRows;  // lanes of a channel that give the same row
+    int scan_warp = kStepWarps - 1 - warp;
+    bool scans = scan_warp * kStepScanChannels < own;
+    int scan_channel = min(scan_warp * kStepScanChannels + lane % kStepScanChannels, kOwn - 1);
+    int part = lane / kStepScanChannels;
+    int scan_row = part / kLaneRows;
 #pragma unroll 1
     for (int l = 0; l < p.layer_count; ++l) {
         const DecodeLayer& layer = layers[l];
 
         // x and z of the block's channels; x goes through the convolution.
-        {
-            reader.template wait_for_inputs<Shape::kWidth>(hidden, number, p.rows);
-            read_squares();
-            reader.template multiply<Shape::kWidth>(2 * kOwn, shared.in_sums[warp]);
-            wait_for_scale();
-            shared.layer_filled.wait(l & 1);
-            step_sync();
+        reader.template wait_for_inputs<Shape::kWidth>(hidden, number, p.rows);
+        reader.template multiply<Shape::kWidth>(2 * kOwn, shared.in_sums[warp]);
+        shared.layer_filled.wait(l & 1);
+        ConvolutionWindow<bf16, kStepConvWidth, 1> convolution;
+        int lane_channel = min(lane, kOwn - 1);
+        convolution.load_parameters(&shared.vectors[Shape::kConvWeight][lane_channel], kOwn, &shared.vectors[Shape::kConvBias][lane_channel]);
+        float history[kRows][kStepConvWidth - 1];
 #pragma unroll
-            for (int k = 0; k < kConvolved; ++k) {
-                int i = thread + k * kStepThreads;
-                int row = i / kOwn;
-                int channel = i % kOwn;
-                if (row < p.rows && channel < own) {
-                    ConvolutionWindow<bf16, kStepConvWidth, 1> convolution;
-                    convolution.load_parameters(
-                        &shared.vectors[Shape::kConvWeight][channel], kOwn, &shared.vectors[Shape::kConvBias][channel]);
-                    convolution.load_state(&shared.vectors[Shape::kShared + row * Shape::kRowVectors][channel], kOwn);
-                    float x[1] = {sum_of_warps(shared.in_sums, row, channel) * shared.scale[row]};
-                    float u[1];
-                    convolution.step(x, true, u);
-                    shared.u[row][channel] = u[0];
-                    shared.u_words[row][channel] = from_float<bf16>(u[0]).bits;
-                    long long first = static_cast<long long>(p.sequences.slot(row)) * (kStepConvWidth - 1);
-                    float* to = layer.next_conv_state + first * Shape::kChannels + first_channel + channel;
+        for (int row = 0; row < kRows; ++row) {
 #pragma unroll
-                    for (int h = 0; h < kStepConvWidth - 1; ++h) {
-                        to[h * Shape::kChannels] = convolution.history[h][0];
-                    }
-                }
+            for (int h = 0; h < kStepConvWidth - 1; ++h) {
+                history[row][h] = shared.vectors[Shape::kShared + row * Shape::kRowVectors + h][lane_channel];
             }
-            // From the other end, so that the threads that have no x make z.
-            for (int i = kStepThreads - 1 - thread; i < kRows * kOwn; i += kStepThreads) {
-                int row = i / kOwn;
-                int channel = i % kOwn;
-                if (row < p.rows) {
-                    shared.gate[row][channel] = silu_for<bf16>(sum_of_warps(shared.in_sums, row, kOwn + channel) * shared.scale[row]);
-                }
-            }
-            step_sync();
         }
+        constexpr int kRounds = step_parts(Shape::kScanProducts, kStepWarps);
+        Piece<8> scan_weights[kRounds][Shape::kScanPieces];
+#pragma unroll
+        for (int round = 0; round < kRounds; ++round) {
+            int product = min(round * kStepWarps + warp, Shape::kScanProducts - 1);
+#pragma unroll
+            for (int piece = 0; piece < Shape::kScanPieces; ++piece) {
+                load_piece<Access::plain>(
+                    shared.scan_weight + (product * Shape::kScanPieces + piece) * kStepScanPieceBytes + lane * 8, scan_weights[round][piece]);
+            }
+        }
+        shared.scaled.wait(l & 1);
+        step_sync();
+        float u[kRows];
+#pragma unroll
+        for (int row = 0; row < kRows; ++row) {
+            u[row] = 0.0f;
+            if (row < p.rows && lane < own) {
+                float x[1] = {sum_of_warps(shared.in_sums, row, lane) * shared.scale[row]};
+                float y[1];
+#pragma unroll
+                for (int h = 0; h < kStepConvWidth - 1; ++h) {
+                    convolution.history[h][0] = history[row][h];
+                }
+                convolution.step(x, true, y);
+                u[row] = y[0];
+#pragma unroll
+                for (int h = 0; h < kStepConvWidth - 1; ++h) {
+                    history[row][h] = convolution.history[h][0];
+                }
+            }
+            shared.u_words[warp][row][lane] = from_float<bf16>(u[row]).bits;
+        }
+        __syncwarp();
 
         // The block's shares of (low, B, C).
         {
             int row = lane / 4;
-            Piece<8> u[Shape::kScanPieces] = {};
+            Piece<8> left[Shape::kScanPieces] = {};
 #pragma unroll
             for (int piece = 0; piece < Shape::kScanPieces; ++piece) {
                 if (row < kRows) {
-                    load_piece<Access::plain>(&shared.u_words[row][piece * kStepScanInputs + lane % 4 * 4], u[piece]);
+                    load_piece<Access::plain>(&shared.u_words[warp][row][piece * kStepScanInputs + lane % 4 * 4], left[piece]);
                 }
             }
-#pragma unroll 1
-            for (int product = warp; product < Shape::kScanProducts; product += kStepWarps) {
-                float sums[4] = {};
+            float sums[kRounds][4] = {};
 #pragma unroll
-                for (int piece = 0; piece < Shape::kScanPieces; ++piece) {
-                    Piece<8> weights;
-                    load_piece<Access::plain>(
-                        shared.scan_weight + (product * Shape::kScanPieces + piece) * kStepScanPieceBytes + lane * 8, weights);
-                    const unsigned int a[4] = {u[piece].words[0], 0, u[piece].words[1], 0};
-                    multiply_accumulate<bf16>(sums, a, weights.words);
+            for (int piece = 0; piece < Shape::kScanPieces; ++piece) {
+                const unsigned int a[4] = {left[piece].words[0], 0, left[piece].words[1], 0};
+#pragma unroll
+                for (int round = 0; round < kRounds; ++round) {
+                    multiply_accumulate<bf16>(sums[round], a, scan_weights[round][piece].words);
                 }
+            }
+#pragma unroll
+            for (int round = 0; round < kRounds; ++round) {
 #pragma unroll
                 for (int i = 0; i < 2; ++i) {
-                    int output = product * kStepSmallOutputs + lane % 4 * 2 + i;
+                    int output = (round * kStepWarps + warp) * kStepSmallOutputs + lane % 4 * 2 + i;
                     if (row < kRows && output < Shape::kOutputs) {
                         int value = output * kRows + row;
                         int owner = value / Shape::kOwnValues;
                         int place = (owner * kBlocks + block) * Shape::kOwnValues + value % Shape::kOwnValues;
-                        store_flagged(p.shares + place, __float_as_uint(sums[i]), number);
+                        store_flagged(p.shares + place, __float_as_uint(sums[round][i]), number);
                     }
                 }
             }
@@ -700,12 +734,14 @@ __global__ void __launch_bounds__(kStepThreads + kFetchThreads, 1) decode_step(c
             int k = round * kStepWarps + warp;
             int value = block * Shape::kOwnValues + k;
             if (k < Shape::kOwnValues && value < Shape::kValues) {
-                unsigned int shares[kSquares];
+                constexpr int kShares = step_parts(kBlocks, kWarp);
+                unsigned int shares[kShares];
                 const FlaggedWord* from = p.shares + (block * kBlocks + lane) * Shape::kOwnValues + k;
-                wait_for_words(from, kWarp * Shape::kOwnValues, step_parts(kBlocks - lane, kWarp), number, shares);
+                auto place_of = [&](int i) { return lane + i * kWarp < kBlocks ? from + i * (kWarp * Shape::kOwnValues) : nullptr; };
+                wait_for_words(place_of, number, shares);
                 float sum = 0.0f;
 #pragma unroll
-                for (int i = 0; i < kSquares; ++i) {
+                for (int i = 0; i < kShares; ++i) {
                     sum += __uint_as_float(shares[i]);
                 }
                 sum = warp_sum(sum);
@@ -714,106 +750,133 @@ __global__ void __launch_bounds__(kStepThreads + kFetchThreads, 1) decode_step(c
                 }
             }
         }
-        {
-            constexpr int kRead = step_parts(Shape::kValues, kStepThreads);
-            unsigned int projected[kRead];
-            wait_for_words(
-                p.projected + copy * Shape::kValues + thread, kStepThreads, step_parts(Shape::kValues - thread, kStepThreads), number, projected);
+
+        // While they are on their way: what the convolution leaves.
 #pragma unroll
-            for (int k = 0; k < kRead; ++k) {
-                int value = thread + k * kStepThreads;
-                int output = value / kRows;
-                int row = value % kRows;
-                bf16 rounded = from_float<bf16>(__uint_as_float(projected[k]));
-                if (output < Shape::kRank) {
-                    shared.low[row][output] = rounded.bits;
-                } else if (output < Shape::kOutputs) {
-                    shared.scan_parameters[row][output - Shape::kRank] = to_float(rounded);
+        for (int row = 0; row < kRows; ++row) {
+            if (warp == row && row < p.rows && lane < own) {
+                long long first = static_cast<long long>(p.sequences.slot(row)) * (kStepConvWidth - 1);
+                float* to = layer.next_conv_state + first * Shape::kChannels + first_channel + lane;
+#pragma unroll
+                for (int h = 0; h < kStepConvWidth - 1; ++h) {
+                    to[h * Shape::kChannels] = history[row][h];
                 }
             }
         }
-        step_sync();
 
-        // The deltas of the block's channels.
-        {
-            int row = lane / 4;
-#pragma unroll 1
-            for (int product = warp; product < Shape::kDeltaProducts; product += kStepWarps) {
-                float sums[2][4] = {};
+        // The scan's step. All that (low, B, C) do not give is in registers before they come, and the layer's vectors are left to the next one's.
+        if (scans) {
+            float decay[Shape::kPartStates];
+            float states[kRows][Shape::kPartStates];
+            float own_u[kRows];
+            Piece<16> delta_weights[Shape::kDeltaPieces];
+            float delta_bias = shared.vectors[Shape::kDeltaBias][scan_channel];
+            float skip = part == 0 ? shared.vectors[Shape::kSkip][scan_channel] : 0.0f;
 #pragma unroll
-                for (int piece = 0; piece < Shape::kDeltaPieces; ++piece) {
-                    Piece<16> weights;
-                    load_piece<Access::plain>(
-                        shared.delta_weight + (product * Shape::kDeltaPieces + piece) * kStepPieceBytes + lane * 16, weights);
-                    Piece<16> low = {};
-                    if (row < kRows) {
-                        load_piece<Access::plain>(&shared.low[row][piece * 32 + lane % 4 * 8], low);
-                    }
+            for (int k = 0; k < Shape::kPartStates; ++k) {
+                int n = min(part + k * kStepScanParts, Shape::kStates - 1);
+                decay[k] = shared.vectors[Shape::kA + n][scan_channel] * kLog2E;
 #pragma unroll
-                    for (int k = 0; k < 2; ++k) {
-                        const unsigned int left[4] = {low.words[2 * k], 0, low.words[2 * k + 1], 0};
-                        const unsigned int right[2] = {weights.words[2 * k], weights.words[2 * k + 1]};
-                        multiply_accumulate<bf16>(sums[k], left, right);
-                    }
-                }
-#pragma unroll
-                for (int i = 0; i < 2; ++i) {
-                    int channel = product * kStepSmallOutputs + lane % 4 * 2 + i;
-                    if (row < kRows && channel < kOwn) {
-                        shared.delta[row][channel] = sums[0][i] + sums[1][i];
-                    }
+                for (int row = 0; row < kRows; ++row) {
+                    states[row][k] = shared.vectors[Shape::kShared + row * Shape::kRowVectors + kStepConvWidth - 1 + n][scan_channel];
                 }
             }
-            step_sync();
-        }
-
-        // The scan's step.
-        if (warp * kScanWarpChannels < kOwn) {
-            float y[kRows];
-            const float* a = &shared.vectors[Shape::kA + part][scan_channel];
+#pragma unroll
+            for (int piece = 0; piece < Shape::kDeltaPieces; ++piece) {
+                load_piece<Access::plain>(
+                    shared.delta_weight + (scan_warp / 2 * Shape::kDeltaPieces + piece) * kStepPieceBytes + lane * 16, delta_weights[piece]);
+            }
+            __syncwarp();
+            if (lane == 0) {
+                shared.layer_emptied.arrive();
+            }
 #pragma unroll
             for (int row = 0; row < kRows; ++row) {
-                y[row] = 0.0f;
-                if (scans && row < p.rows) {
-                    float u = shared.u[row][scan_channel];
-                    float delta = softplus_for<bf16>(shared.delta[row][scan_channel] + shared.vectors[Shape::kDeltaBias][scan_channel]);
-                    const float* s = &shared.vectors[Shape::kShared + row * Shape::kRowVectors + kStepConvWidth - 1 + part][scan_channel];
-                    float* to = layer.next_state + static_cast<long long>(p.sequences.slot(row)) * (Shape::kStates * Shape::kChannels) + scan_at;
+                own_u[row] = __shfl_sync(kAllLanes, u[row], scan_channel);
+            }
+            float gate = silu_for<bf16>(sum_of_warps(shared.in_sums, scan_row, kOwn + scan_channel) * shared.scale[scan_row]);
+
+            constexpr int kRead = step_parts(Shape::kValues, kWarp);
+            unsigned int projected[kRead];
+            const FlaggedWord* from = p.projected + copy * Shape::kValues + lane;
+            auto place_of = [&](int i) { return lane + i * kWarp < Shape::kValues ? from + i * kWarp : nullptr; };
+            wait_for_words(place_of, number, projected);
+            float(&scan_parameters)[kRows][2 * Shape::kStates] = shared.scan_parameters[scan_warp];
 #pragma unroll
-                    for (int k = 0; k < kPartStates; ++k) {
-                        int n = part + k * kParts;
+            for (int k = 0; k < kRead; ++k) {
+                int value = lane + k * kWarp;
+                int output = value / kRows;
+                bf16 rounded = from_float<bf16>(__uint_as_float(projected[k]));
+                if (output < Shape::kRank) {
+                    shared.low[scan_warp][value % kRows][output] = rounded.bits;
+                } else if (output < Shape::kOutputs) {
+                    scan_parameters[value % kRows][output - Shape::kRank] = to_float(rounded);
+                }
+            }
+            __syncwarp();
+
+            // The deltas of eight channels, this warp's four among them.
+            float sums[2][4] = {};
+#pragma unroll
+            for (int piece = 0; piece < Shape::kDeltaPieces; ++piece) {
+                Piece<16> low = {};
+                if (lane / 4 < kRows) {
+                    load_piece<Access::plain>(&shared.low[scan_warp][lane / 4][piece * 32 + lane % 4 * 8], low);
+                }
+#pragma unroll
+                for (int k = 0; k < 2; ++k) {
+                    const unsigned int left[4] = {low.words[2 * k], 0, low.words[2 * k + 1], 0};
+                    const unsigned int right[2] = {delta_weights[piece].words[2 * k], delta_weights[piece].words[2 * k + 1]};
+                    multiply_accumulate<bf16>(sums[k], left, right);
+                }
+            }
+            float even = sums[0][0] + sums[1][0];
+            float odd = sums[0][1] + sums[1][1];
+            float y[kRows];
+#pragma unroll
+            for (int row = 0; row < kRows; ++row) {
+                int from_lane = row * 4 + scan_warp % 2 * 2 + lane % 4 / 2;
+                float its_even = __shfl_sync(kAllLanes, even, from_lane);
+                float its_odd = __shfl_sync(kAllLanes, odd, from_lane);
+                float delta = softplus_for<bf16>((lane % 2 == 0 ? its_even : its_odd) + delta_bias);
+                y[row] = skip * own_u[row];
+#pragma unroll
+                for (int k = 0; k < Shape::kPartStates; ++k) {
+                    int n = part + k * kStepScanParts;
+                    if (n < Shape::kStates) {
+                        states[row][k] = fmaf(exp2_approx(delta * decay[k]), states[row][k], delta * own_u[row] * scan_parameters[row][n]);
+                        y[row] = fmaf(states[row][k], scan_parameters[row][Shape::kStates + n], y[row]);
+                    }
+                }
+            }
+            lane_sums<kRows, kStepScanParts, kStepScanChannels>(y, part);
+            float gated = y[0] * gate;
+            float other = __shfl_down_sync(kAllLanes, gated, 1);
+            // Each of the lanes that have a row's sum gives one copy of it.
+            static_assert(kLaneRows == Shape::kCopies, "");
+            if (scan_row < p.rows && lane % 2 == 0) {
+                int place = (part % kLaneRows * kRows + scan_row) * Shape::kChannels + first_channel + scan_channel;
+                store_flagged(p.inner + place / 2, narrow_pair<bf16>(gated, other), number);
+            }
+#pragma unroll
+            for (int row = 0; row < kRows; ++row) {
+                if (row < p.rows) {
+                    long long first = static_cast<long long>(p.sequences.slot(row)) * Shape::kStates;
+                    float* to = layer.next_state + first * Shape::kChannels + first_channel + scan_channel;
+#pragma unroll
+                    for (int k = 0; k < Shape::kPartStates; ++k) {
+                        int n = part + k * kStepScanParts;
                         if (n < Shape::kStates) {
-                            float next = fmaf(
-                                exp2_approx(delta * (a[k * kParts * kOwn] * kLog2E)), s[k * kParts * kOwn], delta * u * shared.scan_parameters[row][n]);
-                            to[n * Shape::kChannels] = next;
-                            y[row] = fmaf(next, shared.scan_parameters[row][Shape::kStates + n], y[row]);
+                            to[n * Shape::kChannels] = states[row][k];
                         }
                     }
-                    y[row] = part == 0 ? fmaf(shared.vectors[Shape::kSkip][scan_channel], u, y[row]) : y[row];
                 }
             }
-            // Each of the lanes of a channel is left some rows.
-            constexpr int kLeft = kRows < kParts ? 1 : kRows / kParts;
-            lane_sums<kRows, kParts, kScanWarpChannels>(y, part);
-#pragma unroll
-            for (int i = 0; i < kLeft; ++i) {
-                int row = kRows < kParts ? part / (kParts / kRows) : part * kLeft + i;
-                float gated = scans && row < p.rows ? y[i] * shared.gate[row][scan_channel] : 0.0f;
-                float other = __shfl_down_sync(kAllLanes, gated, 1);
-                bool first_of_row = kRows >= kParts || part % (kParts / kRows) == 0;
-                if (scans && row < p.rows && first_of_row && scan_channel % 2 == 0) {
-                    unsigned int pair = narrow_pair<bf16>(gated, other);
-#pragma unroll
-                    for (int c = 0; c < Shape::kCopies; ++c) {
-                        store_flagged(p.inner + ((c * kRows + row) * Shape::kChannels + scan_at) / 2, pair, number);
-                    }
-                }
+        } else {
+            __syncwarp();
+            if (lane == 0) {
+                shared.layer_emptied.arrive();
             }
-        }
-
-        __syncwarp();
-        if (lane == 0) {
-            shared.layer_emptied.arrive();
         }
 
         // The block's part of the residual stream.
@@ -831,8 +894,7 @@ __global__ void __launch_bounds__(kStepThreads + kFetchThreads, 1) decode_step(c
     }
 
     reader.template wait_for_inputs<Shape::kWidth>(hidden, number, p.rows);
-    read_squares();
-    wait_for_scale();
+    shared.scaled.wait(p.layer_count & 1);
 #pragma unroll 1
     for (int begin = 0; begin < own_words; begin += Shape::kInProducts * kStepOutputs) {
         int count = min(own_words - begin, Shape::kInProducts * kStepOutputs);

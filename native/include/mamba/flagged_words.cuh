@@ -59,10 +59,9 @@ __device__ __forceinline__ void look_again_soon()
 #endif
 }
 
-// Reads kCount words, `stride` apart, of which those from `count` on are zero; all are on their way at once.
-template <int kCount>
-__device__ __forceinline__ void wait_for_words(
-    const FlaggedWord* from, long long stride, int count, unsigned int number, unsigned int (&values)[kCount])
+// Reads kCount words, those that place_of(i) tells, or zero where it tells none; all are on their way at once.
+template <int kCount, typename PlaceOf>
+__device__ __forceinline__ void wait_for_words(PlaceOf place_of, unsigned int number, unsigned int (&values)[kCount])
 {
     FlaggedWord words[kCount];
     bool all;
@@ -70,7 +69,8 @@ __device__ __forceinline__ void wait_for_words(
         all = true;
 #pragma unroll
         for (int i = 0; i < kCount; ++i) {
-            words[i] = i < count ? load_flagged(from + i * stride) : flagged(0, number);
+            const FlaggedWord* place = place_of(i);
+            words[i] = place != nullptr ? load_flagged(place) : flagged(0, number);
         }
 #pragma unroll
         for (int i = 0; i < kCount; ++i) {
