@@ -78,7 +78,7 @@ struct DecodeStepParams {
 
 constexpr int kStepWarps = 8;  // that compute
 constexpr int kStepThreads = kStepWarps * kWarp;
-constexpr int kFetchWarps = 4;
+constexpr int kFetchWarps = 3;
 constexpr int kFetchThreads = kFetchWarps * kWarp;
 constexpr int kListenThreads = kWarp;  // for the scale of the norm
 constexpr int kStepBlockThreads = kStepThreads + kFetchThreads + kListenThreads;

@@ -7,15 +7,17 @@ public sealed partial class CudaBackend
 {
     // As in decode_step.cu.
     private const int StepWarps = 8;
-    private const int StepThreads = (StepWarps + StepFetchWarps) * WarpThreads;
-    private const int StepFetchWarps = 4;
+    private const int StepThreads = (StepWarps + StepFetchWarps + 1) * WarpThreads;
+    private const int StepFetchWarps = 3;
     private const int StepOutputs = 16;
     private const int StepInputs = 256;
     private const int StepPiece = 32;
     private const int StepStageBytes = StepOutputs * StepInputs * 2;
     private const int StepConvolutionWidth = 4;
     private const int StepMostRows = 4;
-    private const int StepMostOwn = 64;
+    private const int StepMostOwn = 32;
+    private const int StepScanChannels = 4;
+    private const int StepMostStages = 24;
     private const int StepLeastCapability = 80;
 
     private static readonly KernelFamily<DecodeStepShape> DecodeStepKernels = new(
@@ -53,7 +55,7 @@ public sealed partial class CudaBackend
         int own = DivideUp(DivideUp(channels, Context.Device.MultiprocessorCount), 4) * 4;
         DecodeStepShape shape = new(rows switch { 1 => 1, 2 => 2, _ => 4 }, width, channels, first.TimeStepProjection.Columns, (int)first.A.Rows, own, 0);
         int stages = (_library.MaxSharedBytes - shape.FixedBytes - (args.Layers.Count * Marshal.SizeOf<DecodeStepLayerParams>())) / StepStageBytes;
-        shape = shape with { Stages = Math.Min(24, stages / StepFetchWarps * StepFetchWarps) };
+        shape = shape with { Stages = Math.Min(StepMostStages, stages / StepFetchWarps * StepFetchWarps) };
         return own <= StepMostOwn && shape.OwnWidth <= WarpThreads && shape.Stages >= 2 * StepFetchWarps ? shape : null;
 
         bool IsStepMatrix(in MatrixView matrix) => matrix.Type == DataType.BFloat16 && IsDense(matrix) && AreAligned(16, matrix);
@@ -187,10 +189,11 @@ public sealed partial class CudaBackend
             get
             {
                 int outputs = Rank + (2 * States), scanPieces = DivideUp(Own, 16), deltaPieces = DivideUp(Rank, 32);
-                int barriers = (2 * 24 + 2) * sizeof(long);
+                int barriers = ((2 * StepMostStages) + 3) * sizeof(long);
                 int scanWeight = DivideUp(outputs, 8) * scanPieces * 256, deltaWeight = DivideUp(Own, 8) * deltaPieces * 512;
                 int vectors = (States + StepConvolutionWidth + 3 + (Rows * (StepConvolutionWidth - 1 + States))) * Own * sizeof(float);
-                int perRow = sizeof(float) * (1 + (3 * Own) + (2 * States)) + (2 * ((scanPieces * 16) + 8)) + (2 * ((deltaPieces * 32) + 8));
+                int ofScanWarp = (2 * ((deltaPieces * 32) + 8)) + (2 * States * sizeof(float));
+                int perRow = sizeof(float) + (StepWarps * 2 * (WarpThreads + 8)) + (DivideUp(Own, StepScanChannels) * ofScanWarp);
                 int inputs = StepWarps * Rows * ((DivideUp(Math.Max(Width, Channels), StepInputs) * StepPiece / 2) + 4) * sizeof(int);
                 int sums = StepWarps * Rows * (DivideUp(2 * Own, StepOutputs) + DivideUp(OwnWidth, StepOutputs)) * StepOutputs * sizeof(float);
                 return DivideUp(barriers + scanWeight + deltaWeight + vectors + (Rows * perRow) + inputs + sums + 512, 128) * 128;
