@@ -93,6 +93,12 @@ constexpr int kStepPieceBytes = kStepSmallOutputs * 32 * 2;
 constexpr int kStepConvWidth = 4;
 constexpr int kStepScanInputs = 16;  // channels of a product with scan_weight
 constexpr int kStepScanPieceBytes = kStepSmallOutputs * kStepScanInputs * 2;
+constexpr int kHiddenCycles = 0;  // from where a block has given something until it looks for what the others gave
+constexpr int kSquaresCycles = 0;
+constexpr int kSharesCycles = 0;
+constexpr int kProjectedCycles = 0;
+constexpr int kIdleCycles = 0;
+constexpr int kInnerCycles = 0;
 constexpr int kStepScanChannels = 4;  // of a warp in the scan
 constexpr int kStepScanParts = kWarp / kStepScanChannels;  // of a channel's states, one a lane
 
@@ -114,6 +120,7 @@ struct StepShape {
     static constexpr int kOwnWidth = step_fill(step_parts(kWidth, kBlocks), 2);
     static constexpr int kOutputs = kRank + 2 * kStates;  // of scan_weight
     static constexpr int kValues = kOutputs * kRows;
+    static constexpr int kProjected = step_fill(kOutputs, 32) + 40;  // what a left matrix reads behind low meets weights that are zero
     static constexpr int kOwnValues = step_parts(kValues, kBlocks);
     // What all blocks read is there so often, for as many groups of them: a few lines that all of them ask for are a queue before a few
     // slices of the L2. With many rows there are many lines.
@@ -149,14 +156,17 @@ struct StepShared {
     MemoryBarrier layer_filled;
     MemoryBarrier layer_emptied;
     MemoryBarrier scaled;
+    // Until then nobody looks for what all blocks give: a look is traffic too, and on the very lines that are to be written.
+    MemoryBarrier hidden_given;
+    MemoryBarrier inner_given;
+    MemoryBarrier projected_there;
     __align__(16) unsigned char scan_weight[Shape::kScanProducts * Shape::kScanPieces * kStepScanPieceBytes];
     __align__(16) unsigned char delta_weight[Shape::kDeltaProducts * Shape::kDeltaPieces * kStepPieceBytes];
     __align__(16) float vectors[Shape::kVectors][Shape::kOwn];
     float scale[Shape::kRows];
-    // What a warp keeps for itself: u, and low, as left matrices, which are zero beyond their ends; B and C.
+    // u of each warp, and low with B and C behind it, as left matrices.
     __align__(16) unsigned short u_words[kStepWarps][Shape::kRows][kWarp + 8];
-    __align__(16) unsigned short low[Shape::kScanWarps][Shape::kRows][Shape::kDeltaPieces * 32 + 8];
-    float scan_parameters[Shape::kScanWarps][Shape::kRows][2 * Shape::kStates];
+    __align__(16) unsigned short projected[Shape::kRows][Shape::kProjected];
     __align__(16) unsigned int inputs[kStepWarps][Shape::kRows][Shape::kInputs];
     // The warps' sums.
     float in_sums[kStepWarps][Shape::kRows][Shape::kInProducts * kStepOutputs];
@@ -344,35 +354,22 @@ struct WeightReader {
         const FlaggedWord* own = vectors + warp * kStepPiece / 2 + in_piece * 2;
 #pragma unroll
         for (int first = 0; first < kReads; first += kAtOnce) {
-            FlaggedWord words[kAtOnce][2];
-            bool waits;
-            do {
-                waits = false;
-#pragma unroll
-                for (int i = 0; i < kAtOnce; ++i) {
-                    words[i][0] = words[i][1] = flagged(0, number);
-                    int part = (first + i) * 4 + lane / 8;
-                    int column = part / kRows * kStepInputs;
-                    if (part % kRows < rows && part < kParts && (kColumns % kStepInputs == 0 || column + warp * kStepPiece < kColumns)) {
-                        load_flagged(own + (part % kRows * kColumns + column) / 2, words[i][0], words[i][1]);
-                    }
-                }
-#pragma unroll
-                for (int i = 0; i < kAtOnce; ++i) {
-                    waits = waits || !is_of(words[i][0], number) || !is_of(words[i][1], number);
-                }
-                if (waits) {
-                    look_again_soon();
-                }
-            } while (waits);
+            unsigned int values[kAtOnce][2];
+            auto place_of = [&](int i) {
+                int part = (first + i) * 4 + lane / 8;
+                int column = part / kRows * kStepInputs;
+                bool there = part % kRows < rows && part < kParts && (kColumns % kStepInputs == 0 || column + warp * kStepPiece < kColumns);
+                return there ? own + (part % kRows * kColumns + column) / 2 : nullptr;
+            };
+            wait_for_words(place_of, number, values);
 #pragma unroll
             for (int i = 0; i < kAtOnce; ++i) {
                 int part = (first + i) * 4 + lane / 8;
                 if (part < kParts) {
                     // Words 2 in_piece and the next of a piece: of quarter in_piece / 2, of lanes in_piece % 2 * 2 and the next.
                     unsigned int* to = &shared.inputs[warp][part % kRows][part / kRows * (kStepPiece / 2) + in_piece % 2 * 8 + in_piece / 2];
-                    to[0] = value_of(words[i][0]);
-                    to[4] = value_of(words[i][1]);
+                    to[0] = values[i][0];
+                    to[4] = values[i][1];
                 }
             }
         }
@@ -516,6 +513,8 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
     int lane = thread % kWarp;
     int warp = thread / kWarp;
     int block = static_cast<int>(blockIdx.x);
+    int first_channel = block * kOwn;
+    int own = Shape::kChannels % kOwn == 0 ? kOwn : min(kOwn, Shape::kChannels - first_channel);
     for (int i = thread; i < p.layer_count * static_cast<int>(sizeof(DecodeLayer) / 8); i += kStepBlockThreads) {
         reinterpret_cast<unsigned long long*>(layers)[i] = reinterpret_cast<const unsigned long long*>(p.layers)[i];
     }
@@ -527,18 +526,19 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
         shared.layer_filled.begin(kFetchThreads);
         shared.layer_emptied.begin(kStepWarps);
         shared.scaled.begin(1);
+        shared.hidden_given.begin(kRows);
+        shared.inner_given.begin(step_parts(own, kStepScanChannels));
+        shared.projected_there.begin(1);
     }
-    for (int i = thread; i < static_cast<int>(sizeof(shared.low) / 2); i += kStepBlockThreads) {
-        (&shared.low[0][0][0])[i] = 0;
+    for (int i = thread; i < static_cast<int>(sizeof(shared.projected) / 2); i += kStepBlockThreads) {
+        (&shared.projected[0][0])[i] = 0;
     }
     __syncthreads();
 
-    int first_channel = block * kOwn;
-    int own = Shape::kChannels % kOwn == 0 ? kOwn : min(kOwn, Shape::kChannels - first_channel);
     int first_width = block * Shape::kOwnWidth;
-    int own_width = min(Shape::kOwnWidth, Shape::kWidth - first_width);
+    int own_width = max(0, min(Shape::kOwnWidth, Shape::kWidth - first_width));
     int first_word = block * p.own_words;
-    int own_words = min(p.own_words, p.vocabulary - first_word);
+    int own_words = max(0, min(p.own_words, p.vocabulary - first_word));
 
     int copy = block % Shape::kCopies;
     if (warp == kStepWarps + kFetchWarps) {
@@ -550,18 +550,20 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
         for (int l = 0; l <= p.layer_count; ++l) {
             ++number;
             constexpr int kSquares = step_parts(kBlocks, kWarp);
-            unsigned int squares[kRows * kSquares];
+            unsigned int squares[kRows * kSquares][1];
             auto place_of = [&](int i) {
                 int its_block = lane + i % kSquares * kWarp;
                 return i / kSquares < p.rows && its_block < kBlocks ? from + i / kSquares * kBlocks + its_block : nullptr;
             };
+            shared.hidden_given.wait(l & 1);
+            let_cycles_pass(kSquaresCycles);
             wait_for_words(place_of, number, squares);
 #pragma unroll
             for (int row = 0; row < kRows; ++row) {
                 float sum = 0.0f;
 #pragma unroll
                 for (int i = 0; i < kSquares; ++i) {
-                    sum += __uint_as_float(squares[row * kSquares + i]);
+                    sum += __uint_as_float(squares[row * kSquares + i][0]);
                 }
                 sum = warp_sum(sum);
                 if (lane == 0) {
@@ -624,6 +626,9 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             if (lane < Shape::kCopies && warp < p.rows) {
                 store_flagged(p.squares + (lane * kRows + warp) * kBlocks + block, __float_as_uint(square), number);
             }
+            if (lane == 0) {
+                shared.hidden_given.arrive();
+            }
         }
     };
     ++number;
@@ -645,6 +650,8 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
         const DecodeLayer& layer = layers[l];
 
         // x and z of the block's channels; x goes through the convolution.
+        shared.hidden_given.wait(l & 1);
+        let_cycles_pass(kHiddenCycles);
         reader.template wait_for_inputs<Shape::kWidth>(hidden, number, p.rows);
         reader.template multiply<Shape::kWidth>(2 * kOwn, shared.in_sums[warp]);
         shared.layer_filled.wait(l & 1);
@@ -735,14 +742,15 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             int value = block * Shape::kOwnValues + k;
             if (k < Shape::kOwnValues && value < Shape::kValues) {
                 constexpr int kShares = step_parts(kBlocks, kWarp);
-                unsigned int shares[kShares];
+                unsigned int shares[kShares][1];
                 const FlaggedWord* from = p.shares + (block * kBlocks + lane) * Shape::kOwnValues + k;
                 auto place_of = [&](int i) { return lane + i * kWarp < kBlocks ? from + i * (kWarp * Shape::kOwnValues) : nullptr; };
+                let_cycles_pass(kSharesCycles);
                 wait_for_words(place_of, number, shares);
                 float sum = 0.0f;
 #pragma unroll
                 for (int i = 0; i < kShares; ++i) {
-                    sum += __uint_as_float(shares[i]);
+                    sum += __uint_as_float(shares[i][0]);
                 }
                 sum = warp_sum(sum);
                 if (lane < Shape::kCopies) {
@@ -751,10 +759,33 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             }
         }
 
+        if (warp == 0) {
+            if (block * Shape::kOwnValues >= Shape::kValues) {
+                let_cycles_pass(kIdleCycles);
+            }
+            let_cycles_pass(kProjectedCycles);
+            constexpr int kRead = step_parts(Shape::kValues, kWarp);
+            unsigned int projected[kRead][1];
+            const FlaggedWord* from = p.projected + copy * Shape::kValues + lane;
+            auto place_of = [&](int i) { return lane + i * kWarp < Shape::kValues ? from + i * kWarp : nullptr; };
+            wait_for_words(place_of, number, projected);
+#pragma unroll
+            for (int k = 0; k < kRead; ++k) {
+                int value = lane + k * kWarp;
+                if (value < Shape::kValues) {
+                    shared.projected[value % kRows][value / kRows] = from_float<bf16>(__uint_as_float(projected[k][0])).bits;
+                }
+            }
+            __syncwarp();
+            if (lane == 0) {
+                shared.projected_there.arrive();
+            }
+        }
+
         // While they are on their way: what the convolution leaves.
 #pragma unroll
         for (int row = 0; row < kRows; ++row) {
-            if (warp == row && row < p.rows && lane < own) {
+            if (warp == 1 + row && row < p.rows && lane < own) {
                 long long first = static_cast<long long>(p.sequences.slot(row)) * (kStepConvWidth - 1);
                 float* to = layer.next_conv_state + first * Shape::kChannels + first_channel + lane;
 #pragma unroll
@@ -796,32 +827,14 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             }
             float gate = silu_for<bf16>(sum_of_warps(shared.in_sums, scan_row, kOwn + scan_channel) * shared.scale[scan_row]);
 
-            constexpr int kRead = step_parts(Shape::kValues, kWarp);
-            unsigned int projected[kRead];
-            const FlaggedWord* from = p.projected + copy * Shape::kValues + lane;
-            auto place_of = [&](int i) { return lane + i * kWarp < Shape::kValues ? from + i * kWarp : nullptr; };
-            wait_for_words(place_of, number, projected);
-            float(&scan_parameters)[kRows][2 * Shape::kStates] = shared.scan_parameters[scan_warp];
-#pragma unroll
-            for (int k = 0; k < kRead; ++k) {
-                int value = lane + k * kWarp;
-                int output = value / kRows;
-                bf16 rounded = from_float<bf16>(__uint_as_float(projected[k]));
-                if (output < Shape::kRank) {
-                    shared.low[scan_warp][value % kRows][output] = rounded.bits;
-                } else if (output < Shape::kOutputs) {
-                    scan_parameters[value % kRows][output - Shape::kRank] = to_float(rounded);
-                }
-            }
-            __syncwarp();
-
+            shared.projected_there.wait(l & 1);
             // The deltas of eight channels, this warp's four among them.
             float sums[2][4] = {};
 #pragma unroll
             for (int piece = 0; piece < Shape::kDeltaPieces; ++piece) {
                 Piece<16> low = {};
                 if (lane / 4 < kRows) {
-                    load_piece<Access::plain>(&shared.low[scan_warp][lane / 4][piece * 32 + lane % 4 * 8], low);
+                    load_piece<Access::plain>(&shared.projected[lane / 4][piece * 32 + lane % 4 * 8], low);
                 }
 #pragma unroll
                 for (int k = 0; k < 2; ++k) {
@@ -844,8 +857,10 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                 for (int k = 0; k < Shape::kPartStates; ++k) {
                     int n = part + k * kStepScanParts;
                     if (n < Shape::kStates) {
-                        states[row][k] = fmaf(exp2_approx(delta * decay[k]), states[row][k], delta * own_u[row] * scan_parameters[row][n]);
-                        y[row] = fmaf(states[row][k], scan_parameters[row][Shape::kStates + n], y[row]);
+                        float b = to_float(bf16{shared.projected[row][Shape::kRank + n]});
+                        float c = to_float(bf16{shared.projected[row][Shape::kRank + Shape::kStates + n]});
+                        states[row][k] = fmaf(exp2_approx(delta * decay[k]), states[row][k], delta * own_u[row] * b);
+                        y[row] = fmaf(states[row][k], c, y[row]);
                     }
                 }
             }
@@ -857,6 +872,9 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             if (scan_row < p.rows && lane % 2 == 0) {
                 int place = (part % kLaneRows * kRows + scan_row) * Shape::kChannels + first_channel + scan_channel;
                 store_flagged(p.inner + place / 2, narrow_pair<bf16>(gated, other), number);
+            }
+            if (lane == 0) {
+                shared.inner_given.arrive();
             }
 #pragma unroll
             for (int row = 0; row < kRows; ++row) {
@@ -877,11 +895,13 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             if (lane == 0) {
                 shared.layer_emptied.arrive();
             }
+            shared.inner_given.wait(l & 1);
         }
 
         // The block's part of the residual stream.
         {
             float norm_weight = norm_weight_of(l + 1 < p.layer_count ? layers[l + 1].norm_weight : p.final_norm_weight);
+            let_cycles_pass(kInnerCycles);
             reader.template wait_for_inputs<Shape::kChannels>(inner, number, p.rows);
             reader.template multiply<Shape::kChannels>(own_width, shared.out_sums[warp]);
             step_sync();
@@ -893,6 +913,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
         }
     }
 
+    shared.hidden_given.wait(p.layer_count & 1);
     reader.template wait_for_inputs<Shape::kWidth>(hidden, number, p.rows);
     shared.scaled.wait(p.layer_count & 1);
 #pragma unroll 1

@@ -59,22 +59,42 @@ __device__ __forceinline__ void look_again_soon()
 #endif
 }
 
-// Reads kCount words, those that place_of(i) tells, or zero where it tells none; all are on their way at once.
-template <int kCount, typename PlaceOf>
-__device__ __forceinline__ void wait_for_words(PlaceOf place_of, unsigned int number, unsigned int (&values)[kCount])
+// About so many cycles, in which others of the multiprocessor work on.
+__device__ __forceinline__ void let_cycles_pass(int count)
 {
-    FlaggedWord words[kCount];
+#if defined(__CUDA_ARCH__)
+    unsigned int begin;
+    unsigned int now;
+    asm volatile("mov.u32 %0, %%clock;" : "=r"(begin)::"memory");
+    do {
+        asm volatile("mov.u32 %0, %%clock;" : "=r"(now)::"memory");
+    } while (now - begin < static_cast<unsigned int>(count));
+#endif
+}
+
+// Waits for kCount times kWide words, 1 or 2 neighbours, from where place_of(i) tells, or zeros where it tells no place; all are on their way
+// at once.
+template <int kCount, int kWide, typename PlaceOf>
+__device__ __forceinline__ void wait_for_words(PlaceOf place_of, unsigned int number, unsigned int (&values)[kCount][kWide])
+{
+    FlaggedWord words[kCount][kWide];
     bool all;
     do {
         all = true;
 #pragma unroll
         for (int i = 0; i < kCount; ++i) {
             const FlaggedWord* place = place_of(i);
-            words[i] = place != nullptr ? load_flagged(place) : flagged(0, number);
+            if (place == nullptr) {
+                words[i][0] = words[i][kWide - 1] = flagged(0, number);
+            } else if constexpr (kWide == 2) {
+                load_flagged(place, words[i][0], words[i][1]);
+            } else {
+                words[i][0] = load_flagged(place);
+            }
         }
 #pragma unroll
         for (int i = 0; i < kCount; ++i) {
-            all = all && is_of(words[i], number);
+            all = all && is_of(words[i][0], number) && is_of(words[i][kWide - 1], number);
         }
         if (!all) {
             look_again_soon();
@@ -82,7 +102,10 @@ __device__ __forceinline__ void wait_for_words(PlaceOf place_of, unsigned int nu
     } while (!all);
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
-        values[i] = value_of(words[i]);
+#pragma unroll
+        for (int k = 0; k < kWide; ++k) {
+            values[i][k] = value_of(words[i][k]);
+        }
     }
 }
 
