@@ -62,9 +62,9 @@ struct DecodeStepParams {
     const bf16* head;  // (vocabulary, width)
     float* logits;
     FlaggedWord* hidden;     // (copies, rows, width / 2)
-    FlaggedWord* squares;    // (copies, rows, blocks)
+    FlaggedWord* squares;    // (kStepCopies, rows, blocks)
     FlaggedWord* shares;     // (owners, blocks, values of an owner)
-    FlaggedWord* projected;  // (copies, values)
+    FlaggedWord* projected;  // (kStepCopies, values)
     FlaggedWord* inner;      // (copies, rows, channels / 2)
     unsigned int* number;    // of the flagged words, the last one used
     long long logits_stride;
@@ -93,12 +93,15 @@ constexpr int kStepPieceBytes = kStepSmallOutputs * 32 * 2;
 constexpr int kStepConvWidth = 4;
 constexpr int kStepScanInputs = 16;  // channels of a product with scan_weight
 constexpr int kStepScanPieceBytes = kStepSmallOutputs * kStepScanInputs * 2;
-constexpr int kHiddenCycles = 0;  // from where a block has given something until it looks for what the others gave
-constexpr int kSquaresCycles = 0;
-constexpr int kSharesCycles = 0;
-constexpr int kProjectedCycles = 0;
-constexpr int kIdleCycles = 0;
-constexpr int kInnerCycles = 0;
+constexpr int kHiddenCycles = 600;  // from where a block has given something until it looks for what the others gave
+constexpr int kSquaresCycles = 1100;
+constexpr int kSharesCycles = 600;
+constexpr int kProjectedCycles = 600;
+constexpr int kIdleCycles = 1600;
+constexpr int kInnerCycles = 600;
+// What all blocks read is there so often, for as many groups of them: a few lines that all of them ask for are a queue before a few slices
+// of the L2.
+constexpr int kStepCopies = 8;
 constexpr int kStepScanChannels = 4;  // of a warp in the scan
 constexpr int kStepScanParts = kWarp / kStepScanChannels;  // of a channel's states, one a lane
 
@@ -122,9 +125,8 @@ struct StepShape {
     static constexpr int kValues = kOutputs * kRows;
     static constexpr int kProjected = step_fill(kOutputs, 32) + 40;  // what a left matrix reads behind low meets weights that are zero
     static constexpr int kOwnValues = step_parts(kValues, kBlocks);
-    // What all blocks read is there so often, for as many groups of them: a few lines that all of them ask for are a queue before a few
-    // slices of the L2. With many rows there are many lines.
-    static constexpr int kCopies = 8 / kRows;
+    // Of the long vectors that all blocks read: a block that has many rows has many words to give.
+    static constexpr int kCopies = kStepCopies / kRows;
     static constexpr int kInProducts = step_parts(2 * kOwn, kStepOutputs);
     static constexpr int kOutProducts = step_parts(kOwnWidth, kStepOutputs);
     static constexpr int kScanPieces = step_parts(kOwn, kStepScanInputs);
@@ -541,11 +543,12 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
     int own_words = max(0, min(p.own_words, p.vocabulary - first_word));
 
     int copy = block % Shape::kCopies;
+    int small_copy = block % kStepCopies;
     if (warp == kStepWarps + kFetchWarps) {
         // The scale of every norm: all blocks' sums of squares.
         wait_for_earlier_grids();
         unsigned int number = *p.number;
-        const FlaggedWord* from = p.squares + copy * kRows * kBlocks;
+        const FlaggedWord* from = p.squares + small_copy * kRows * kBlocks;
 #pragma unroll 1
         for (int l = 0; l <= p.layer_count; ++l) {
             ++number;
@@ -567,7 +570,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                 }
                 sum = warp_sum(sum);
                 if (lane == 0) {
-                    shared.scale[row] = 1.0f / sqrtf(sum / static_cast<float>(Shape::kWidth) + p.epsilon);
+                    shared.scale[row] = rsqrtf(sum / static_cast<float>(Shape::kWidth) + p.epsilon);
                 }
             }
             if (lane == 0) {
@@ -622,9 +625,11 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                     store_flagged(p.hidden + ((i * kRows + warp) * Shape::kWidth + first_width + lane) / 2, pair, number);
                 }
             }
-            float square = warp_sum(residual * residual);
-            if (lane < Shape::kCopies && warp < p.rows) {
-                store_flagged(p.squares + (lane * kRows + warp) * kBlocks + block, __float_as_uint(square), number);
+            float square[1] = {residual * residual};
+            constexpr int kLanes = Shape::kOwnWidth <= 8 ? 8 : kWarp;
+            lane_sums<1, kLanes, 1>(square, lane);
+            if (lane < kStepCopies && warp < p.rows) {
+                store_flagged(p.squares + (lane * kRows + warp) * kBlocks + block, __float_as_uint(square[0]), number);
             }
             if (lane == 0) {
                 shared.hidden_given.arrive();
@@ -649,11 +654,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
     for (int l = 0; l < p.layer_count; ++l) {
         const DecodeLayer& layer = layers[l];
 
-        // x and z of the block's channels; x goes through the convolution.
-        shared.hidden_given.wait(l & 1);
-        let_cycles_pass(kHiddenCycles);
-        reader.template wait_for_inputs<Shape::kWidth>(hidden, number, p.rows);
-        reader.template multiply<Shape::kWidth>(2 * kOwn, shared.in_sums[warp]);
+        // What does not depend on them is in registers before values are waited for, here and below.
         shared.layer_filled.wait(l & 1);
         ConvolutionWindow<bf16, kStepConvWidth, 1> convolution;
         int lane_channel = min(lane, kOwn - 1);
@@ -677,6 +678,12 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                     shared.scan_weight + (product * Shape::kScanPieces + piece) * kStepScanPieceBytes + lane * 8, scan_weights[round][piece]);
             }
         }
+
+        // x and z of the block's channels; x goes through the convolution.
+        shared.hidden_given.wait(l & 1);
+        let_cycles_pass(kHiddenCycles);
+        reader.template wait_for_inputs<Shape::kWidth>(hidden, number, p.rows);
+        reader.template multiply<Shape::kWidth>(2 * kOwn, shared.in_sums[warp]);
         shared.scaled.wait(l & 1);
         step_sync();
         float u[kRows];
@@ -753,12 +760,49 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                     sum += __uint_as_float(shares[i][0]);
                 }
                 sum = warp_sum(sum);
-                if (lane < Shape::kCopies) {
+                if (lane < kStepCopies) {
                     store_flagged(p.projected + lane * Shape::kValues + value, __float_as_uint(sum), number);
                 }
             }
         }
 
+        // What the scan needs beside (low, B, C).
+        float decay[Shape::kPartStates];
+        float states[kRows][Shape::kPartStates];
+        float own_u[kRows];
+        Piece<16> delta_weights[Shape::kDeltaPieces];
+        float delta_bias = 0.0f;
+        float skip = 0.0f;
+        float gate = 0.0f;
+        if (scans) {
+            delta_bias = shared.vectors[Shape::kDeltaBias][scan_channel];
+            skip = part == 0 ? shared.vectors[Shape::kSkip][scan_channel] : 0.0f;
+#pragma unroll
+            for (int k = 0; k < Shape::kPartStates; ++k) {
+                int n = min(part + k * kStepScanParts, Shape::kStates - 1);
+                decay[k] = shared.vectors[Shape::kA + n][scan_channel] * kLog2E;
+#pragma unroll
+                for (int row = 0; row < kRows; ++row) {
+                    states[row][k] = shared.vectors[Shape::kShared + row * Shape::kRowVectors + kStepConvWidth - 1 + n][scan_channel];
+                }
+            }
+#pragma unroll
+            for (int piece = 0; piece < Shape::kDeltaPieces; ++piece) {
+                load_piece<Access::plain>(
+                    shared.delta_weight + (scan_warp / 2 * Shape::kDeltaPieces + piece) * kStepPieceBytes + lane * 16, delta_weights[piece]);
+            }
+#pragma unroll
+            for (int row = 0; row < kRows; ++row) {
+                own_u[row] = __shfl_sync(kAllLanes, u[row], scan_channel);
+            }
+            gate = silu_for<bf16>(sum_of_warps(shared.in_sums, scan_row, kOwn + scan_channel) * shared.scale[scan_row]);
+        }
+        __syncwarp();
+        if (lane == 0) {
+            shared.layer_emptied.arrive();
+        }
+
+        // The first warp gets all of them for the block.
         if (warp == 0) {
             if (block * Shape::kOwnValues >= Shape::kValues) {
                 let_cycles_pass(kIdleCycles);
@@ -766,7 +810,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             let_cycles_pass(kProjectedCycles);
             constexpr int kRead = step_parts(Shape::kValues, kWarp);
             unsigned int projected[kRead][1];
-            const FlaggedWord* from = p.projected + copy * Shape::kValues + lane;
+            const FlaggedWord* from = p.projected + small_copy * Shape::kValues + lane;
             auto place_of = [&](int i) { return lane + i * kWarp < Shape::kValues ? from + i * kWarp : nullptr; };
             wait_for_words(place_of, number, projected);
 #pragma unroll
@@ -782,7 +826,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             }
         }
 
-        // While they are on their way: what the convolution leaves.
+        // Meanwhile others store what the convolution leaves.
 #pragma unroll
         for (int row = 0; row < kRows; ++row) {
             if (warp == 1 + row && row < p.rows && lane < own) {
@@ -795,38 +839,8 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             }
         }
 
-        // The scan's step. All that (low, B, C) do not give is in registers before they come, and the layer's vectors are left to the next one's.
+        // The scan's step.
         if (scans) {
-            float decay[Shape::kPartStates];
-            float states[kRows][Shape::kPartStates];
-            float own_u[kRows];
-            Piece<16> delta_weights[Shape::kDeltaPieces];
-            float delta_bias = shared.vectors[Shape::kDeltaBias][scan_channel];
-            float skip = part == 0 ? shared.vectors[Shape::kSkip][scan_channel] : 0.0f;
-#pragma unroll
-            for (int k = 0; k < Shape::kPartStates; ++k) {
-                int n = min(part + k * kStepScanParts, Shape::kStates - 1);
-                decay[k] = shared.vectors[Shape::kA + n][scan_channel] * kLog2E;
-#pragma unroll
-                for (int row = 0; row < kRows; ++row) {
-                    states[row][k] = shared.vectors[Shape::kShared + row * Shape::kRowVectors + kStepConvWidth - 1 + n][scan_channel];
-                }
-            }
-#pragma unroll
-            for (int piece = 0; piece < Shape::kDeltaPieces; ++piece) {
-                load_piece<Access::plain>(
-                    shared.delta_weight + (scan_warp / 2 * Shape::kDeltaPieces + piece) * kStepPieceBytes + lane * 16, delta_weights[piece]);
-            }
-            __syncwarp();
-            if (lane == 0) {
-                shared.layer_emptied.arrive();
-            }
-#pragma unroll
-            for (int row = 0; row < kRows; ++row) {
-                own_u[row] = __shfl_sync(kAllLanes, u[row], scan_channel);
-            }
-            float gate = silu_for<bf16>(sum_of_warps(shared.in_sums, scan_row, kOwn + scan_channel) * shared.scale[scan_row]);
-
             shared.projected_there.wait(l & 1);
             // The deltas of eight channels, this warp's four among them.
             float sums[2][4] = {};
@@ -891,10 +905,6 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                 }
             }
         } else {
-            __syncwarp();
-            if (lane == 0) {
-                shared.layer_emptied.arrive();
-            }
             shared.inner_given.wait(l & 1);
         }
 

@@ -16,7 +16,8 @@ public sealed partial class CudaBackend
     private const int StepConvolutionWidth = 4;
     private const int StepMostRows = 4;
     private const int StepMostOwn = 32;
-    private const int StepScanChannels = 4;
+    private const int StepMostStates = 16;
+    private const int StepCopies = 8;
     private const int StepMostStages = 24;
     private const int StepLeastCapability = 80;
 
@@ -26,7 +27,7 @@ public sealed partial class CudaBackend
         DecodeStepShape.Usual);
 
     /// <inheritdoc/>
-    public override PreparedDecodeStep? PrepareDecodeStep(in DecodeStepArgs args) =>
+    protected override PreparedDecodeStep? PrepareDecodeStepCore(in DecodeStepArgs args) =>
         DecodeStepShapeOf(args) is { } shape ? new DecodeStep(this, shape, args) : null;
 
     /// <summary>How the kernel for a whole step is cut for a model, or null where there is none.</summary>
@@ -37,7 +38,7 @@ public sealed partial class CudaBackend
         if (args.Layers.Count == 0 || rows is 0 or > StepMostRows || _options.BatchInvariant || Trace is not null
             || ActivationType != DataType.BFloat16 || Context.Device.ComputeCapability.Major * 10 < StepLeastCapability
             || !IsStepMatrix(args.Embedding) || !IsStepMatrix(args.Head.Matrix) || first.ConvolutionWeight.Rows != StepConvolutionWidth
-            || width % StepPiece != 0 || channels % StepPiece != 0 || first.TimeStepProjection.Columns % 8 != 0)
+            || !IsDense(args.TokenIds) || first.A.Rows > StepMostStates || width % StepPiece != 0 || channels % StepPiece != 0 || first.TimeStepProjection.Columns % 8 != 0)
         {
             return null;
         }
@@ -46,17 +47,22 @@ public sealed partial class CudaBackend
         {
             if (!IsStepMatrix(layer.InProjection.Matrix) || !IsStepMatrix(layer.ScanProjection.Matrix) || !IsStepMatrix(layer.TimeStepProjection.Matrix)
                 || !IsStepMatrix(layer.OutProjection.Matrix) || !IsDense(layer.ConvolutionWeight) || !IsDense(layer.A)
+                || !IsDense(layer.ConvolutionBefore) || !IsDense(layer.ConvolutionAfter) || !IsDense(layer.ScanBefore) || !IsDense(layer.ScanAfter)
                 || !AreAligned(16, layer.ConvolutionWeight, layer.ConvolutionBias, layer.TimeStepBias, layer.A, layer.D, layer.ConvolutionBefore, layer.ScanBefore))
             {
                 return null;
             }
         }
 
-        int own = DivideUp(DivideUp(channels, Context.Device.MultiprocessorCount), 4) * 4;
-        DecodeStepShape shape = new(rows switch { 1 => 1, 2 => 2, _ => 4 }, width, channels, first.TimeStepProjection.Columns, (int)first.A.Rows, own, 0);
-        int stages = (_library.MaxSharedBytes - shape.FixedBytes - (args.Layers.Count * Marshal.SizeOf<DecodeStepLayerParams>())) / StepStageBytes;
-        shape = shape with { Stages = Math.Min(StepMostStages, stages / StepFetchWarps * StepFetchWarps) };
-        return own <= StepMostOwn && shape.OwnWidth <= WarpThreads && shape.Stages >= 2 * StepFetchWarps ? shape : null;
+        return DecodeStepShape.Of(
+            rows switch { 1 => 1, 2 => 2, _ => 4 },
+            width,
+            channels,
+            first.TimeStepProjection.Columns,
+            (int)first.A.Rows,
+            args.Layers.Count,
+            Context.Device.MultiprocessorCount,
+            _library.MaxSharedBytes);
 
         bool IsStepMatrix(in MatrixView matrix) => matrix.Type == DataType.BFloat16 && IsDense(matrix) && AreAligned(16, matrix);
 
@@ -79,9 +85,9 @@ public sealed partial class CudaBackend
             _shape = shape;
             _kernel = DecodeStepKernels.Get(backend._library, shape);
             byte[] layers = MemoryMarshal.AsBytes<DecodeStepLayerParams>([.. args.Layers.Select(Layer)]).ToArray();
-            int copies = 8 / shape.Rows, blocks = shape.Blocks, values = shape.Values;
-            long hidden = (long)copies * shape.Rows * shape.Width / 2, squares = copies * shape.Rows * blocks;
-            long shares = (long)blocks * blocks * DivideUp(values, blocks), projected = (long)copies * values;
+            int copies = StepCopies / shape.Rows, blocks = shape.Blocks, values = shape.Values;
+            long hidden = (long)copies * shape.Rows * shape.Width / 2, squares = StepCopies * shape.Rows * blocks;
+            long shares = (long)blocks * blocks * DivideUp(values, blocks), projected = (long)StepCopies * values;
             long inner = (long)copies * shape.Rows * shape.Channels / 2;
             long[] counts = [hidden, squares, shares, projected, inner, 1];
             _layers = backend.Allocate(layers.Length);
@@ -168,14 +174,31 @@ public sealed partial class CudaBackend
     /// <summary>The sizes of a model, how many channels a block owns, and the stages of its ring: all are parts of the kernel's code.</summary>
     private readonly record struct DecodeStepShape(int Rows, int Width, int Channels, int Rank, int States, int Own, int Stages)
     {
-        private static readonly int[] UsualRows = [1, 2, 4];
-        private static readonly int[] UsualWidths = [768, 1024, 1536, 2048, 2560];
+        private const int UsualMultiprocessors = 132;
+        private const int UsualSharedBytes = 227 << 10;
 
-        /// <summary>The models of the paper on a card of 132 multiprocessors; others are compiled as they come.</summary>
+        private static readonly int[] UsualRows = [1, 2, 4];
+        private static readonly (int Width, int Layers)[] UsualModels = [(768, 24), (1024, 48), (1536, 48), (2048, 48)];
+
+        /// <summary>Models of the paper on an H200; others are compiled as they come.</summary>
         public static IEnumerable<DecodeStepShape> Usual =>
             from rows in UsualRows
-            from width in UsualWidths
-            select new DecodeStepShape(rows, width, 2 * width, width / 16, 16, DivideUp(2 * width / 132 + 1, 4) * 4, rows < 4 ? 16 : 12);
+            from model in UsualModels
+            select Of(rows, model.Width, 2 * model.Width, model.Width / 16, 16, model.Layers, UsualMultiprocessors, UsualSharedBytes)!.Value;
+
+        /// <summary>
+        /// How a model is cut for a card, or null where the captured kernels of a step's parts are to be taken: they have no more than a lane a
+        /// channel of a block in this one.
+        /// </summary>
+        public static DecodeStepShape? Of(
+            int rows, int width, int channels, int rank, int states, int layers, int multiprocessors, int sharedBytes)
+        {
+            int own = DivideUp(DivideUp(channels, multiprocessors), 4) * 4;
+            DecodeStepShape shape = new(rows, width, channels, rank, states, own, 0);
+            int stages = (sharedBytes - shape.FixedBytes - (layers * Marshal.SizeOf<DecodeStepLayerParams>())) / StepStageBytes;
+            shape = shape with { Stages = Math.Min(StepMostStages, stages / StepFetchWarps * StepFetchWarps) };
+            return own <= StepMostOwn && shape.OwnWidth <= WarpThreads && shape.Stages >= 2 * StepFetchWarps ? shape : null;
+        }
 
         public int Blocks => DivideUp(Channels, Own);
 
@@ -189,11 +212,10 @@ public sealed partial class CudaBackend
             get
             {
                 int outputs = Rank + (2 * States), scanPieces = DivideUp(Own, 16), deltaPieces = DivideUp(Rank, 32);
-                int barriers = ((2 * StepMostStages) + 3) * sizeof(long);
+                int barriers = ((2 * StepMostStages) + 6) * sizeof(long);
                 int scanWeight = DivideUp(outputs, 8) * scanPieces * 256, deltaWeight = DivideUp(Own, 8) * deltaPieces * 512;
                 int vectors = (States + StepConvolutionWidth + 3 + (Rows * (StepConvolutionWidth - 1 + States))) * Own * sizeof(float);
-                int ofScanWarp = (2 * ((deltaPieces * 32) + 8)) + (2 * States * sizeof(float));
-                int perRow = sizeof(float) + (StepWarps * 2 * (WarpThreads + 8)) + (DivideUp(Own, StepScanChannels) * ofScanWarp);
+                int perRow = sizeof(float) + (2 * StepWarps * (WarpThreads + 8)) + (2 * ((DivideUp(outputs, 32) * 32) + 40));
                 int inputs = StepWarps * Rows * ((DivideUp(Math.Max(Width, Channels), StepInputs) * StepPiece / 2) + 4) * sizeof(int);
                 int sums = StepWarps * Rows * (DivideUp(2 * Own, StepOutputs) + DivideUp(OwnWidth, StepOutputs)) * StepOutputs * sizeof(float);
                 return DivideUp(barriers + scanWeight + deltaWeight + vectors + (Rows * perRow) + inputs + sums + 512, 128) * 128;

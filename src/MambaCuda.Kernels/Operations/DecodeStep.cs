@@ -99,6 +99,74 @@ public abstract partial class Backend
     /// </summary>
     /// <param name="args">The operands; all must outlive the step.</param>
     /// <returns>The step, or null where the backend has none of its own for these operands: then its parts do the same.</returns>
+    /// <exception cref="ShapeException">A shape or type disagrees with another; the message names both.</exception>
     /// <exception cref="InsufficientMemoryException">There is no room for what the blocks of the device tell each other.</exception>
-    public virtual PreparedDecodeStep? PrepareDecodeStep(in DecodeStepArgs args) => null;
+    public PreparedDecodeStep? PrepareDecodeStep(in DecodeStepArgs args)
+    {
+        const string Operation = "DecodeStep";
+        (long rows, int width) = (args.TokenIds.Rows, args.Embedding.Columns);
+        ArgumentNullException.ThrowIfNull(args.Layers);
+        Check.Given(Operation, "token ids", args.TokenIds);
+        Check.Given(Operation, "embedding", args.Embedding);
+        Check.Given(Operation, "final norm", args.FinalNormWeight);
+        Check.Given(Operation, "logits", args.Logits);
+        Check.Layout(Operation, args.Sequences, rows);
+        Check.OneTokenEach(Operation, args.Sequences);
+        Check.Shape(Operation, "token ids", args.TokenIds, rows, 1);
+        Check.Type(Operation, "token ids", args.TokenIds, DataType.Int32);
+        Check.Shape(Operation, "final norm", args.FinalNormWeight, 1, width);
+        Check.Type(Operation, "final norm", args.FinalNormWeight, DataType.Float32);
+        Check.Weight(Operation, "head", args.Head, args.Head.Rows, width);
+        Check.Shape(Operation, "logits", args.Logits, rows, args.Head.Rows);
+        Check.Type(Operation, "logits", args.Logits, DataType.Float32);
+        foreach (DecodeStepLayer layer in args.Layers)
+        {
+            CheckLayer(Operation, layer, args.Layers[0], args.Sequences.SlotCount, width);
+        }
+
+        return PrepareDecodeStepCore(args);
+    }
+
+    /// <summary>The same with shapes that are known to fit.</summary>
+    protected virtual PreparedDecodeStep? PrepareDecodeStepCore(in DecodeStepArgs args) => null;
+
+    private static void CheckLayer(string operation, in DecodeStepLayer layer, in DecodeStepLayer first, long slots, int width)
+    {
+        Check.Given(operation, "A", first.A);
+        Check.Given(operation, "convolution weight", first.ConvolutionWeight);
+        (int channels, long states, long taps) = (first.A.Columns, first.A.Rows, first.ConvolutionWeight.Rows);
+        int rank = first.TimeStepProjection.Columns;
+        Check.Weight(operation, "in projection", layer.InProjection, 2 * channels, width);
+        Check.Weight(operation, "scan projection", layer.ScanProjection, rank + (2 * states), channels);
+        Check.Weight(operation, "time step projection", layer.TimeStepProjection, channels, rank);
+        Check.Weight(operation, "out projection", layer.OutProjection, width, channels);
+        Vectors("norm", layer.NormWeight, 1, width);
+        Vectors("convolution weight", layer.ConvolutionWeight, taps, channels);
+        Vectors("time step bias", layer.TimeStepBias, 1, channels);
+        Vectors("A", layer.A, states, channels);
+        Vectors("D", layer.D, 1, channels);
+        if (!layer.ConvolutionBias.IsNone)
+        {
+            Vectors("convolution bias", layer.ConvolutionBias, 1, channels);
+        }
+
+        States("convolution before", layer.ConvolutionBefore, taps - 1);
+        States("convolution after", layer.ConvolutionAfter, taps - 1);
+        States("scan before", layer.ScanBefore, states);
+        States("scan after", layer.ScanAfter, states);
+
+        void Vectors(string name, in MatrixView view, long rows, int columns)
+        {
+            Check.Given(operation, name, view);
+            Check.Shape(operation, name, view, rows, columns);
+            Check.Type(operation, name, view, DataType.Float32);
+        }
+
+        void States(string name, in MatrixView view, long rows)
+        {
+            Check.Given(operation, name, view);
+            Check.AtLeast(operation, name, view, slots * rows, channels);
+            Check.Type(operation, name, view, DataType.Float32);
+        }
+    }
 }
