@@ -589,13 +589,17 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                 int channel = first_channel + (i < kOwn ? i : i - kOwn);
                 return min(channel, Shape::kChannels - 1) + (i < kOwn ? 0 : Shape::kChannels);
             };
-            constexpr int kLast = (Shape::kInProducts - 1) * kStepOutputs;
-            stream.template rows<Shape::kWidth>(layer.in_weight, 0, kLast, row_of);
+            // Before the rest, which waits until the layer before was used, all of in_weight but the end; of a large model what the ring holds,
+            // since it is not emptied before the rest is there.
+            constexpr int kHeld = Shape::kStages / step_parts(Shape::kWidth, kStepInputs) * kStepOutputs;
+            constexpr int kAllButEnd = (Shape::kInProducts - 1) * kStepOutputs;
+            constexpr int kFirst = kHeld < kAllButEnd ? kHeld : kAllButEnd;
+            stream.template rows<Shape::kWidth>(layer.in_weight, 0, kFirst, row_of);
             if (l == 0) {
                 wait_for_earlier_grids();
             }
             stream.rest(layer, p, l, first_channel, own);
-            stream.template rows<Shape::kWidth>(layer.in_weight, kLast, 2 * kOwn, row_of);
+            stream.template rows<Shape::kWidth>(layer.in_weight, kFirst, 2 * kOwn, row_of);
             stream.template rows<Shape::kChannels>(layer.out_weight, 0, own_width, [&](int i) { return first_width + i; });
         }
         stream.template rows<Shape::kWidth>(p.head, 0, own_words, [&](int i) { return first_word + i; });
