@@ -1,4 +1,4 @@
-// decode_step.cu: one token of each of up to eight sequences through a whole model, in one kernel.
+// decode_step.cu: one token of each of up to four sequences through a whole model, in one kernel.
 //
 //   residual = embedding[token];  for each layer: residual += block(norm(residual));  logits = norm(residual) head^T
 //   block: (x, z) = in_weight h;  u = silu(conv(x));  (low, B, C) = scan_weight u;  delta = softplus(delta_weight low + delta_bias)
@@ -8,21 +8,28 @@
 //
 // The weights are read once, and nothing else counts beside them in a large model; in a small one, the way from one layer to the next does.
 // So the grid stays: a block a multiprocessor. Each owns some channels of every layer and some of the residual stream, whose values it
-// keeps, and some of the vocabulary. One of its warps does nothing but fetch: all weights that the block will need, in their order, through
-// all layers, into a ring of stages in shared memory; it never waits for a result, only for room. The other warps take what lies there.
+// keeps, and some of the vocabulary. Three of its warps do nothing but fetch: all weights that the block will need, in their order, through
+// all layers, into a ring of stages in shared memory; they never wait for a result, only for room. Eight warps take what lies there. One
+// listens for the scale of the next norm.
 //
-// Four times a layer values go from every block to every block, through the L2, as flagged words, without a barrier (flagged_words.cuh):
-//   hidden     the residual stream times the norm's weights, and each block's sum of squares; its owner gives it
+// Five times a layer values go from block to block, through the L2, as flagged words, without a barrier (flagged_words.cuh):
+//   hidden     the residual stream times the norm's weights; its owner gives it to all
+//   squares    each block's sum of squares of the residual stream, to all; the scale is needed only behind in_weight
 //   shares     each block's sums for (low, B, C) over its own channels, to the block that adds them all up
-//   projected  (low, B, C)
-//   inner      the gated output of the scan
+//   projected  (low, B, C), to all
+//   inner      the gated output of the scan, to all
 // x, z, u, delta and the scan's states never leave the block that owns the channel.
 //
-// Products are made by tensor cores: x, filled up to 16 rows, is the left matrix and eight outputs are the right one, whatever the number of
-// rows. A warp has the same 32 of every 512 inputs in all products of a phase: so it waits for just those, keeps them in registers, and
-// the warps' sums of an output are added at the end.
-// How much may be on its way from memory at once is bounded (kInFlight): what is needed to keep memory busy and no more, since
-// the flagged words queue behind it.
+// A look that comes too early costs more than it finds: it is traffic on the very lines that are to be written. So a block looks only once
+// it has given its own part, some hundred cycles later, and by few warps (kStep...Cycles). On an H200 a step of 130m takes 209 us where each
+// looks at once, 170 us with these pauses.
+//
+// Products are made by tensor cores: 16 outputs of the weights are the left matrix and x, filled up to eight rows, is the right one, whatever
+// the number of rows. A warp has the same 32 of every 256 inputs in all products of a phase: so it waits for just those, and the warps' sums
+// of an output are added at the end. Between that sum and the next values that go to others no warp waits for another: each makes u of all
+// the block's channels for itself.
+// How much may be on its way from memory at once is bounded (kStepInFlight): what is needed to keep memory busy and no more, since the flagged
+// words queue behind it.
 #include "mamba/async_copy.cuh"
 #include "mamba/causal_conv.cuh"
 #include "mamba/flagged_words.cuh"
@@ -37,7 +44,7 @@
 namespace mamba {
 
 // What a layer has, in device memory; as in DecodeStep.Cuda.cs.
-struct DecodeLayer {
+struct DecodeStepLayerParams {
     const bf16* in_weight;     // (2 channels, hidden): x, then z
     const bf16* scan_weight;   // (rank + 2 states, channels)
     const bf16* delta_weight;  // (channels, rank)
@@ -55,7 +62,7 @@ struct DecodeLayer {
 };
 
 struct DecodeStepParams {
-    const DecodeLayer* layers;
+    const DecodeStepLayerParams* layers;
     const int* token_ids;
     const bf16* embedding;  // (vocabulary, width)
     const float* final_norm_weight;
@@ -93,17 +100,20 @@ constexpr int kStepPieceBytes = kStepSmallOutputs * 32 * 2;
 constexpr int kStepConvWidth = 4;
 constexpr int kStepScanInputs = 16;  // channels of a product with scan_weight
 constexpr int kStepScanPieceBytes = kStepSmallOutputs * kStepScanInputs * 2;
-constexpr int kHiddenCycles = 600;  // from where a block has given something until it looks for what the others gave
-constexpr int kSquaresCycles = 1100;
-constexpr int kSharesCycles = 600;
-constexpr int kProjectedCycles = 600;
-constexpr int kIdleCycles = 1600;
-constexpr int kInnerCycles = 600;
+constexpr int kStepScanChannels = 4;                       // of a warp in the scan
+constexpr int kStepScanParts = kWarp / kStepScanChannels;  // of a channel's states, one a lane
+
+// From where a block has given its part until it looks for the others'.
+constexpr int kStepHiddenCycles = 600;
+constexpr int kStepSquaresCycles = 1100;
+constexpr int kStepSharesCycles = 600;
+constexpr int kStepProjectedCycles = 600;
+constexpr int kStepInnerCycles = 600;
+constexpr int kStepIdleCycles = 1600;  // what adding up takes, for a block that has nothing to add up
+
 // What all blocks read is there so often, for as many groups of them: a few lines that all of them ask for are a queue before a few slices
 // of the L2.
 constexpr int kStepCopies = 8;
-constexpr int kStepScanChannels = 4;  // of a warp in the scan
-constexpr int kStepScanParts = kWarp / kStepScanChannels;  // of a channel's states, one a lane
 
 __host__ __device__ constexpr int step_parts(int whole, int part) { return (whole + part - 1) / part; }
 
@@ -265,7 +275,7 @@ struct WeightStream {
 
     // What a layer has beside its matrices, when the one before was used: the block's columns of scan_weight, in pieces of eight outputs and 16
     // channels; its rows of delta_weight, in pieces of eight channels and 32 inputs; vectors of its channels. What is not there is zero.
-    __device__ __forceinline__ void rest(const DecodeLayer& layer, const DecodeStepParams& p, int number, int first_channel, int own)
+    __device__ __forceinline__ void rest(const DecodeStepLayerParams& layer, const DecodeStepParams& p, int number, int first_channel, int own)
     {
         shared.layer_emptied.wait((number & 1) ^ 1u);
         constexpr int kScanChunks = Shape::kScanPieces * kStepScanInputs / 4;
@@ -508,7 +518,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
     constexpr int kSharedBytes = step_fill(sizeof(StepShared<Shape>), 128);
     extern __shared__ __align__(128) unsigned char step_memory[];
     StepShared<Shape>& shared = *reinterpret_cast<StepShared<Shape>*>(step_memory);
-    DecodeLayer* layers = reinterpret_cast<DecodeLayer*>(step_memory + kSharedBytes + Shape::kStages * kStepStageBytes);
+    auto* layers = reinterpret_cast<DecodeStepLayerParams*>(step_memory + kSharedBytes + Shape::kStages * kStepStageBytes);
     unsigned char* ring = step_memory + kSharedBytes;
 
     int thread = static_cast<int>(threadIdx.x);
@@ -517,7 +527,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
     int block = static_cast<int>(blockIdx.x);
     int first_channel = block * kOwn;
     int own = Shape::kChannels % kOwn == 0 ? kOwn : min(kOwn, Shape::kChannels - first_channel);
-    for (int i = thread; i < p.layer_count * static_cast<int>(sizeof(DecodeLayer) / 8); i += kStepBlockThreads) {
+    for (int i = thread; i < p.layer_count * static_cast<int>(sizeof(DecodeStepLayerParams) / 8); i += kStepBlockThreads) {
         reinterpret_cast<unsigned long long*>(layers)[i] = reinterpret_cast<const unsigned long long*>(p.layers)[i];
     }
     if (thread == 0) {
@@ -559,7 +569,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                 return i / kSquares < p.rows && its_block < kBlocks ? from + i / kSquares * kBlocks + its_block : nullptr;
             };
             shared.hidden_given.wait(l & 1);
-            let_cycles_pass(kSquaresCycles);
+            let_cycles_pass(kStepSquaresCycles);
             wait_for_words(place_of, number, squares);
 #pragma unroll
             for (int row = 0; row < kRows; ++row) {
@@ -584,7 +594,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
         WeightStream<Shape> stream(shared, ring);
 #pragma unroll 1
         for (int l = 0; l < p.layer_count; ++l) {
-            const DecodeLayer& layer = layers[l];
+            const DecodeStepLayerParams& layer = layers[l];
             auto row_of = [&](int i) {
                 int channel = first_channel + (i < kOwn ? i : i - kOwn);
                 return min(channel, Shape::kChannels - 1) + (i < kOwn ? 0 : Shape::kChannels);
@@ -656,7 +666,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
     int scan_row = part / kLaneRows;
 #pragma unroll 1
     for (int l = 0; l < p.layer_count; ++l) {
-        const DecodeLayer& layer = layers[l];
+        const DecodeStepLayerParams& layer = layers[l];
 
         // What does not depend on them is in registers before values are waited for, here and below.
         shared.layer_filled.wait(l & 1);
@@ -685,7 +695,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
 
         // x and z of the block's channels; x goes through the convolution.
         shared.hidden_given.wait(l & 1);
-        let_cycles_pass(kHiddenCycles);
+        let_cycles_pass(kStepHiddenCycles);
         reader.template wait_for_inputs<Shape::kWidth>(hidden, number, p.rows);
         reader.template multiply<Shape::kWidth>(2 * kOwn, shared.in_sums[warp]);
         shared.scaled.wait(l & 1);
@@ -756,7 +766,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                 unsigned int shares[kShares][1];
                 const FlaggedWord* from = p.shares + (block * kBlocks + lane) * Shape::kOwnValues + k;
                 auto place_of = [&](int i) { return lane + i * kWarp < kBlocks ? from + i * (kWarp * Shape::kOwnValues) : nullptr; };
-                let_cycles_pass(kSharesCycles);
+                let_cycles_pass(kStepSharesCycles);
                 wait_for_words(place_of, number, shares);
                 float sum = 0.0f;
 #pragma unroll
@@ -809,9 +819,9 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
         // The first warp gets all of them for the block.
         if (warp == 0) {
             if (block * Shape::kOwnValues >= Shape::kValues) {
-                let_cycles_pass(kIdleCycles);
+                let_cycles_pass(kStepIdleCycles);
             }
-            let_cycles_pass(kProjectedCycles);
+            let_cycles_pass(kStepProjectedCycles);
             constexpr int kRead = step_parts(Shape::kValues, kWarp);
             unsigned int projected[kRead][1];
             const FlaggedWord* from = p.projected + small_copy * Shape::kValues + lane;
@@ -915,7 +925,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
         // The block's part of the residual stream.
         {
             float norm_weight = norm_weight_of(l + 1 < p.layer_count ? layers[l + 1].norm_weight : p.final_norm_weight);
-            let_cycles_pass(kInnerCycles);
+            let_cycles_pass(kStepInnerCycles);
             reader.template wait_for_inputs<Shape::kChannels>(inner, number, p.rows);
             reader.template multiply<Shape::kChannels>(own_width, shared.out_sums[warp]);
             step_sync();

@@ -1,4 +1,3 @@
-using MambaCuda.Driver;
 using MambaCuda.Driver.Tests;
 using MambaCuda.Testing;
 
@@ -75,8 +74,9 @@ public class DecodeStepTests
         Assert.False(Has(backend, smallest with { Width = 40 }));
         Assert.False(Has(backend, smallest with { Rank = 4 }));
         Assert.False(Has(backend, smallest with { StateSize = 17 }));
-        int channels = (32 * ((CudaBackend)backend).Context.Device.MultiprocessorCount) + 32;
-        Assert.False(Has(backend, smallest with { Channels = channels }));
+        int multiprocessors = ((CudaBackend)backend).Context.Device.MultiprocessorCount;
+        Assert.False(Has(backend, smallest with { Channels = (32 * multiprocessors) + 32 }));
+        Assert.False(Has(backend, smallest with { Rows = 2, Channels = (16 * multiprocessors) + 32 }));
     }
 
     [Theory, MemberData(nameof(WrongOperands))]

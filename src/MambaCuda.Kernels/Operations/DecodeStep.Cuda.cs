@@ -15,15 +15,17 @@ public sealed partial class CudaBackend
     private const int StepStageBytes = StepOutputs * StepInputs * 2;
     private const int StepConvolutionWidth = 4;
     private const int StepMostRows = 4;
-    private const int StepMostOwn = 32;
+    private const int StepMostOwnOfOneRow = 32;
+    private const int StepMostOwn = 16;
     private const int StepMostStates = 16;
     private const int StepCopies = 8;
     private const int StepMostStages = 24;
-    private const int StepLeastCapability = 80;
+    private const int StepLeastCapability = 90;  // no card of another generation was timed
 
     private static readonly KernelFamily<DecodeStepShape> DecodeStepKernels = new(
         "decode_step.cu",
-        shape => $"mamba::decode_step<mamba::StepShape<{shape.Rows}, {shape.Width}, {shape.Channels}, {shape.Rank}, {shape.States}, {shape.Own}, {shape.Stages}>>",
+        shape => $"mamba::decode_step<mamba::StepShape<{shape.Rows}, {shape.Width}, {shape.Channels}, {shape.Rank}, {shape.States}, {shape.Own}, "
+            + $"{shape.Stages}>>",
         DecodeStepShape.Usual);
 
     /// <inheritdoc/>
@@ -38,17 +40,20 @@ public sealed partial class CudaBackend
         if (args.Layers.Count == 0 || rows is 0 or > StepMostRows || _options.BatchInvariant || Trace is not null
             || ActivationType != DataType.BFloat16 || Context.Device.ComputeCapability.Major * 10 < StepLeastCapability
             || !IsStepMatrix(args.Embedding) || !IsStepMatrix(args.Head.Matrix) || first.ConvolutionWeight.Rows != StepConvolutionWidth
-            || !IsDense(args.TokenIds) || first.A.Rows > StepMostStates || width % StepPiece != 0 || channels % StepPiece != 0 || first.TimeStepProjection.Columns % 8 != 0)
+            || !IsDense(args.TokenIds) || first.A.Rows > StepMostStates || first.TimeStepProjection.Columns % 8 != 0
+            || width % StepPiece != 0 || channels % StepPiece != 0)
         {
             return null;
         }
 
         foreach (DecodeStepLayer layer in args.Layers)
         {
-            if (!IsStepMatrix(layer.InProjection.Matrix) || !IsStepMatrix(layer.ScanProjection.Matrix) || !IsStepMatrix(layer.TimeStepProjection.Matrix)
-                || !IsStepMatrix(layer.OutProjection.Matrix) || !IsDense(layer.ConvolutionWeight) || !IsDense(layer.A)
-                || !IsDense(layer.ConvolutionBefore) || !IsDense(layer.ConvolutionAfter) || !IsDense(layer.ScanBefore) || !IsDense(layer.ScanAfter)
-                || !AreAligned(16, layer.ConvolutionWeight, layer.ConvolutionBias, layer.TimeStepBias, layer.A, layer.D, layer.ConvolutionBefore, layer.ScanBefore))
+            if (!IsStepMatrix(layer.InProjection.Matrix) || !IsStepMatrix(layer.ScanProjection.Matrix)
+                || !IsStepMatrix(layer.TimeStepProjection.Matrix) || !IsStepMatrix(layer.OutProjection.Matrix)
+                || !IsDense(layer.ConvolutionWeight) || !IsDense(layer.A) || !IsDense(layer.ConvolutionBefore)
+                || !IsDense(layer.ConvolutionAfter) || !IsDense(layer.ScanBefore) || !IsDense(layer.ScanAfter)
+                || !AreAligned(16, layer.ConvolutionWeight, layer.ConvolutionBias, layer.ConvolutionBefore)
+                || !AreAligned(16, layer.TimeStepBias, layer.A, layer.D, layer.ScanBefore))
             {
                 return null;
             }
@@ -184,11 +189,15 @@ public sealed partial class CudaBackend
         public static IEnumerable<DecodeStepShape> Usual =>
             from rows in UsualRows
             from model in UsualModels
-            select Of(rows, model.Width, 2 * model.Width, model.Width / 16, 16, model.Layers, UsualMultiprocessors, UsualSharedBytes)!.Value;
+            let shape = Of(rows, model.Width, 2 * model.Width, model.Width / 16, 16, model.Layers, UsualMultiprocessors, UsualSharedBytes)
+            where shape is not null
+            select shape.Value;
 
         /// <summary>
-        /// How a model is cut for a card, or null where the captured kernels of a step's parts are to be taken: they have no more than a lane a
-        /// channel of a block in this one.
+        /// How a model is cut for a card, or null where the captured kernels of a step's parts are to be taken. On an H200 this one was the faster
+        /// wherever both were timed, the more so the smaller the model; us a step of one row: 130m 168 beside 264, 370m 335 beside 555, 1.4b 872
+        /// beside 992, of four rows 130m 230 beside 332, 370m 477 beside 687 (the former without the choice of tokens, some 13 us). Larger ones,
+        /// and more rows of those above 370m, were not.
         /// </summary>
         public static DecodeStepShape? Of(
             int rows, int width, int channels, int rank, int states, int layers, int multiprocessors, int sharedBytes)
@@ -197,7 +206,8 @@ public sealed partial class CudaBackend
             DecodeStepShape shape = new(rows, width, channels, rank, states, own, 0);
             int stages = (sharedBytes - shape.FixedBytes - (layers * Marshal.SizeOf<DecodeStepLayerParams>())) / StepStageBytes;
             shape = shape with { Stages = Math.Min(StepMostStages, stages / StepFetchWarps * StepFetchWarps) };
-            return own <= StepMostOwn && shape.OwnWidth <= WarpThreads && shape.Stages >= 2 * StepFetchWarps ? shape : null;
+            return own <= (rows == 1 ? StepMostOwnOfOneRow : StepMostOwn) && shape.OwnWidth <= WarpThreads
+                && shape.Stages >= 2 * StepFetchWarps ? shape : null;
         }
 
         public int Blocks => DivideUp(Channels, Own);

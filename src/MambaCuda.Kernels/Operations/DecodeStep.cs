@@ -1,6 +1,8 @@
 namespace MambaCuda.Kernels;
 
-/// <summary>What <see cref="Backend.PrepareDecodeStep"/> reads and writes of one layer. All views lie where they are as long as the step is used.</summary>
+/// <summary>
+/// What <see cref="Backend.PrepareDecodeStep"/> reads and writes of one layer. All views lie where they are as long as the step is used.
+/// </summary>
 public readonly struct DecodeStepLayer
 {
     /// <summary>Of the norm before the block, (1, width), Float32.</summary>
