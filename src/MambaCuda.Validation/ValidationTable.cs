@@ -24,6 +24,7 @@ public static class ValidationTable
         SelectiveScanForwardValidation.Rows,
         SelectiveStateUpdateValidation.Rows,
         MixerStepValidation.Rows,
+        DecodeStepValidation.Rows,
         SelectiveScanBackwardValidation.Rows,
         AttentionForwardValidation.Rows,
         AttentionBackwardValidation.Rows,

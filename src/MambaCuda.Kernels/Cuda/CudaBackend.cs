@@ -246,15 +246,20 @@ public sealed unsafe partial class CudaBackend : Backend
 
     /// <summary>
     /// Puts a kernel that takes one struct into the stream; the pieces are for <see cref="OnLaunch"/> alone. One that overlaps waits in its
-    /// code for those before it, see mamba/grid_dependency.cuh.
+    /// code for those before it, see mamba/grid_dependency.cuh; where blocks wait for each other, all of them run at once.
     /// </summary>
     private void Launch<T>(
-        CudaKernel kernel, Dim3 grid, Dim3 block, in T parameters, int dynamicSharedBytes = 0, int pieces = 1, bool overlaps = false)
+        CudaKernel kernel, Dim3 grid, Dim3 block, in T parameters, int dynamicSharedBytes = 0, int pieces = 1, bool overlaps = false,
+        bool waitForEachOther = false)
         where T : unmanaged
     {
         kernel.Launch(
             Stream,
-            new LaunchConfiguration(grid, block, dynamicSharedBytes) { ProgrammaticStreamSerialization = overlaps && _canOverlap },
+            new LaunchConfiguration(grid, block, dynamicSharedBytes)
+            {
+                ProgrammaticStreamSerialization = overlaps && _canOverlap,
+                Cooperative = waitForEachOther,
+            },
             parameters);
         if (OnLaunch is { } tell)
         {

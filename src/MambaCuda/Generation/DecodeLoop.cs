@@ -24,6 +24,9 @@ public sealed class DecodeLoop : IDisposable
     private readonly DecodeMemory _memory;
     private readonly HostCopy[] _copies;
     private readonly CapturedOperations?[] _captured = new CapturedOperations?[2];
+
+    // From the caller's states and back, where the backend has a step of its own.
+    private readonly PreparedDecodeStep?[] _prepared = new PreparedDecodeStep?[2];
     private readonly SampledToken[] _tokens;
     private readonly int[] _pending;
     private bool _started, _finished, _disposed;
@@ -84,6 +87,7 @@ public sealed class DecodeLoop : IDisposable
         BeginOnce();
         _backend.Upload(logits, _memory.Logits[0]);
         Choose();
+        PrepareSteps();
     }
 
     /// <summary>Begins with tokens that are still to be run: those pending, for instance.</summary>
@@ -101,6 +105,7 @@ public sealed class DecodeLoop : IDisposable
         _backend.Upload(tokenIds, _memory.TokenIds);
         tokenIds.CopyTo(_pending);
         _stepsBefore = 1;
+        PrepareSteps();
     }
 
     /// <summary>The next tokens, one a row; they stay until the next call.</summary>
@@ -186,6 +191,7 @@ public sealed class DecodeLoop : IDisposable
             Finish();
             _disposed = true;
             Array.ForEach(_captured, captured => captured?.Dispose());
+            Array.ForEach(_prepared, prepared => prepared?.Dispose());
             _parts.Dispose();
         }
     }
@@ -233,11 +239,31 @@ public sealed class DecodeLoop : IDisposable
 
     private void Operations()
     {
-        (MambaState before, MambaState after) = (_steps & 1) == 0 ? (_state, _otherState) : (_otherState, _state);
         MatrixView logits = _memory.Logits[(int)(_chosen & 1)];
-        _model.Step(_memory.TokenIds, _sequences, before, after, logits);
+        if (_prepared[_steps & 1] is { } prepared)
+        {
+            prepared.Run();
+        }
+        else
+        {
+            (MambaState before, MambaState after) = StatesOf(_steps);
+            _model.Step(_memory.TokenIds, _sequences, before, after, logits);
+        }
+
         Sample(logits);
     }
+
+    /// <summary>Before the first step, since it allocates.</summary>
+    private void PrepareSteps()
+    {
+        for (int i = 0; i < _prepared.Length; i++)
+        {
+            (MambaState before, MambaState after) = StatesOf(i);
+            _prepared[i] = _model.PrepareStep(_memory.TokenIds, _sequences, before, after, _memory.Logits[(int)((_chosen + i) & 1)]);
+        }
+    }
+
+    private (MambaState Before, MambaState After) StatesOf(long step) => (step & 1) == 0 ? (_state, _otherState) : (_otherState, _state);
 
     private void Choose()
     {

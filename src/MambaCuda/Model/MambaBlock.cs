@@ -175,4 +175,23 @@ internal static class MambaBlock
 
     public static MatrixView C(MambaConfig config, MatrixView scanInputs) =>
         scanInputs.ColumnRange(config.TimeStepRank + config.StateSize, config.StateSize);
+
+    /// <summary>What a step through the whole model reads and writes of a layer.</summary>
+    public static DecodeStepLayer WholeStep(LayerWeights weights, int layer, LayerStates before, LayerStates after) => new()
+    {
+        NormWeight = weights.Norm,
+        InProjection = weights.InProjection,
+        ConvolutionWeight = weights.Convolution,
+        ConvolutionBias = weights.ConvolutionBias,
+        ScanProjection = weights.ScanProjection,
+        TimeStepProjection = weights.TimeStepProjection,
+        TimeStepBias = weights.TimeStepBias,
+        A = weights.A,
+        D = weights.D,
+        OutProjection = weights.OutProjection,
+        ConvolutionBefore = before.Convolution(layer),
+        ConvolutionAfter = after.Convolution(layer),
+        ScanBefore = before.Scan(layer),
+        ScanAfter = after.Scan(layer),
+    };
 }

@@ -355,6 +355,27 @@ public sealed class MambaModel : IDisposable
         }
     }
 
+    /// <summary>The same as one operation for these very operands, or null where the backend has none.</summary>
+    internal PreparedDecodeStep? PrepareStep(MatrixView tokenIds, SequenceLayout sequences, MambaState before, MambaState after, MatrixView logits)
+    {
+        if (_weights.Layers.Any(layer => !layer.InProjectionBias.IsNone || !layer.OutProjectionBias.IsNone))
+        {
+            return null;
+        }
+
+        return Backend.PrepareDecodeStep(new DecodeStepArgs
+        {
+            Sequences = sequences,
+            TokenIds = tokenIds,
+            Embedding = _weights.Embedding,
+            Layers = [.. _weights.Layers.Select((weights, layer) => MambaBlock.WholeStep(weights, layer, before.Layers, after.Layers))],
+            FinalNormWeight = _weights.FinalNorm,
+            Epsilon = Config.NormEpsilon,
+            Head = _weights.Head,
+            Logits = logits,
+        });
+    }
+
     /// <summary>Embedding, all blocks and the last norm; leaves the result in the workspace's Normalized.</summary>
     private void RunBlocks(ReadOnlySpan<int> tokenIds, SequenceLayout sequences, MambaState state)
     {

@@ -122,6 +122,9 @@ public sealed class MambaState : IDisposable
         CopyTokens(slot, destination, destinationSlot);
     }
 
+    /// <summary>The memory of all layers.</summary>
+    internal LayerStates Layers => _layers;
+
     /// <summary>Copies all sequences from a state of the same model with as many slots.</summary>
     internal void CopyLayers(MambaState source) => _model.Backend.Copy(source._layers.Whole, _layers.Whole);
 

@@ -1,0 +1,963 @@
+// decode_step.cu: one token of each of up to four sequences through a whole model, in one kernel.
+//
+//   residual = embedding[token];  for each layer: residual += block(norm(residual));  logits = norm(residual) head^T
+//   block: (x, z) = in_weight h;  u = silu(conv(x));  (low, B, C) = scan_weight u;  delta = softplus(delta_weight low + delta_bias)
+//          s = exp(delta A) s + delta u B;  out_weight ((C s + D u) silu(z))                            Mamba, figure 3 and section 3.2
+//
+//   all weights (outputs, inputs)   states of convolution and scan as the updates of each have them   logits (rows, vocabulary), fp32
+//
+// The weights are read once, and nothing else counts beside them in a large model; in a small one, the way from one layer to the next does.
+// So the grid stays: a block a multiprocessor. Each owns some channels of every layer and some of the residual stream, whose values it
+// keeps, and some of the vocabulary. Three of its warps do nothing but fetch: all weights that the block will need, in their order, through
+// all layers, into a ring of stages in shared memory; they never wait for a result, only for room. Eight warps take what lies there. One
+// listens for the scale of the next norm.
+//
+// Five times a layer values go from block to block, through the L2, as flagged words, without a barrier (flagged_words.cuh):
+//   hidden     the residual stream times the norm's weights; its owner gives it to all
+//   squares    each block's sum of squares of the residual stream, to all; the scale is needed only behind in_weight
+//   shares     each block's sums for (low, B, C) over its own channels, to the block that adds them all up
+//   projected  (low, B, C), to all
+//   inner      the gated output of the scan, to all
+// x, z, u, delta and the scan's states never leave the block that owns the channel.
+//
+// A look that comes too early costs more than it finds: it is traffic on the very lines that are to be written. So a block looks only once
+// it has given its own part, some hundred cycles later, and by few warps (kStep...Cycles). On an H200 a step of 130m takes 209 us where each
+// looks at once, 170 us with these pauses.
+//
+// Products are made by tensor cores: 16 outputs of the weights are the left matrix and x, filled up to eight rows, is the right one, whatever
+// the number of rows. A warp has the same 32 of every 256 inputs in all products of a phase: so it waits for just those, and the warps' sums
+// of an output are added at the end. Between that sum and the next values that go to others no warp waits for another: each makes u of all
+// the block's channels for itself.
+// How much may be on its way from memory at once is bounded (kStepInFlight): what is needed to keep memory busy and no more, since the flagged
+// words queue behind it.
+#include "mamba/async_copy.cuh"
+#include "mamba/causal_conv.cuh"
+#include "mamba/flagged_words.cuh"
+#include "mamba/grid_dependency.cuh"
+#include "mamba/memory_barrier.cuh"
+#include "mamba/mma.cuh"
+#include "mamba/named_barrier.cuh"
+#include "mamba/reductions.cuh"
+#include "mamba/sequences.cuh"
+#include "mamba/vectors.cuh"
+
+namespace mamba {
+
+// What a layer has, in device memory; as in DecodeStep.Cuda.cs.
+struct DecodeStepLayerParams {
+    const bf16* in_weight;     // (2 channels, hidden): x, then z
+    const bf16* scan_weight;   // (rank + 2 states, channels)
+    const bf16* delta_weight;  // (channels, rank)
+    const bf16* out_weight;    // (hidden, channels)
+    const float* norm_weight;  // (hidden)
+    const float* conv_weight;  // (width, channels)
+    const float* conv_bias;    // (channels), or null
+    const float* delta_bias;   // (channels)
+    const float* a;            // (states, channels)
+    const float* d;            // (channels)
+    const float* conv_state;   // (slots (width - 1), channels)
+    const float* state;        // (slots states, channels)
+    float* next_conv_state;
+    float* next_state;
+};
+
+struct DecodeStepParams {
+    const DecodeStepLayerParams* layers;
+    const int* token_ids;
+    const bf16* embedding;  // (vocabulary, width)
+    const float* final_norm_weight;
+    const bf16* head;  // (vocabulary, width)
+    float* logits;
+    FlaggedWord* hidden;     // (copies, rows, width / 2)
+    FlaggedWord* squares;    // (kStepCopies, rows, blocks)
+    FlaggedWord* shares;     // (owners, blocks, values of an owner)
+    FlaggedWord* projected;  // (kStepCopies, values)
+    FlaggedWord* inner;      // (copies, rows, channels / 2)
+    unsigned int* number;    // of the flagged words, the last one used
+    long long logits_stride;
+    SequenceTable sequences;
+    int rows;
+    int layer_count;
+    int vocabulary;
+    int own_words;  // of the vocabulary, of a block
+    float epsilon;
+};
+
+constexpr int kStepWarps = 8;  // that compute
+constexpr int kStepThreads = kStepWarps * kWarp;
+constexpr int kFetchWarps = 3;
+constexpr int kFetchThreads = kFetchWarps * kWarp;
+constexpr int kListenThreads = kWarp;  // for the scale of the norm
+constexpr int kStepBlockThreads = kStepThreads + kFetchThreads + kListenThreads;
+constexpr int kStepOutputs = 16;  // of a product, and of a stage
+constexpr int kStepInputs = 256;  // of a stage
+constexpr int kStepPiece = 32;    // of them, a warp's
+constexpr int kStepRowBytes = kStepInputs * 2;
+constexpr int kStepStageBytes = kStepOutputs * kStepRowBytes;
+constexpr int kStepInFlight = 2;  // stages of a warp that fetches
+constexpr int kStepSmallOutputs = 8;  // of a product with scan_weight or delta_weight, where they are the right matrix
+constexpr int kStepPieceBytes = kStepSmallOutputs * 32 * 2;
+constexpr int kStepConvWidth = 4;
+constexpr int kStepScanInputs = 16;  // channels of a product with scan_weight
+constexpr int kStepScanPieceBytes = kStepSmallOutputs * kStepScanInputs * 2;
+constexpr int kStepScanChannels = 4;                       // of a warp in the scan
+constexpr int kStepScanParts = kWarp / kStepScanChannels;  // of a channel's states, one a lane
+
+// From where a block has given its part until it looks for the others'.
+constexpr int kStepHiddenCycles = 600;
+constexpr int kStepSquaresCycles = 1100;
+constexpr int kStepSharesCycles = 600;
+constexpr int kStepProjectedCycles = 600;
+constexpr int kStepInnerCycles = 600;
+constexpr int kStepIdleCycles = 1600;  // what adding up takes, for a block that has nothing to add up
+
+// What all blocks read is there so often, for as many groups of them: a few lines that all of them ask for are a queue before a few slices
+// of the L2.
+constexpr int kStepCopies = 8;
+
+__host__ __device__ constexpr int step_parts(int whole, int part) { return (whole + part - 1) / part; }
+
+__host__ __device__ constexpr int step_fill(int value, int multiple) { return step_parts(value, multiple) * multiple; }
+
+// The sizes of a model, and what a block has of it.
+template <int kRows_, int kWidth_, int kChannels_, int kRank_, int kStates_, int kOwn_, int kStages_>
+struct StepShape {
+    static constexpr int kRows = kRows_;          // most: 1, 2 or 4
+    static constexpr int kWidth = kWidth_;        // of the residual stream
+    static constexpr int kChannels = kChannels_;
+    static constexpr int kRank = kRank_;
+    static constexpr int kStates = kStates_;
+    static constexpr int kOwn = kOwn_;            // channels of a block, a multiple of 4, and a lane's each
+    static constexpr int kStages = kStages_;      // of the ring
+    static constexpr int kBlocks = step_parts(kChannels, kOwn);
+    static constexpr int kOwnWidth = step_fill(step_parts(kWidth, kBlocks), 2);
+    static constexpr int kOutputs = kRank + 2 * kStates;  // of scan_weight
+    static constexpr int kValues = kOutputs * kRows;
+    static constexpr int kProjected = step_fill(kOutputs, 32) + 40;  // what a left matrix reads behind low meets weights that are zero
+    static constexpr int kOwnValues = step_parts(kValues, kBlocks);
+    // Of the long vectors that all blocks read: a block that has many rows has many words to give.
+    static constexpr int kCopies = kStepCopies / kRows;
+    static constexpr int kInProducts = step_parts(2 * kOwn, kStepOutputs);
+    static constexpr int kOutProducts = step_parts(kOwnWidth, kStepOutputs);
+    static constexpr int kScanPieces = step_parts(kOwn, kStepScanInputs);
+    static constexpr int kScanProducts = step_parts(kOutputs, kStepSmallOutputs);
+    static constexpr int kDeltaPieces = step_parts(kRank, 32);
+    static constexpr int kDeltaProducts = step_parts(kOwn, kStepSmallOutputs);
+    static constexpr int kScanWarps = step_parts(kOwn, kStepScanChannels);
+    static constexpr int kPartStates = step_parts(kStates, kStepScanParts);
+    static constexpr int kInputs = step_parts(kChannels > kWidth ? kChannels : kWidth, kStepInputs) * (kStepPiece / 2) + 4;  // words of a warp
+    // What else a layer has for the block's channels: fp32 vectors of kOwn, first those that all rows share.
+    static constexpr int kA = 0;
+    static constexpr int kConvWeight = kA + kStates;
+    static constexpr int kConvBias = kConvWeight + kStepConvWidth;
+    static constexpr int kDeltaBias = kConvBias + 1;
+    static constexpr int kSkip = kDeltaBias + 1;
+    static constexpr int kShared = kSkip + 1;
+    static constexpr int kRowVectors = kStepConvWidth - 1 + kStates;  // states of the convolution, then of the scan
+    static constexpr int kVectors = kShared + kRows * kRowVectors;
+    static_assert(kOwnWidth <= kWarp && kOwn <= kWarp && kRows <= 4 && kWidth % 8 == 0 && kChannels % 8 == 0 && kRank % 8 == 0 && kOwn % 4 == 0, "");
+    static_assert(kStages % kFetchWarps == 0, "a stage is always filled by the same warp, which may look back at it");
+};
+
+// Shared memory of a block; the layers and the ring lie behind.
+template <typename Shape>
+struct StepShared {
+    MemoryBarrier filled[Shape::kStages];
+    MemoryBarrier emptied[Shape::kStages];
+    // What a layer has beside the matrices that go through the ring.
+    MemoryBarrier layer_filled;
+    MemoryBarrier layer_emptied;
+    MemoryBarrier scaled;
+    // Until then nobody looks for what all blocks give: a look is traffic too, and on the very lines that are to be written.
+    MemoryBarrier hidden_given;
+    MemoryBarrier inner_given;
+    MemoryBarrier projected_there;
+    __align__(16) unsigned char scan_weight[Shape::kScanProducts * Shape::kScanPieces * kStepScanPieceBytes];
+    __align__(16) unsigned char delta_weight[Shape::kDeltaProducts * Shape::kDeltaPieces * kStepPieceBytes];
+    __align__(16) float vectors[Shape::kVectors][Shape::kOwn];
+    float scale[Shape::kRows];
+    // u of each warp, and low with B and C behind it, as left matrices.
+    __align__(16) unsigned short u_words[kStepWarps][Shape::kRows][kWarp + 8];
+    __align__(16) unsigned short projected[Shape::kRows][Shape::kProjected];
+    __align__(16) unsigned int inputs[kStepWarps][Shape::kRows][Shape::kInputs];
+    // The warps' sums.
+    float in_sums[kStepWarps][Shape::kRows][Shape::kInProducts * kStepOutputs];
+    float out_sums[kStepWarps][Shape::kRows][Shape::kOutProducts * kStepOutputs];
+};
+
+// A place in the ring, and how often it was gone through.
+template <int kStages>
+struct RingPlace {
+    int stage = 0;
+    unsigned int parity = 0;
+
+    __device__ __forceinline__ void next(int count = 1)
+    {
+        stage += count;
+        if (stage >= kStages) {
+            stage -= kStages;
+            parity ^= 1u;
+        }
+    }
+};
+
+// Where the 16 bytes of output `row` and inputs 8 `chunk` to 8 `chunk` + 7 lie in a stage: so that the rows of a matrix (see mma.cuh) lie in
+// different banks.
+__device__ __forceinline__ int stage_offset(int row, int chunk) { return row * kStepRowBytes + (chunk ^ (row & 7)) * 16; }
+
+// The warps that fetch, each a stage in turn.
+template <typename Shape>
+struct WeightStream {
+    StepShared<Shape>& shared;
+    unsigned char* ring;
+    int thread;
+    int lane;
+    int warp;
+    RingPlace<Shape::kStages> place;    // to be filled next
+    RingPlace<Shape::kStages> landing;  // the oldest that may still be on its way
+    int in_flight = 0;
+    int turn;  // stages until this warp's next one
+
+    __device__ __forceinline__ WeightStream(StepShared<Shape>& of_block, unsigned char* its_ring)
+        : shared(of_block)
+        , ring(its_ring)
+        , thread(static_cast<int>(threadIdx.x) - kStepThreads)
+        , lane(thread % kWarp)
+        , warp(thread / kWarp)
+        , turn(warp)
+    {
+        place.next(warp);
+        landing.next(warp);
+    }
+
+    __device__ __forceinline__ unsigned char* begin_stage()
+    {
+        if (in_flight == kStepInFlight) {
+            shared.filled[landing.stage].wait(landing.parity);
+            landing.next(kFetchWarps);
+        } else {
+            ++in_flight;
+        }
+        shared.emptied[place.stage].wait(place.parity ^ 1u);
+        return ring + place.stage * kStepStageBytes;
+    }
+
+    __device__ __forceinline__ void end_stage()
+    {
+        shared.filled[place.stage].arrive_after_copies();
+        place.next(kFetchWarps);
+    }
+
+    // Rows first to count - 1 of a matrix, of which that of number i is row_of(i): eight at a time, a stage for every chunk of their columns.
+    template <int kColumns, typename RowOf>
+    __device__ __forceinline__ void rows(const bf16* matrix, int first, int count, RowOf row_of)
+    {
+        constexpr int kChunks = step_parts(kColumns, kStepInputs);
+        int all = step_parts(count - first, kStepOutputs) * kChunks;
+#pragma unroll 1
+        for (; turn < all; turn += kFetchWarps) {
+            int first_row = first + turn / kChunks * kStepOutputs;
+            int column = turn % kChunks * kStepInputs + lane * 8;
+            unsigned char* stage = begin_stage();
+            if (kColumns % kStepInputs == 0 || column < kColumns) {
+#pragma unroll
+                for (int row = 0; row < kStepOutputs; ++row) {
+                    if (first_row + row < count) {
+                        const bf16* from = matrix + row_of(first_row + row) * static_cast<long long>(kColumns) + column;
+                        async_copy_16(stage + stage_offset(row, lane), from, 16);
+                    }
+                }
+            }
+            end_stage();
+        }
+        turn -= all;
+    }
+
+    // What a layer has beside its matrices, when the one before was used: the block's columns of scan_weight, in pieces of eight outputs and 16
+    // channels; its rows of delta_weight, in pieces of eight channels and 32 inputs; vectors of its channels. What is not there is zero.
+    __device__ __forceinline__ void rest(const DecodeStepLayerParams& layer, const DecodeStepParams& p, int number, int first_channel, int own)
+    {
+        shared.layer_emptied.wait((number & 1) ^ 1u);
+        constexpr int kScanChunks = Shape::kScanPieces * kStepScanInputs / 4;
+#pragma unroll 4
+        for (int i = thread; i < Shape::kScanProducts * kStepSmallOutputs * kScanChunks; i += kFetchThreads) {
+            int output = i / kScanChunks;
+            int chunk = i % kScanChunks;
+            bool there = output < Shape::kOutputs && chunk * 4 < own;
+            int piece = output / kStepSmallOutputs * Shape::kScanPieces + chunk / 4;
+            async_copy<8>(
+                shared.scan_weight + piece * kStepScanPieceBytes + output % kStepSmallOutputs * 32 + chunk % 4 * 8,
+                layer.scan_weight + (there ? output * Shape::kChannels + first_channel + chunk * 4 : 0), there);
+        }
+        constexpr int kDeltaChunks = Shape::kDeltaPieces * 4;
+#pragma unroll 4
+        for (int i = thread; i < Shape::kDeltaProducts * kStepSmallOutputs * kDeltaChunks; i += kFetchThreads) {
+            int channel = i / kDeltaChunks;
+            int chunk = i % kDeltaChunks;
+            bool there = channel < own && chunk * 8 < Shape::kRank;
+            int piece = channel / kStepSmallOutputs * Shape::kDeltaPieces + chunk / 4;
+            async_copy_16(
+                shared.delta_weight + piece * kStepPieceBytes + channel % kStepSmallOutputs * 64 + chunk % 4 * 16,
+                layer.delta_weight + (there ? (first_channel + channel) * Shape::kRank + chunk * 8 : 0), there ? 16 : 0);
+        }
+        vectors(Shape::kA, layer.a, Shape::kStates, first_channel, own);
+        vectors(Shape::kConvWeight, layer.conv_weight, kStepConvWidth, first_channel, own);
+        vectors(Shape::kConvBias, layer.conv_bias, 1, first_channel, own);
+        vectors(Shape::kDeltaBias, layer.delta_bias, 1, first_channel, own);
+        vectors(Shape::kSkip, layer.d, 1, first_channel, own);
+        constexpr int kHistory = kStepConvWidth - 1;
+#pragma unroll 1
+        for (int row = 0; row < p.rows; ++row) {
+            int to = Shape::kShared + row * Shape::kRowVectors;
+            long long slot = p.sequences.slot(row);
+            vectors(to, layer.conv_state + slot * kHistory * Shape::kChannels, kHistory, first_channel, own);
+            vectors(to + kHistory, layer.state + slot * Shape::kStates * Shape::kChannels, Shape::kStates, first_channel, own);
+        }
+        shared.layer_filled.arrive_after_copies();
+    }
+
+    // Vectors of the block's channels from rows of a matrix, or zeros where there is none.
+    __device__ __forceinline__ void vectors(int to, const float* from, int count, int first_channel, int own)
+    {
+        constexpr int kChunks = Shape::kOwn / 4;
+#pragma unroll 2
+        for (int i = thread; i < count * kChunks; i += kFetchThreads) {
+            int row = i / kChunks;
+            int chunk = i % kChunks;
+            bool there = from != nullptr && chunk * 4 < own;
+            async_copy_16(
+                &shared.vectors[to + row][chunk * 4],
+                there ? from + row * Shape::kChannels + first_channel + chunk * 4 : static_cast<const float*>(nullptr), there ? 16 : 0);
+        }
+    }
+};
+
+// The warps that compute: how they read the ring.
+template <typename Shape>
+struct WeightReader {
+    StepShared<Shape>& shared;
+    const unsigned char* ring;
+    RingPlace<Shape::kStages> place;
+    int lane;
+    int warp;
+    bool is_row;
+
+    __device__ __forceinline__ WeightReader(StepShared<Shape>& of_block, const unsigned char* its_ring, int rows)
+        : shared(of_block)
+        , ring(its_ring)
+        , lane(static_cast<int>(threadIdx.x) % kWarp)
+        , warp(static_cast<int>(threadIdx.x) / kWarp)
+        , is_row(lane / 4 < rows)
+    {
+    }
+
+    using Place = RingPlace<Shape::kStages>;
+
+    // Waits for this warp's part of vectors, 32 of every 256 elements, and keeps it in shared memory as right matrices: of four neighbouring
+    // lanes each has the words at its place in the quarters of a piece side by side.
+    template <int kColumns>
+    __device__ __forceinline__ void wait_for_inputs(const FlaggedWord* vectors, unsigned int number, int rows)
+    {
+        constexpr int kRows = Shape::kRows;
+        constexpr int kParts = step_parts(kColumns, kStepInputs) * kRows;  // pieces, which 8 lanes read
+        constexpr int kReads = step_parts(kParts, 4);
+        constexpr int kAtOnce = kReads < 5 ? kReads : 5;
+        int in_piece = lane % 8;
+        const FlaggedWord* own = vectors + warp * kStepPiece / 2 + in_piece * 2;
+#pragma unroll
+        for (int first = 0; first < kReads; first += kAtOnce) {
+            unsigned int values[kAtOnce][2];
+            auto place_of = [&](int i) {
+                int part = (first + i) * 4 + lane / 8;
+                int column = part / kRows * kStepInputs;
+                bool there = part % kRows < rows && part < kParts && (kColumns % kStepInputs == 0 || column + warp * kStepPiece < kColumns);
+                return there ? own + (part % kRows * kColumns + column) / 2 : nullptr;
+            };
+            wait_for_words(place_of, number, values);
+#pragma unroll
+            for (int i = 0; i < kAtOnce; ++i) {
+                int part = (first + i) * 4 + lane / 8;
+                if (part < kParts) {
+                    // Words 2 in_piece and the next of a piece: of quarter in_piece / 2, of lanes in_piece % 2 * 2 and the next.
+                    unsigned int* to = &shared.inputs[warp][part % kRows][part / kRows * (kStepPiece / 2) + in_piece % 2 * 8 + in_piece / 2];
+                    to[0] = values[i][0];
+                    to[4] = values[i][1];
+                }
+            }
+        }
+        __syncwarp();
+    }
+
+    // This warp's part of the products of its inputs with `count` rows of a matrix, 16 at a time, which are the left matrix. As much as
+    // registers hold is under way at once: of a small model all of it, since each step of the way costs it more than the work does.
+    template <int kColumns, int kPlaces>
+    __device__ __forceinline__ void multiply(int count, float (&sums)[Shape::kRows][kPlaces])
+    {
+        constexpr int kChunks = step_parts(kColumns, kStepInputs);
+        constexpr int kMost = 6;  // stages at once
+        constexpr int kAtOnce = kChunks <= kMost ? kChunks : kChunks % 5 == 0 ? 5 : kChunks % 4 == 0 ? 4 : 3;
+        constexpr int kFitting = kChunks <= kMost ? kMost / kChunks : 1;
+        constexpr int kTogether = kFitting < kPlaces / kStepOutputs ? kFitting : kPlaces / kStepOutputs;  // products
+        int row = lane / 4;
+        const unsigned int* own_inputs = &shared.inputs[warp][min(row, Shape::kRows - 1)][lane % 4 * 4];
+        // Of matrices (upper or lower outputs, first or second 8 of 16 inputs) a lane names a row.
+        int named_row = lane % 16;
+        const unsigned char* own_ring = ring + named_row * kStepRowBytes;
+        int offsets[2];
+#pragma unroll
+        for (int step = 0; step < 2; ++step) {
+            offsets[step] = ((warp * 4 + step * 2 + lane / 16) ^ (named_row & 7)) * 16;
+        }
+#pragma unroll 1
+        for (int first = 0; first < count; first += kTogether * kStepOutputs) {
+            float products[kTogether][4][4] = {};
+#pragma unroll 1
+            for (int begin = 0; begin < kChunks; begin += kAtOnce) {
+                unsigned int weights[kTogether][kAtOnce][2][4];
+                Piece<16> x[kAtOnce];
+#pragma unroll
+                for (int i = 0; i < kAtOnce; ++i) {
+                    x[i] = {};
+                    if (row < Shape::kRows && (kChunks % kAtOnce == 0 || begin + i < kChunks)) {
+                        load_piece<Access::plain>(own_inputs + (begin + i) * (kStepPiece / 2), x[i]);
+                    }
+                }
+                auto is_there = [&](int product, int i) {
+                    return (product == 0 || first + product * kStepOutputs < count) && (kChunks % kAtOnce == 0 || begin + i < kChunks);
+                };
+                // All are asked for before any is waited for.
+                RingPlace<Shape::kStages> its = place;
+                bool all = true;
+#pragma unroll
+                for (int k = 0; k < kTogether * kAtOnce; ++k) {
+                    if (is_there(k / kAtOnce, k % kAtOnce)) {
+                        all = shared.filled[its.stage].has_ended(its.parity) && all;
+                        its.next();
+                    }
+                }
+                its = place;
+#pragma unroll
+                for (int k = 0; k < kTogether * kAtOnce; ++k) {
+                    if (is_there(k / kAtOnce, k % kAtOnce)) {
+                        if (!all) {
+                            shared.filled[its.stage].wait(its.parity);
+                        }
+                        const unsigned char* stage = own_ring + its.stage * kStepStageBytes;
+                        load_matrices(weights[k / kAtOnce][k % kAtOnce][0], stage + offsets[0]);
+                        load_matrices(weights[k / kAtOnce][k % kAtOnce][1], stage + offsets[1]);
+                        its.next();
+                    }
+                }
+                __syncwarp();
+#pragma unroll
+                for (int k = 0; k < kTogether * kAtOnce; ++k) {
+                    if (is_there(k / kAtOnce, k % kAtOnce)) {
+                        if (lane == 0) {
+                            shared.emptied[place.stage].arrive();
+                        }
+                        place.next();
+                    }
+                }
+#pragma unroll
+                for (int k = 0; k < kTogether * kAtOnce; ++k) {
+                    int product = k / kAtOnce;
+                    int i = k % kAtOnce;
+                    if (is_there(product, i) && (kColumns % kStepInputs == 0 || (begin + i) * kStepInputs + warp * kStepPiece < kColumns)) {
+#pragma unroll
+                        for (int step = 0; step < 2; ++step) {
+                            const unsigned int b[2] = {x[i].words[2 * step], x[i].words[2 * step + 1]};
+                            multiply_accumulate<bf16>(products[product][i % 2 * 2 + step], weights[product][i][step], b);
+                        }
+                    }
+                }
+            }
+#pragma unroll
+            for (int product = 0; product < kTogether; ++product) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    int its_row = lane % 4 * 2 + i % 2;
+                    int output = first + product * kStepOutputs + row + i / 2 * 8;
+                    if (its_row < Shape::kRows && (product == 0 || output < count)) {
+                        const float(&all)[4][4] = products[product];
+                        sums[its_row][output] = (all[0][i] + all[1][i]) + (all[2][i] + all[3][i]);
+                    }
+                }
+            }
+        }
+    }
+};
+
+// The warps' sums of an output, added up.
+template <int kRows, int kPlaces>
+__device__ __forceinline__ float sum_of_warps(const float (&of_warps)[kStepWarps][kRows][kPlaces], int row, int output)
+{
+    float sums[kStepWarps];
+#pragma unroll
+    for (int i = 0; i < kStepWarps; ++i) {
+        sums[i] = of_warps[i][row][output];
+    }
+#pragma unroll
+    for (int distance = kStepWarps / 2; distance > 0; distance /= 2) {
+#pragma unroll
+        for (int i = 0; i < distance; ++i) {
+            sums[i] += sums[i + distance];
+        }
+    }
+    return sums[0];
+}
+
+// One barrier of the warps that compute.
+__device__ __forceinline__ void step_sync() { barrier_sync(1, kStepThreads); }
+
+template <typename Shape>
+__global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid_constant__ DecodeStepParams p)
+{
+    constexpr int kRows = Shape::kRows;
+    constexpr int kOwn = Shape::kOwn;
+    constexpr int kBlocks = Shape::kBlocks;
+    constexpr int kSharedBytes = step_fill(sizeof(StepShared<Shape>), 128);
+    extern __shared__ __align__(128) unsigned char step_memory[];
+    StepShared<Shape>& shared = *reinterpret_cast<StepShared<Shape>*>(step_memory);
+    auto* layers = reinterpret_cast<DecodeStepLayerParams*>(step_memory + kSharedBytes + Shape::kStages * kStepStageBytes);
+    unsigned char* ring = step_memory + kSharedBytes;
+
+    int thread = static_cast<int>(threadIdx.x);
+    int lane = thread % kWarp;
+    int warp = thread / kWarp;
+    int block = static_cast<int>(blockIdx.x);
+    int first_channel = block * kOwn;
+    int own = Shape::kChannels % kOwn == 0 ? kOwn : min(kOwn, Shape::kChannels - first_channel);
+    for (int i = thread; i < p.layer_count * static_cast<int>(sizeof(DecodeStepLayerParams) / 8); i += kStepBlockThreads) {
+        reinterpret_cast<unsigned long long*>(layers)[i] = reinterpret_cast<const unsigned long long*>(p.layers)[i];
+    }
+    if (thread == 0) {
+        for (int i = 0; i < Shape::kStages; ++i) {
+            shared.filled[i].begin(kWarp);
+            shared.emptied[i].begin(kStepWarps);
+        }
+        shared.layer_filled.begin(kFetchThreads);
+        shared.layer_emptied.begin(kStepWarps);
+        shared.scaled.begin(1);
+        shared.hidden_given.begin(kRows);
+        shared.inner_given.begin(step_parts(own, kStepScanChannels));
+        shared.projected_there.begin(1);
+    }
+    for (int i = thread; i < static_cast<int>(sizeof(shared.projected) / 2); i += kStepBlockThreads) {
+        (&shared.projected[0][0])[i] = 0;
+    }
+    __syncthreads();
+
+    int first_width = block * Shape::kOwnWidth;
+    int own_width = max(0, min(Shape::kOwnWidth, Shape::kWidth - first_width));
+    int first_word = block * p.own_words;
+    int own_words = max(0, min(p.own_words, p.vocabulary - first_word));
+
+    int copy = block % Shape::kCopies;
+    int small_copy = block % kStepCopies;
+    if (warp == kStepWarps + kFetchWarps) {
+        // The scale of every norm: all blocks' sums of squares.
+        wait_for_earlier_grids();
+        unsigned int number = *p.number;
+        const FlaggedWord* from = p.squares + small_copy * kRows * kBlocks;
+#pragma unroll 1
+        for (int l = 0; l <= p.layer_count; ++l) {
+            ++number;
+            constexpr int kSquares = step_parts(kBlocks, kWarp);
+            unsigned int squares[kRows * kSquares][1];
+            auto place_of = [&](int i) {
+                int its_block = lane + i % kSquares * kWarp;
+                return i / kSquares < p.rows && its_block < kBlocks ? from + i / kSquares * kBlocks + its_block : nullptr;
+            };
+            shared.hidden_given.wait(l & 1);
+            let_cycles_pass(kStepSquaresCycles);
+            wait_for_words(place_of, number, squares);
+#pragma unroll
+            for (int row = 0; row < kRows; ++row) {
+                float sum = 0.0f;
+#pragma unroll
+                for (int i = 0; i < kSquares; ++i) {
+                    sum += __uint_as_float(squares[row * kSquares + i][0]);
+                }
+                sum = warp_sum(sum);
+                if (lane == 0) {
+                    shared.scale[row] = rsqrtf(sum / static_cast<float>(Shape::kWidth) + p.epsilon);
+                }
+            }
+            if (lane == 0) {
+                shared.scaled.arrive();
+            }
+            __syncwarp();
+        }
+        return;
+    }
+    if (warp >= kStepWarps) {
+        WeightStream<Shape> stream(shared, ring);
+#pragma unroll 1
+        for (int l = 0; l < p.layer_count; ++l) {
+            const DecodeStepLayerParams& layer = layers[l];
+            auto row_of = [&](int i) {
+                int channel = first_channel + (i < kOwn ? i : i - kOwn);
+                return min(channel, Shape::kChannels - 1) + (i < kOwn ? 0 : Shape::kChannels);
+            };
+            // Before the rest, which waits until the layer before was used, all of in_weight but the end; of a large model what the ring holds,
+            // since it is not emptied before the rest is there.
+            constexpr int kHeld = Shape::kStages / step_parts(Shape::kWidth, kStepInputs) * kStepOutputs;
+            constexpr int kAllButEnd = (Shape::kInProducts - 1) * kStepOutputs;
+            constexpr int kFirst = kHeld < kAllButEnd ? kHeld : kAllButEnd;
+            stream.template rows<Shape::kWidth>(layer.in_weight, 0, kFirst, row_of);
+            if (l == 0) {
+                wait_for_earlier_grids();
+            }
+            stream.rest(layer, p, l, first_channel, own);
+            stream.template rows<Shape::kWidth>(layer.in_weight, kFirst, 2 * kOwn, row_of);
+            stream.template rows<Shape::kChannels>(layer.out_weight, 0, own_width, [&](int i) { return first_width + i; });
+        }
+        stream.template rows<Shape::kWidth>(p.head, 0, own_words, [&](int i) { return first_word + i; });
+        let_next_grid_start();
+        return;
+    }
+
+    WeightReader<Shape> reader(shared, ring, p.rows);
+    wait_for_earlier_grids();
+    unsigned int number = *p.number;
+
+    const FlaggedWord* hidden = p.hidden + copy * kRows * (Shape::kWidth / 2);
+    const FlaggedWord* inner = p.inner + copy * kRows * (Shape::kChannels / 2);
+
+    // The residual stream of row `warp`, a value a lane.
+    float residual = 0.0f;
+    bool owns_width = warp < p.rows && lane < own_width;
+    auto norm_weight_of = [&](const float* norm_weight) { return owns_width ? norm_weight[first_width + lane] : 0.0f; };
+    auto give_hidden = [&](float norm_weight) {
+        if (warp < kRows) {
+            float value = residual * norm_weight;
+            float other = __shfl_down_sync(kAllLanes, value, 1);
+            if (owns_width && lane % 2 == 0) {
+                unsigned int pair = narrow_pair<bf16>(value, other);
+#pragma unroll
+                for (int i = 0; i < Shape::kCopies; ++i) {
+                    store_flagged(p.hidden + ((i * kRows + warp) * Shape::kWidth + first_width + lane) / 2, pair, number);
+                }
+            }
+            float square[1] = {residual * residual};
+            constexpr int kLanes = Shape::kOwnWidth <= 8 ? 8 : kWarp;
+            lane_sums<1, kLanes, 1>(square, lane);
+            if (lane < kStepCopies && warp < p.rows) {
+                store_flagged(p.squares + (lane * kRows + warp) * kBlocks + block, __float_as_uint(square[0]), number);
+            }
+            if (lane == 0) {
+                shared.hidden_given.arrive();
+            }
+        }
+    };
+    ++number;
+    if (owns_width) {
+        residual = to_float(p.embedding[static_cast<long long>(p.token_ids[warp]) * Shape::kWidth + first_width + lane]);
+    }
+    give_hidden(norm_weight_of(layers[0].norm_weight));
+
+    // In the convolution every warp has all channels, one a lane, so that none waits for another's. In the scan a warp has four, and of their
+    // states a lane has one part: by the last warps, since the first ones add up shares.
+    constexpr int kLaneRows = kStepScanParts / kRows;  // lanes of a channel that give the same row
+    int scan_warp = kStepWarps - 1 - warp;
+    bool scans = scan_warp * kStepScanChannels < own;
+    int scan_channel = min(scan_warp * kStepScanChannels + lane % kStepScanChannels, kOwn - 1);
+    int part = lane / kStepScanChannels;
+    int scan_row = part / kLaneRows;
+#pragma unroll 1
+    for (int l = 0; l < p.layer_count; ++l) {
+        const DecodeStepLayerParams& layer = layers[l];
+
+        // What does not depend on them is in registers before values are waited for, here and below.
+        shared.layer_filled.wait(l & 1);
+        ConvolutionWindow<bf16, kStepConvWidth, 1> convolution;
+        int lane_channel = min(lane, kOwn - 1);
+        convolution.load_parameters(&shared.vectors[Shape::kConvWeight][lane_channel], kOwn, &shared.vectors[Shape::kConvBias][lane_channel]);
+        float history[kRows][kStepConvWidth - 1];
+#pragma unroll
+        for (int row = 0; row < kRows; ++row) {
+#pragma unroll
+            for (int h = 0; h < kStepConvWidth - 1; ++h) {
+                history[row][h] = shared.vectors[Shape::kShared + row * Shape::kRowVectors + h][lane_channel];
+            }
+        }
+        constexpr int kRounds = step_parts(Shape::kScanProducts, kStepWarps);
+        Piece<8> scan_weights[kRounds][Shape::kScanPieces];
+#pragma unroll
+        for (int round = 0; round < kRounds; ++round) {
+            int product = min(round * kStepWarps + warp, Shape::kScanProducts - 1);
+#pragma unroll
+            for (int piece = 0; piece < Shape::kScanPieces; ++piece) {
+                load_piece<Access::plain>(
+                    shared.scan_weight + (product * Shape::kScanPieces + piece) * kStepScanPieceBytes + lane * 8, scan_weights[round][piece]);
+            }
+        }
+
+        // x and z of the block's channels; x goes through the convolution.
+        shared.hidden_given.wait(l & 1);
+        let_cycles_pass(kStepHiddenCycles);
+        reader.template wait_for_inputs<Shape::kWidth>(hidden, number, p.rows);
+        reader.template multiply<Shape::kWidth>(2 * kOwn, shared.in_sums[warp]);
+        shared.scaled.wait(l & 1);
+        step_sync();
+        float u[kRows];
+#pragma unroll
+        for (int row = 0; row < kRows; ++row) {
+            u[row] = 0.0f;
+            if (row < p.rows && lane < own) {
+                float x[1] = {sum_of_warps(shared.in_sums, row, lane) * shared.scale[row]};
+                float y[1];
+#pragma unroll
+                for (int h = 0; h < kStepConvWidth - 1; ++h) {
+                    convolution.history[h][0] = history[row][h];
+                }
+                convolution.step(x, true, y);
+                u[row] = y[0];
+#pragma unroll
+                for (int h = 0; h < kStepConvWidth - 1; ++h) {
+                    history[row][h] = convolution.history[h][0];
+                }
+            }
+            shared.u_words[warp][row][lane] = from_float<bf16>(u[row]).bits;
+        }
+        __syncwarp();
+
+        // The block's shares of (low, B, C).
+        {
+            int row = lane / 4;
+            Piece<8> left[Shape::kScanPieces] = {};
+#pragma unroll
+            for (int piece = 0; piece < Shape::kScanPieces; ++piece) {
+                if (row < kRows) {
+                    load_piece<Access::plain>(&shared.u_words[warp][row][piece * kStepScanInputs + lane % 4 * 4], left[piece]);
+                }
+            }
+            float sums[kRounds][4] = {};
+#pragma unroll
+            for (int piece = 0; piece < Shape::kScanPieces; ++piece) {
+                const unsigned int a[4] = {left[piece].words[0], 0, left[piece].words[1], 0};
+#pragma unroll
+                for (int round = 0; round < kRounds; ++round) {
+                    multiply_accumulate<bf16>(sums[round], a, scan_weights[round][piece].words);
+                }
+            }
+#pragma unroll
+            for (int round = 0; round < kRounds; ++round) {
+#pragma unroll
+                for (int i = 0; i < 2; ++i) {
+                    int output = (round * kStepWarps + warp) * kStepSmallOutputs + lane % 4 * 2 + i;
+                    if (row < kRows && output < Shape::kOutputs) {
+                        int value = output * kRows + row;
+                        int owner = value / Shape::kOwnValues;
+                        int place = (owner * kBlocks + block) * Shape::kOwnValues + value % Shape::kOwnValues;
+                        store_flagged(p.shares + place, __float_as_uint(sums[round][i]), number);
+                    }
+                }
+            }
+        }
+
+        // The values that this block adds up.
+#pragma unroll
+        for (int round = 0; round < step_parts(Shape::kOwnValues, kStepWarps); ++round) {
+            int k = round * kStepWarps + warp;
+            int value = block * Shape::kOwnValues + k;
+            if (k < Shape::kOwnValues && value < Shape::kValues) {
+                constexpr int kShares = step_parts(kBlocks, kWarp);
+                unsigned int shares[kShares][1];
+                const FlaggedWord* from = p.shares + (block * kBlocks + lane) * Shape::kOwnValues + k;
+                auto place_of = [&](int i) { return lane + i * kWarp < kBlocks ? from + i * (kWarp * Shape::kOwnValues) : nullptr; };
+                let_cycles_pass(kStepSharesCycles);
+                wait_for_words(place_of, number, shares);
+                float sum = 0.0f;
+#pragma unroll
+                for (int i = 0; i < kShares; ++i) {
+                    sum += __uint_as_float(shares[i][0]);
+                }
+                sum = warp_sum(sum);
+                if (lane < kStepCopies) {
+                    store_flagged(p.projected + lane * Shape::kValues + value, __float_as_uint(sum), number);
+                }
+            }
+        }
+
+        // What the scan needs beside (low, B, C).
+        float decay[Shape::kPartStates];
+        float states[kRows][Shape::kPartStates];
+        float own_u[kRows];
+        Piece<16> delta_weights[Shape::kDeltaPieces];
+        float delta_bias = 0.0f;
+        float skip = 0.0f;
+        float gate = 0.0f;
+        if (scans) {
+            delta_bias = shared.vectors[Shape::kDeltaBias][scan_channel];
+            skip = part == 0 ? shared.vectors[Shape::kSkip][scan_channel] : 0.0f;
+#pragma unroll
+            for (int k = 0; k < Shape::kPartStates; ++k) {
+                int n = min(part + k * kStepScanParts, Shape::kStates - 1);
+                decay[k] = shared.vectors[Shape::kA + n][scan_channel] * kLog2E;
+#pragma unroll
+                for (int row = 0; row < kRows; ++row) {
+                    states[row][k] = shared.vectors[Shape::kShared + row * Shape::kRowVectors + kStepConvWidth - 1 + n][scan_channel];
+                }
+            }
+#pragma unroll
+            for (int piece = 0; piece < Shape::kDeltaPieces; ++piece) {
+                load_piece<Access::plain>(
+                    shared.delta_weight + (scan_warp / 2 * Shape::kDeltaPieces + piece) * kStepPieceBytes + lane * 16, delta_weights[piece]);
+            }
+#pragma unroll
+            for (int row = 0; row < kRows; ++row) {
+                own_u[row] = __shfl_sync(kAllLanes, u[row], scan_channel);
+            }
+            gate = silu_for<bf16>(sum_of_warps(shared.in_sums, scan_row, kOwn + scan_channel) * shared.scale[scan_row]);
+        }
+        __syncwarp();
+        if (lane == 0) {
+            shared.layer_emptied.arrive();
+        }
+
+        // The first warp gets all of them for the block.
+        if (warp == 0) {
+            if (block * Shape::kOwnValues >= Shape::kValues) {
+                let_cycles_pass(kStepIdleCycles);
+            }
+            let_cycles_pass(kStepProjectedCycles);
+            constexpr int kRead = step_parts(Shape::kValues, kWarp);
+            unsigned int projected[kRead][1];
+            const FlaggedWord* from = p.projected + small_copy * Shape::kValues + lane;
+            auto place_of = [&](int i) { return lane + i * kWarp < Shape::kValues ? from + i * kWarp : nullptr; };
+            wait_for_words(place_of, number, projected);
+#pragma unroll
+            for (int k = 0; k < kRead; ++k) {
+                int value = lane + k * kWarp;
+                if (value < Shape::kValues) {
+                    shared.projected[value % kRows][value / kRows] = from_float<bf16>(__uint_as_float(projected[k][0])).bits;
+                }
+            }
+            __syncwarp();
+            if (lane == 0) {
+                shared.projected_there.arrive();
+            }
+        }
+
+        // Meanwhile others store what the convolution leaves.
+#pragma unroll
+        for (int row = 0; row < kRows; ++row) {
+            if (warp == 1 + row && row < p.rows && lane < own) {
+                long long first = static_cast<long long>(p.sequences.slot(row)) * (kStepConvWidth - 1);
+                float* to = layer.next_conv_state + first * Shape::kChannels + first_channel + lane;
+#pragma unroll
+                for (int h = 0; h < kStepConvWidth - 1; ++h) {
+                    to[h * Shape::kChannels] = history[row][h];
+                }
+            }
+        }
+
+        // The scan's step.
+        if (scans) {
+            shared.projected_there.wait(l & 1);
+            // The deltas of eight channels, this warp's four among them.
+            float sums[2][4] = {};
+#pragma unroll
+            for (int piece = 0; piece < Shape::kDeltaPieces; ++piece) {
+                Piece<16> low = {};
+                if (lane / 4 < kRows) {
+                    load_piece<Access::plain>(&shared.projected[lane / 4][piece * 32 + lane % 4 * 8], low);
+                }
+#pragma unroll
+                for (int k = 0; k < 2; ++k) {
+                    const unsigned int left[4] = {low.words[2 * k], 0, low.words[2 * k + 1], 0};
+                    const unsigned int right[2] = {delta_weights[piece].words[2 * k], delta_weights[piece].words[2 * k + 1]};
+                    multiply_accumulate<bf16>(sums[k], left, right);
+                }
+            }
+            float even = sums[0][0] + sums[1][0];
+            float odd = sums[0][1] + sums[1][1];
+            float y[kRows];
+#pragma unroll
+            for (int row = 0; row < kRows; ++row) {
+                int from_lane = row * 4 + scan_warp % 2 * 2 + lane % 4 / 2;
+                float its_even = __shfl_sync(kAllLanes, even, from_lane);
+                float its_odd = __shfl_sync(kAllLanes, odd, from_lane);
+                float delta = softplus_for<bf16>((lane % 2 == 0 ? its_even : its_odd) + delta_bias);
+                y[row] = skip * own_u[row];
+#pragma unroll
+                for (int k = 0; k < Shape::kPartStates; ++k) {
+                    int n = part + k * kStepScanParts;
+                    if (n < Shape::kStates) {
+                        float b = to_float(bf16{shared.projected[row][Shape::kRank + n]});
+                        float c = to_float(bf16{shared.projected[row][Shape::kRank + Shape::kStates + n]});
+                        states[row][k] = fmaf(exp2_approx(delta * decay[k]), states[row][k], delta * own_u[row] * b);
+                        y[row] = fmaf(states[row][k], c, y[row]);
+                    }
+                }
+            }
+            lane_sums<kRows, kStepScanParts, kStepScanChannels>(y, part);
+            float gated = y[0] * gate;
+            float other = __shfl_down_sync(kAllLanes, gated, 1);
+            // Each of the lanes that have a row's sum gives one copy of it.
+            static_assert(kLaneRows == Shape::kCopies, "");
+            if (scan_row < p.rows && lane % 2 == 0) {
+                int place = (part % kLaneRows * kRows + scan_row) * Shape::kChannels + first_channel + scan_channel;
+                store_flagged(p.inner + place / 2, narrow_pair<bf16>(gated, other), number);
+            }
+            if (lane == 0) {
+                shared.inner_given.arrive();
+            }
+#pragma unroll
+            for (int row = 0; row < kRows; ++row) {
+                if (row < p.rows) {
+                    long long first = static_cast<long long>(p.sequences.slot(row)) * Shape::kStates;
+                    float* to = layer.next_state + first * Shape::kChannels + first_channel + scan_channel;
+#pragma unroll
+                    for (int k = 0; k < Shape::kPartStates; ++k) {
+                        int n = part + k * kStepScanParts;
+                        if (n < Shape::kStates) {
+                            to[n * Shape::kChannels] = states[row][k];
+                        }
+                    }
+                }
+            }
+        } else {
+            shared.inner_given.wait(l & 1);
+        }
+
+        // The block's part of the residual stream.
+        {
+            float norm_weight = norm_weight_of(l + 1 < p.layer_count ? layers[l + 1].norm_weight : p.final_norm_weight);
+            let_cycles_pass(kStepInnerCycles);
+            reader.template wait_for_inputs<Shape::kChannels>(inner, number, p.rows);
+            reader.template multiply<Shape::kChannels>(own_width, shared.out_sums[warp]);
+            step_sync();
+            if (owns_width) {
+                residual += sum_of_warps(shared.out_sums, warp, lane);
+            }
+            ++number;
+            give_hidden(norm_weight);
+        }
+    }
+
+    shared.hidden_given.wait(p.layer_count & 1);
+    reader.template wait_for_inputs<Shape::kWidth>(hidden, number, p.rows);
+    shared.scaled.wait(p.layer_count & 1);
+#pragma unroll 1
+    for (int begin = 0; begin < own_words; begin += Shape::kInProducts * kStepOutputs) {
+        int count = min(own_words - begin, Shape::kInProducts * kStepOutputs);
+        step_sync();
+        reader.template multiply<Shape::kWidth>(count, shared.in_sums[warp]);
+        step_sync();
+        for (int i = thread; i < kRows * Shape::kInProducts * kStepOutputs; i += kStepThreads) {
+            int row = i / (Shape::kInProducts * kStepOutputs);
+            int output = i % (Shape::kInProducts * kStepOutputs);
+            if (row < p.rows && output < count) {
+                p.logits[row * p.logits_stride + first_word + begin + output] = sum_of_warps(shared.in_sums, row, output) * shared.scale[row];
+            }
+        }
+    }
+    // Whoever gets here knows that all blocks have read it.
+    if (block == 0 && thread == 0) {
+        *p.number = number;
+    }
+}
+
+}  // namespace mamba

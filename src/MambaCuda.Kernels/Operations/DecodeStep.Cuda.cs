@@ -1,0 +1,280 @@
+using System.Runtime.InteropServices;
+using MambaCuda.Driver;
+
+namespace MambaCuda.Kernels;
+
+public sealed partial class CudaBackend
+{
+    // As in decode_step.cu.
+    private const int StepWarps = 8;
+    private const int StepThreads = (StepWarps + StepFetchWarps + 1) * WarpThreads;
+    private const int StepFetchWarps = 3;
+    private const int StepOutputs = 16;
+    private const int StepInputs = 256;
+    private const int StepPiece = 32;
+    private const int StepStageBytes = StepOutputs * StepInputs * 2;
+    private const int StepConvolutionWidth = 4;
+    private const int StepMostRows = 4;
+    private const int StepMostOwnOfOneRow = 32;
+    private const int StepMostOwn = 16;
+    private const int StepMostStates = 16;
+    private const int StepCopies = 8;
+    private const int StepMostStages = 24;
+    private const int StepLeastCapability = 90;  // no card of another generation was timed
+
+    private static readonly KernelFamily<DecodeStepShape> DecodeStepKernels = new(
+        "decode_step.cu",
+        shape => $"mamba::decode_step<mamba::StepShape<{shape.Rows}, {shape.Width}, {shape.Channels}, {shape.Rank}, {shape.States}, {shape.Own}, "
+            + $"{shape.Stages}>>",
+        DecodeStepShape.Usual);
+
+    /// <inheritdoc/>
+    protected override PreparedDecodeStep? PrepareDecodeStepCore(in DecodeStepArgs args) =>
+        DecodeStepShapeOf(args) is { } shape ? new DecodeStep(this, shape, args) : null;
+
+    /// <summary>How the kernel for a whole step is cut for a model, or null where there is none.</summary>
+    private DecodeStepShape? DecodeStepShapeOf(in DecodeStepArgs args)
+    {
+        DecodeStepLayer first = args.Layers.Count > 0 ? args.Layers[0] : default;
+        int rows = (int)Math.Min(args.TokenIds.Rows, StepMostRows + 1), width = args.Embedding.Columns, channels = first.A.Columns;
+        if (args.Layers.Count == 0 || rows is 0 or > StepMostRows || _options.BatchInvariant || Trace is not null
+            || ActivationType != DataType.BFloat16 || Context.Device.ComputeCapability.Major * 10 < StepLeastCapability
+            || !IsStepMatrix(args.Embedding) || !IsStepMatrix(args.Head.Matrix) || first.ConvolutionWeight.Rows != StepConvolutionWidth
+            || !IsDense(args.TokenIds) || first.A.Rows > StepMostStates || first.TimeStepProjection.Columns % 8 != 0
+            || width % StepPiece != 0 || channels % StepPiece != 0)
+        {
+            return null;
+        }
+
+        foreach (DecodeStepLayer layer in args.Layers)
+        {
+            if (!IsStepMatrix(layer.InProjection.Matrix) || !IsStepMatrix(layer.ScanProjection.Matrix)
+                || !IsStepMatrix(layer.TimeStepProjection.Matrix) || !IsStepMatrix(layer.OutProjection.Matrix)
+                || !IsDense(layer.ConvolutionWeight) || !IsDense(layer.A) || !IsDense(layer.ConvolutionBefore)
+                || !IsDense(layer.ConvolutionAfter) || !IsDense(layer.ScanBefore) || !IsDense(layer.ScanAfter)
+                || !AreAligned(16, layer.ConvolutionWeight, layer.ConvolutionBias, layer.ConvolutionBefore)
+                || !AreAligned(16, layer.TimeStepBias, layer.A, layer.D, layer.ScanBefore))
+            {
+                return null;
+            }
+        }
+
+        return DecodeStepShape.Of(
+            rows switch { 1 => 1, 2 => 2, _ => 4 },
+            width,
+            channels,
+            first.TimeStepProjection.Columns,
+            (int)first.A.Rows,
+            args.Layers.Count,
+            Context.Device.MultiprocessorCount,
+            _library.MaxSharedBytes);
+
+        bool IsStepMatrix(in MatrixView matrix) => matrix.Type == DataType.BFloat16 && IsDense(matrix) && AreAligned(16, matrix);
+
+        static bool IsDense(in MatrixView matrix) => !matrix.IsNone && matrix.RowStride == matrix.Columns;
+    }
+
+    /// <summary>A step for its operands: where everything lies is in the device's memory, and what its blocks tell each other.</summary>
+    private sealed class DecodeStep : PreparedDecodeStep
+    {
+        private readonly CudaBackend _backend;
+        private readonly CudaKernel _kernel;
+        private readonly DecodeStepShape _shape;
+        private readonly DecodeStepParams _params;
+        private readonly DeviceBuffer _layers;
+        private readonly DeviceBuffer _words;
+
+        public DecodeStep(CudaBackend backend, DecodeStepShape shape, in DecodeStepArgs args)
+        {
+            _backend = backend;
+            _shape = shape;
+            _kernel = DecodeStepKernels.Get(backend._library, shape);
+            byte[] layers = MemoryMarshal.AsBytes<DecodeStepLayerParams>([.. args.Layers.Select(Layer)]).ToArray();
+            int copies = StepCopies / shape.Rows, blocks = shape.Blocks, values = shape.Values;
+            long hidden = (long)copies * shape.Rows * shape.Width / 2, squares = StepCopies * shape.Rows * blocks;
+            long shares = (long)blocks * blocks * DivideUp(values, blocks), projected = (long)StepCopies * values;
+            long inner = (long)copies * shape.Rows * shape.Channels / 2;
+            long[] counts = [hidden, squares, shares, projected, inner, 1];
+            _layers = backend.Allocate(layers.Length);
+            try
+            {
+                // Pairs of words are read at once.
+                _words = backend.Allocate(counts.Sum(count => (count + 1) / 2 * 2) * sizeof(long));
+            }
+            catch
+            {
+                _layers.Dispose();
+                throw;
+            }
+
+            backend.Upload<byte>(layers, _layers.Matrix(DataType.UInt8, 1, layers.Length));
+            MatrixView words = _words.Matrix(DataType.Int64, 1, checked((int)(_words.ByteLength / sizeof(long))));
+            backend.Clear(words);
+            nint at = backend.Address(words);
+            nint[] places = new nint[counts.Length];
+            for (int i = 0; i < counts.Length; i++)
+            {
+                places[i] = at;
+                at += (nint)((counts[i] + 1) / 2 * 2 * sizeof(long));
+            }
+
+            int vocabulary = checked((int)args.Head.Rows);
+            _params = new DecodeStepParams
+            {
+                Layers = backend.Address(_layers.Matrix(DataType.UInt8, 1, layers.Length)),
+                TokenIds = backend.Address(args.TokenIds),
+                Embedding = backend.Address(args.Embedding),
+                FinalNormWeight = backend.Address(args.FinalNormWeight),
+                Head = backend.Address(args.Head.Matrix),
+                Logits = backend.Address(args.Logits),
+                Hidden = places[0],
+                Squares = places[1],
+                Shares = places[2],
+                Projected = places[3],
+                Inner = places[4],
+                Number = places[5],
+                LogitsStride = args.Logits.RowStride,
+                Sequences = backend._sequenceTables.For(args.Sequences),
+                Rows = (int)args.TokenIds.Rows,
+                LayerCount = args.Layers.Count,
+                Vocabulary = vocabulary,
+                OwnWords = DivideUp(vocabulary, blocks),
+                Epsilon = args.Epsilon,
+            };
+        }
+
+        public override void Run() => _backend.Launch(
+            _kernel,
+            _shape.Blocks,
+            StepThreads,
+            _params,
+            _shape.FixedBytes + (_shape.Stages * StepStageBytes) + (_params.LayerCount * Marshal.SizeOf<DecodeStepLayerParams>()),
+            waitForEachOther: true);
+
+        protected override void Dispose(bool disposing)
+        {
+            _words.Dispose();
+            _layers.Dispose();
+        }
+
+        private DecodeStepLayerParams Layer(DecodeStepLayer layer) => new()
+        {
+            InWeight = _backend.Address(layer.InProjection.Matrix),
+            ScanWeight = _backend.Address(layer.ScanProjection.Matrix),
+            DeltaWeight = _backend.Address(layer.TimeStepProjection.Matrix),
+            OutWeight = _backend.Address(layer.OutProjection.Matrix),
+            NormWeight = _backend.Address(layer.NormWeight),
+            ConvWeight = _backend.Address(layer.ConvolutionWeight),
+            ConvBias = _backend.Address(layer.ConvolutionBias),
+            DeltaBias = _backend.Address(layer.TimeStepBias),
+            A = _backend.Address(layer.A),
+            D = _backend.Address(layer.D),
+            ConvState = _backend.Address(layer.ConvolutionBefore),
+            State = _backend.Address(layer.ScanBefore),
+            NextConvState = _backend.Address(layer.ConvolutionAfter),
+            NextState = _backend.Address(layer.ScanAfter),
+        };
+    }
+
+    /// <summary>The sizes of a model, how many channels a block owns, and the stages of its ring: all are parts of the kernel's code.</summary>
+    private readonly record struct DecodeStepShape(int Rows, int Width, int Channels, int Rank, int States, int Own, int Stages)
+    {
+        private const int UsualMultiprocessors = 132;
+        private const int UsualSharedBytes = 227 << 10;
+
+        private static readonly int[] UsualRows = [1, 2, 4];
+        private static readonly (int Width, int Layers)[] UsualModels = [(768, 24), (1024, 48), (1536, 48), (2048, 48)];
+
+        /// <summary>Models of the paper on an H200; others are compiled as they come.</summary>
+        public static IEnumerable<DecodeStepShape> Usual =>
+            from rows in UsualRows
+            from model in UsualModels
+            let shape = Of(rows, model.Width, 2 * model.Width, model.Width / 16, 16, model.Layers, UsualMultiprocessors, UsualSharedBytes)
+            where shape is not null
+            select shape.Value;
+
+        /// <summary>
+        /// How a model is cut for a card, or null where the captured kernels of a step's parts are to be taken. On an H200 this one was the faster
+        /// wherever both were timed, the more so the smaller the model; us a step of one row: 130m 168 beside 264, 370m 335 beside 555, 1.4b 872
+        /// beside 992, of four rows 130m 230 beside 332, 370m 477 beside 687 (the former without the choice of tokens, some 13 us). Larger ones,
+        /// and more rows of those above 370m, were not.
+        /// </summary>
+        public static DecodeStepShape? Of(
+            int rows, int width, int channels, int rank, int states, int layers, int multiprocessors, int sharedBytes)
+        {
+            int own = DivideUp(DivideUp(channels, multiprocessors), 4) * 4;
+            DecodeStepShape shape = new(rows, width, channels, rank, states, own, 0);
+            int stages = (sharedBytes - shape.FixedBytes - (layers * Marshal.SizeOf<DecodeStepLayerParams>())) / StepStageBytes;
+            shape = shape with { Stages = Math.Min(StepMostStages, stages / StepFetchWarps * StepFetchWarps) };
+            return own <= (rows == 1 ? StepMostOwnOfOneRow : StepMostOwn) && shape.OwnWidth <= WarpThreads
+                && shape.Stages >= 2 * StepFetchWarps ? shape : null;
+        }
+
+        public int Blocks => DivideUp(Channels, Own);
+
+        public int OwnWidth => DivideUp(DivideUp(Width, Blocks), 2) * 2;
+
+        public int Values => (Rank + (2 * States)) * Rows;
+
+        /// <summary>No less than the shared memory beside ring and layers.</summary>
+        public int FixedBytes
+        {
+            get
+            {
+                int outputs = Rank + (2 * States), scanPieces = DivideUp(Own, 16), deltaPieces = DivideUp(Rank, 32);
+                int barriers = ((2 * StepMostStages) + 6) * sizeof(long);
+                int scanWeight = DivideUp(outputs, 8) * scanPieces * 256, deltaWeight = DivideUp(Own, 8) * deltaPieces * 512;
+                int vectors = (States + StepConvolutionWidth + 3 + (Rows * (StepConvolutionWidth - 1 + States))) * Own * sizeof(float);
+                int perRow = sizeof(float) + (2 * StepWarps * (WarpThreads + 8)) + (2 * ((DivideUp(outputs, 32) * 32) + 40));
+                int inputs = StepWarps * Rows * ((DivideUp(Math.Max(Width, Channels), StepInputs) * StepPiece / 2) + 4) * sizeof(int);
+                int sums = StepWarps * Rows * (DivideUp(2 * Own, StepOutputs) + DivideUp(OwnWidth, StepOutputs)) * StepOutputs * sizeof(float);
+                return DivideUp(barriers + scanWeight + deltaWeight + vectors + (Rows * perRow) + inputs + sums + 512, 128) * 128;
+            }
+        }
+
+        public override string ToString() => $"{Rows} {(Rows == 1 ? "row" : "rows")}, {Width} x {Channels}, {Own} channels a block";
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct DecodeStepLayerParams
+    {
+        public nint InWeight;
+        public nint ScanWeight;
+        public nint DeltaWeight;
+        public nint OutWeight;
+        public nint NormWeight;
+        public nint ConvWeight;
+        public nint ConvBias;
+        public nint DeltaBias;
+        public nint A;
+        public nint D;
+        public nint ConvState;
+        public nint State;
+        public nint NextConvState;
+        public nint NextState;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct DecodeStepParams
+    {
+        public nint Layers;
+        public nint TokenIds;
+        public nint Embedding;
+        public nint FinalNormWeight;
+        public nint Head;
+        public nint Logits;
+        public nint Hidden;
+        public nint Squares;
+        public nint Shares;
+        public nint Projected;
+        public nint Inner;
+        public nint Number;
+        public long LogitsStride;
+        public SequenceTable Sequences;
+        public int Rows;
+        public int LayerCount;
+        public int Vocabulary;
+        public int OwnWords;
+        public float Epsilon;
+    }
+}
