@@ -120,7 +120,7 @@ __host__ __device__ constexpr int step_parts(int whole, int part) { return (whol
 __host__ __device__ constexpr int step_fill(int value, int multiple) { return step_parts(value, multiple) * multiple; }
 
 // The sizes of a model, and what a block has of it.
-template <int kRows_, int kWidth_, int kChannels_, int kRank_, int kStates_, int kOwn_, int kStages_>
+template <int kRows_, int kWidth_, int kChannels_, int kRank_, int kStates_, int kOwn_, int kStages_, int kFixedBytes_>
 struct StepShape {
     static constexpr int kRows = kRows_;          // most: 1, 2 or 4
     static constexpr int kWidth = kWidth_;        // of the residual stream
@@ -129,6 +129,7 @@ struct StepShape {
     static constexpr int kStates = kStates_;
     static constexpr int kOwn = kOwn_;            // channels of a block, a multiple of 4, and a lane's each
     static constexpr int kStages = kStages_;      // of the ring
+    static constexpr int kFixedBytes = kFixedBytes_;  // of shared memory, that the launch reckons with before the ring
     static constexpr int kBlocks = step_parts(kChannels, kOwn);
     static constexpr int kOwnWidth = step_fill(step_parts(kWidth, kBlocks), 2);
     static constexpr int kOutputs = kRank + 2 * kStates;  // of scan_weight
@@ -516,6 +517,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
     constexpr int kOwn = Shape::kOwn;
     constexpr int kBlocks = Shape::kBlocks;
     constexpr int kSharedBytes = step_fill(sizeof(StepShared<Shape>), 128);
+    static_assert(kSharedBytes <= Shape::kFixedBytes, "who launches it reckons with less shared memory than there is");
     extern __shared__ __align__(128) unsigned char step_memory[];
     StepShared<Shape>& shared = *reinterpret_cast<StepShared<Shape>*>(step_memory);
     auto* layers = reinterpret_cast<DecodeStepLayerParams*>(step_memory + kSharedBytes + Shape::kStages * kStepStageBytes);

@@ -25,7 +25,7 @@ public sealed partial class CudaBackend
     private static readonly KernelFamily<DecodeStepShape> DecodeStepKernels = new(
         "decode_step.cu",
         shape => $"mamba::decode_step<mamba::StepShape<{shape.Rows}, {shape.Width}, {shape.Channels}, {shape.Rank}, {shape.States}, {shape.Own}, "
-            + $"{shape.Stages}>>",
+            + $"{shape.Stages}, {shape.FixedBytes}>>",
         DecodeStepShape.Usual);
 
     /// <inheritdoc/>
@@ -194,10 +194,9 @@ public sealed partial class CudaBackend
             select shape.Value;
 
         /// <summary>
-        /// How a model is cut for a card, or null where the captured kernels of a step's parts are to be taken. On an H200 this one was the faster
-        /// wherever both were timed, the more so the smaller the model; us a step of one row: 130m 168 beside 264, 370m 335 beside 555, 1.4b 872
-        /// beside 992, of four rows 130m 230 beside 332, 370m 477 beside 687 (the former without the choice of tokens, some 13 us). Larger ones,
-        /// and more rows of those above 370m, were not.
+        /// How a model is cut for a card, or null where the captured kernels of a step's parts are to be taken. Microseconds of a whole step on an
+        /// H200, beside theirs: one row of 130m 203 (265), 370m 419 (552), 790m 555 (726), 1.4b 895 (994); two rows of 130m 219 (305); four of 130m
+        /// 283 (334), 370m 555 (698). 2.8b was slower, 2,013 (1,771); more rows of those above 370m were not timed.
         /// </summary>
         public static DecodeStepShape? Of(
             int rows, int width, int channels, int rank, int states, int layers, int multiprocessors, int sharedBytes)
