@@ -668,7 +668,13 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
     for (int l = 0; l < p.layer_count; ++l) {
         const DecodeStepLayerParams& layer = layers[l];
 
-        // What does not depend on them is in registers before values are waited for, here and below.
+        // x and z of the block's channels; x goes through the convolution.
+        shared.hidden_given.wait(l & 1);
+        let_cycles_pass(kStepHiddenCycles);
+        reader.template wait_for_inputs<Shape::kWidth>(hidden, number, p.rows);
+        reader.template multiply<Shape::kWidth>(2 * kOwn, shared.in_sums[warp]);
+
+        // What the layer has beside; waiting for it before the values would lengthen the pause.
         shared.layer_filled.wait(l & 1);
         ConvolutionWindow<bf16, kStepConvWidth, 1> convolution;
         int lane_channel = min(lane, kOwn - 1);
@@ -693,11 +699,6 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             }
         }
 
-        // x and z of the block's channels; x goes through the convolution.
-        shared.hidden_given.wait(l & 1);
-        let_cycles_pass(kStepHiddenCycles);
-        reader.template wait_for_inputs<Shape::kWidth>(hidden, number, p.rows);
-        reader.template multiply<Shape::kWidth>(2 * kOwn, shared.in_sums[warp]);
         shared.scaled.wait(l & 1);
         step_sync();
         float u[kRows];
