@@ -15,7 +15,10 @@ public enum LinearAlgorithm
     /// </summary>
     TensorCore,
 
-    /// <summary>For one row, as fast as the weight can be read: x and weight of one type. Where it does not fit, as <see cref="Auto"/>.</summary>
+    /// <summary>
+    /// For one row, as fast as the weight can be read: x and weight of one type, or a quantized weight beside bfloat16. Where it does not fit,
+    /// as <see cref="Auto"/>.
+    /// </summary>
     Row,
 
     /// <summary>For few rows, at the speed of reading the weight: any types. A row's result does not depend on the others.</summary>
