@@ -83,7 +83,7 @@ __device__ __forceinline__ void load(const T* from, Stored<T, N>& to)
     }
 }
 
-__device__ __forceinline__ void prefetch(const void* from)
+__device__ __forceinline__ void prefetch([[maybe_unused]] const void* from)
 {
 #if defined(__CUDA_ARCH__)
     asm volatile("prefetch.global.L2 [%0];" ::"l"(from));
