@@ -130,5 +130,14 @@ int main()
         silu_fast.expect(infinity, mamba::silu_fast(infinity), infinity, 0);
         silu_fast.expect(-infinity, mamba::silu_fast(-infinity), std::nan(""), 0);
     }
+    {
+        Check largest("largest_or_nan");
+        const float some[] = {-2.5f, 0.0f, 3.0f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()};
+        for (float a : some) {
+            for (float b : some) {
+                largest.expect(a, mamba::largest_or_nan(a, b), std::isnan(a) || std::isnan(b) ? std::nan("") : std::fmax(a, b), 0);
+            }
+        }
+    }
     return all_passed ? 0 : 1;
 }
