@@ -426,7 +426,7 @@ __global__ void __launch_bounds__((RowWeights<T, Weight, kPieces>::kMostWarps * 
     for (int round = 0; round <= p.rounds; ++round) {
         async_wait<kStages - 1>();
         float sums[kRows];
-        // Scales, and numbers of 4 bits, are read by other lanes than have fetched them.
+        // Numbers and their scales are read by other lanes than have fetched them.
         if constexpr (Weights::kScaleWords > 0) {
             __syncwarp();
         }

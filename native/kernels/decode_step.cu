@@ -144,7 +144,6 @@ struct StepShape {
     static constexpr int kScanProducts = step_parts(kOutputs, kStepSmallOutputs);
     static constexpr int kDeltaPieces = step_parts(kRank, 32);
     static constexpr int kDeltaProducts = step_parts(kOwn, kStepSmallOutputs);
-    static constexpr int kScanWarps = step_parts(kOwn, kStepScanChannels);
     static constexpr int kPartStates = step_parts(kStates, kStepScanParts);
     static constexpr int kInputs = step_parts(kChannels > kWidth ? kChannels : kWidth, kStepInputs) * (kStepPiece / 2) + 4;  // words of a warp
     // What else a layer has for the block's channels: fp32 vectors of kOwn, first those that all rows share.
@@ -249,7 +248,7 @@ struct WeightStream {
         place.next(kFetchWarps);
     }
 
-    // Rows first to count - 1 of a matrix, of which that of number i is row_of(i): eight at a time, a stage for every chunk of their columns.
+    // Rows first to count - 1 of a matrix, of which that of number i is row_of(i): 16 at a time, a stage for every chunk of their columns.
     template <int kColumns, typename RowOf>
     __device__ __forceinline__ void rows(const bf16* matrix, int first, int count, RowOf row_of)
     {
@@ -341,18 +340,14 @@ struct WeightReader {
     RingPlace<Shape::kStages> place;
     int lane;
     int warp;
-    bool is_row;
 
-    __device__ __forceinline__ WeightReader(StepShared<Shape>& of_block, const unsigned char* its_ring, int rows)
+    __device__ __forceinline__ WeightReader(StepShared<Shape>& of_block, const unsigned char* its_ring)
         : shared(of_block)
         , ring(its_ring)
         , lane(static_cast<int>(threadIdx.x) % kWarp)
         , warp(static_cast<int>(threadIdx.x) / kWarp)
-        , is_row(lane / 4 < rows)
     {
     }
-
-    using Place = RingPlace<Shape::kStages>;
 
     // Waits for this warp's part of vectors, 32 of every 256 elements, and keeps it in shared memory as right matrices: of four neighbouring
     // lanes each has the words at its place in the quarters of a piece side by side.
@@ -619,7 +614,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
         return;
     }
 
-    WeightReader<Shape> reader(shared, ring, p.rows);
+    WeightReader<Shape> reader(shared, ring);
     wait_for_earlier_grids();
     unsigned int number = *p.number;
 

@@ -74,10 +74,30 @@ __device__ __forceinline__ float upper(unsigned int word)
     return to_float(T{static_cast<unsigned short>(word >> 16)});
 }
 
+// The products of two words, element by element, added to a sum.
+template <typename T>
+struct PairProducts {
+    static __device__ __forceinline__ void add(float& sum, unsigned int a, unsigned int b)
+    {
+        sum += lower<T>(a) * lower<T>(b);
+        sum += upper<T>(a) * upper<T>(b);
+    }
+};
+
+struct ByteProducts {
+    static __device__ __forceinline__ void add(int& sum, unsigned int a, unsigned int b)
+    {
+#pragma unroll
+        for (int shift = 0; shift < 32; shift += 8) {
+            sum += static_cast<signed char>(a >> shift) * static_cast<signed char>(b >> shift);
+        }
+    }
+};
+
 // Each lane gathers the two rows of A and the two columns of B that meet in its elements of D. A call, not code in place: a tile has
 // hundreds of them, which took minutes to compile.
-template <typename T>
-__device__ __noinline__ void multiply_accumulate_by_shuffles(float (&d)[4], const unsigned int (&a)[4], const unsigned int (&b)[2])
+template <typename Products, typename Sum>
+__device__ __noinline__ void multiply_accumulate_by_shuffles(Sum (&d)[4], const unsigned int (&a)[4], const unsigned int (&b)[2])
 {
     int lane = static_cast<int>(threadIdx.x % 32);
     int row = lane & ~3;
@@ -86,18 +106,17 @@ __device__ __noinline__ void multiply_accumulate_by_shuffles(float (&d)[4], cons
     for (int half = 0; half < 2; ++half) {
 #pragma unroll 1
         for (int word = 0; word < 4; ++word) {
-            unsigned int top = __shfl_sync(0xffffffffu, a[2 * half], row + word);
-            unsigned int bottom = __shfl_sync(0xffffffffu, a[2 * half + 1], row + word);
-            unsigned int left = __shfl_sync(0xffffffffu, b[half], column + word);
-            unsigned int right = __shfl_sync(0xffffffffu, b[half], column + 4 + word);
-            d[0] += lower<T>(top) * lower<T>(left);
-            d[0] += upper<T>(top) * upper<T>(left);
-            d[1] += lower<T>(top) * lower<T>(right);
-            d[1] += upper<T>(top) * upper<T>(right);
-            d[2] += lower<T>(bottom) * lower<T>(left);
-            d[2] += upper<T>(bottom) * upper<T>(left);
-            d[3] += lower<T>(bottom) * lower<T>(right);
-            d[3] += upper<T>(bottom) * upper<T>(right);
+            unsigned int rows[2];
+            unsigned int columns[2];
+#pragma unroll
+            for (int i = 0; i < 2; ++i) {
+                rows[i] = __shfl_sync(0xffffffffu, a[2 * half + i], row + word);
+                columns[i] = __shfl_sync(0xffffffffu, b[half], column + 4 * i + word);
+            }
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                Products::add(d[i], rows[i / 2], columns[i % 2]);
+            }
         }
     }
 }
@@ -132,7 +151,7 @@ __device__ __forceinline__ void multiply_accumulate<bf16>(float (&d)[4], const u
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
-    multiply_accumulate_by_shuffles<bf16>(d, a, b);
+    multiply_accumulate_by_shuffles<PairProducts<bf16>>(d, a, b);
 #endif
 }
 
@@ -151,36 +170,8 @@ __device__ __forceinline__ void multiply_accumulate<fp16>(float (&d)[4], const u
             : "r"(a[2 * half]), "r"(a[2 * half + 1]), "r"(b[half]));
     }
 #else
-    multiply_accumulate_by_shuffles<fp16>(d, a, b);
+    multiply_accumulate_by_shuffles<PairProducts<fp16>>(d, a, b);
 #endif
-}
-
-// As multiply_accumulate_by_shuffles.
-inline __device__ __noinline__ void multiply_accumulate_bytes_by_shuffles(int (&d)[4], const unsigned int (&a)[4], const unsigned int (&b)[2])
-{
-    int lane = static_cast<int>(threadIdx.x % 32);
-    int row = lane & ~3;
-    int column = lane % 4 * 8;
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-#pragma unroll 1
-        for (int word = 0; word < 4; ++word) {
-            unsigned int rows[2];
-            unsigned int columns[2];
-#pragma unroll
-            for (int i = 0; i < 2; ++i) {
-                rows[i] = __shfl_sync(0xffffffffu, a[2 * half + i], row + word);
-                columns[i] = __shfl_sync(0xffffffffu, b[half], column + 4 * i + word);
-            }
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-#pragma unroll
-                for (int shift = 0; shift < 32; shift += 8) {
-                    d[i] += static_cast<signed char>(rows[i / 2] >> shift) * static_cast<signed char>(columns[i % 2] >> shift);
-                }
-            }
-        }
-    }
 }
 
 __device__ __forceinline__ void multiply_accumulate_bytes(int (&d)[4], const unsigned int (&a)[4], const unsigned int (&b)[2])
@@ -190,7 +181,7 @@ __device__ __forceinline__ void multiply_accumulate_bytes(int (&d)[4], const uns
         : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
-    multiply_accumulate_bytes_by_shuffles(d, a, b);
+    multiply_accumulate_by_shuffles<ByteProducts>(d, a, b);
 #endif
 }
 

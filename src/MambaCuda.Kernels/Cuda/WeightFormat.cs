@@ -15,8 +15,8 @@ internal readonly record struct WeightFormat(int Bits, DataType Floats)
     public string Suffix => IsQuantized ? $" int{Bits}" : "";
 
     /// <summary>
-    /// Those that meet few activations of a type in kernels of their own: floats of the same type, and numbers beside bfloat16, which holds
-    /// a sum of any size before it is scaled by a norm.
+    /// Those that meet few activations of a type in kernels of their own: floats of the same type, and numbers beside bfloat16, since those
+    /// kernels make activations fixed-point numbers, which finer types would show.
     /// </summary>
     public static IEnumerable<WeightFormat> OfFew(DataType activation) => activation == DataType.BFloat16
         ? [new(0, activation), new(8, default), new(4, default)]

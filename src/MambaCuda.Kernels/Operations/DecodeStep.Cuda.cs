@@ -81,35 +81,24 @@ public sealed partial class CudaBackend
         private readonly CudaKernel _kernel;
         private readonly DecodeStepShape _shape;
         private readonly DecodeStepParams _params;
-        private readonly DeviceBuffer _layers;
-        private readonly DeviceBuffer _words;
+        private readonly DeviceBuffer _memory;
 
         public DecodeStep(CudaBackend backend, DecodeStepShape shape, in DecodeStepArgs args)
         {
             _backend = backend;
             _shape = shape;
             _kernel = DecodeStepKernels.Get(backend._library, shape);
-            byte[] layers = MemoryMarshal.AsBytes<DecodeStepLayerParams>([.. args.Layers.Select(Layer)]).ToArray();
+            DecodeStepLayerParams[] layers = [.. args.Layers.Select(Layer)];
             int copies = StepCopies / shape.Rows, blocks = shape.Blocks, values = shape.Values;
             long hidden = (long)copies * shape.Rows * shape.Width / 2, squares = StepCopies * shape.Rows * blocks;
             long shares = (long)blocks * blocks * DivideUp(values, blocks), projected = (long)StepCopies * values;
             long inner = (long)copies * shape.Rows * shape.Channels / 2;
-            long[] counts = [hidden, squares, shares, projected, inner, 1];
-            _layers = backend.Allocate(layers.Length);
-            try
-            {
-                // Pairs of words are read at once.
-                _words = backend.Allocate(counts.Sum(count => (count + 1) / 2 * 2) * sizeof(long));
-            }
-            catch
-            {
-                _layers.Dispose();
-                throw;
-            }
-
-            backend.Upload<byte>(layers, _layers.Matrix(DataType.UInt8, 1, layers.Length));
-            MatrixView words = _words.Matrix(DataType.Int64, 1, checked((int)(_words.ByteLength / sizeof(long))));
+            // In words; pairs of them are read at once.
+            long[] counts = [layers.Length * (Marshal.SizeOf<DecodeStepLayerParams>() / sizeof(long)), hidden, squares, shares, projected, inner, 1];
+            _memory = backend.Allocate(counts.Sum(count => (count + 1) / 2 * 2) * sizeof(long));
+            MatrixView words = _memory.Matrix(DataType.Int64, 1, checked((int)(_memory.ByteLength / sizeof(long))));
             backend.Clear(words);
+            backend.Upload(MemoryMarshal.Cast<DecodeStepLayerParams, long>(layers), words.ColumnRange(0, (int)counts[0]));
             nint at = backend.Address(words);
             nint[] places = new nint[counts.Length];
             for (int i = 0; i < counts.Length; i++)
@@ -121,18 +110,18 @@ public sealed partial class CudaBackend
             int vocabulary = checked((int)args.Head.Rows);
             _params = new DecodeStepParams
             {
-                Layers = backend.Address(_layers.Matrix(DataType.UInt8, 1, layers.Length)),
+                Layers = places[0],
                 TokenIds = backend.Address(args.TokenIds),
                 Embedding = backend.Address(args.Embedding),
                 FinalNormWeight = backend.Address(args.FinalNormWeight),
                 Head = backend.Address(args.Head.Matrix),
                 Logits = backend.Address(args.Logits),
-                Hidden = places[0],
-                Squares = places[1],
-                Shares = places[2],
-                Projected = places[3],
-                Inner = places[4],
-                Number = places[5],
+                Hidden = places[1],
+                Squares = places[2],
+                Shares = places[3],
+                Projected = places[4],
+                Inner = places[5],
+                Number = places[6],
                 LogitsStride = args.Logits.RowStride,
                 Sequences = backend._sequenceTables.For(args.Sequences),
                 Rows = (int)args.TokenIds.Rows,
@@ -151,11 +140,7 @@ public sealed partial class CudaBackend
             _shape.FixedBytes + (_shape.Stages * StepStageBytes) + (_params.LayerCount * Marshal.SizeOf<DecodeStepLayerParams>()),
             waitForEachOther: true);
 
-        protected override void Dispose(bool disposing)
-        {
-            _words.Dispose();
-            _layers.Dispose();
-        }
+        protected override void Dispose(bool disposing) => _memory.Dispose();
 
         private DecodeStepLayerParams Layer(DecodeStepLayer layer) => new()
         {

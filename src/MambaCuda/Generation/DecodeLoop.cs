@@ -191,7 +191,6 @@ public sealed class DecodeLoop : IDisposable
             Finish();
             _disposed = true;
             Array.ForEach(_captured, captured => captured?.Dispose());
-            Array.ForEach(_prepared, prepared => prepared?.Dispose());
             _parts.Dispose();
         }
     }
@@ -259,7 +258,11 @@ public sealed class DecodeLoop : IDisposable
         for (int i = 0; i < _prepared.Length; i++)
         {
             (MambaState before, MambaState after) = StatesOf(i);
-            _prepared[i] = _model.PrepareStep(_memory.TokenIds, _sequences, before, after, _memory.Logits[(int)((_chosen + i) & 1)]);
+            MatrixView logits = _memory.Logits[(int)((_chosen + i) & 1)];
+            if (_model.PrepareStep(_memory.TokenIds, _sequences, before, after, logits) is { } step)
+            {
+                _prepared[i] = _parts.Add(step);
+            }
         }
     }
 
