@@ -63,6 +63,7 @@ struct RowWeights {
     static constexpr int kRows = kRowStageLoads / kLoads / kPieces;
     static constexpr int kChunks = kPieces;
     static constexpr int kChunk = kInputs;  // inputs that lie side by side in memory
+    static constexpr int kChunksAtOnce = 1;
     static constexpr int kScaleWords = 0;
     static constexpr int kMostWarps = kRowMostParts;
 
@@ -124,6 +125,7 @@ struct RowWeights<T, Quantized<kBits>, 1> {
     static constexpr int kRows = kRowStageLoads;
     static constexpr int kChunks = 4;          // one of each of the four lanes' pieces
     static constexpr int kChunk = 32 / kBits;  // a word
+    static constexpr int kChunksAtOnce = kBits / 2;
     static constexpr int kGroups = kBits == 8 ? 1 : 4;
     static constexpr int kWords = kInputs / 4;  // of one byte of all inputs
     // The scales of a row's part, two in a word; and of all rows.
@@ -367,8 +369,8 @@ __global__ void __launch_bounds__((RowWeights<T, Weight, kPieces>::kMostWarps * 
         return i < groups * group_sums && i % kRows < its.count(round) ? its.first(round) + i % kRows : -1;
     };
     int first_end = output_of_sum(static_cast<int>(threadIdx.x));
-    // The norm's weights: more than two chunks of them are not held, but brought near.
-    constexpr bool kHoldsNorm = kNorm && kChunks <= 2;
+    // The norm's weights: no more than 16 of them are held, others are brought near.
+    constexpr bool kHoldsNorm = kNorm && kChunks * Weights::kChunk <= 16;
     float norm_weight[kChunks][Weights::kChunk];
 #pragma unroll
     for (int i = 0; kNorm && i < kChunks; ++i) {
@@ -384,35 +386,48 @@ __global__ void __launch_bounds__((RowWeights<T, Weight, kPieces>::kMostWarps * 
 
     wait_for_earlier_grids();
     float sum_of_squares = 0.0f;
+    // Some chunks are on their way before the first of them is used.
+    constexpr int kAtOnce = Weights::kChunksAtOnce;
 #pragma unroll
-    for (int i = 0; i < kChunks; ++i) {
-        float x[Weights::kChunk] = {};
-        int column = weights.chunk(first_of_part, i);
-        if (column < inputs) {
-            if (!kNorm || p.x != nullptr) {
-                load(static_cast<const T*>(p.x) + column, x);
+    for (int first = 0; first < kChunks; first += kAtOnce) {
+        Stored<T, Weights::kChunk> stored[kAtOnce] = {};
+        float residual[kAtOnce][Weights::kChunk];
+#pragma unroll
+        for (int i = 0; i < kAtOnce; ++i) {
+            int column = weights.chunk(first_of_part, first + i);
+            if (column < inputs) {
+                if (!kNorm || p.x != nullptr) {
+                    load(static_cast<const T*>(p.x) + column, stored[i]);
+                }
+                if constexpr (kNorm) {
+                    load(p.residual + column, residual[i]);
+                }
+                if constexpr (kNorm && !kHoldsNorm) {
+                    load(p.norm_weight + column, norm_weight[first + i]);
+                }
             }
-            if constexpr (kNorm) {
-                float residual[Weights::kChunk];
-                load(p.residual + column, residual);
+        }
+#pragma unroll
+        for (int i = 0; i < kAtOnce; ++i) {
+            float x[Weights::kChunk];
+            widen(stored[i], x);
+            int column = weights.chunk(first_of_part, first + i);
+            if (kNorm && column < inputs) {
 #pragma unroll
                 for (int k = 0; k < Weights::kChunk; ++k) {
-                    x[k] = residual[k] + x[k];
+                    x[k] = residual[i][k] + x[k];
                     sum_of_squares = fmaf(x[k], x[k], sum_of_squares);
                 }
                 if (p.residual_out != nullptr && group == 0 && static_cast<int>(blockIdx.x) == part % static_cast<int>(gridDim.x)) {
                     store(p.residual_out + column, x);
                 }
-                if constexpr (!kHoldsNorm) {
-                    load(p.norm_weight + column, norm_weight[i]);
-                }
 #pragma unroll
                 for (int k = 0; k < Weights::kChunk; ++k) {
-                    x[k] *= norm_weight[i][k];
+                    x[k] *= norm_weight[first + i][k];
                 }
             }
+            weights.keep(first + i, x);
         }
-        weights.keep(i, x);
     }
     weights.finish();
     if (kNorm && group == 0) {

@@ -104,10 +104,10 @@ constexpr int kStepScanChannels = 4;                       // of a warp in the s
 constexpr int kStepScanParts = kWarp / kStepScanChannels;  // of a channel's states, one a lane
 
 // From where a block has given its part until it looks for the others'.
-constexpr int kStepHiddenCycles = 600;
+constexpr int kStepHiddenCycles = 400;
 constexpr int kStepSquaresCycles = 1100;
-constexpr int kStepSharesCycles = 600;
-constexpr int kStepProjectedCycles = 600;
+constexpr int kStepSharesCycles = 900;
+constexpr int kStepProjectedCycles = 800;
 constexpr int kStepInnerCycles = 600;
 constexpr int kStepIdleCycles = 1600;  // what adding up takes, for a block that has nothing to add up
 
@@ -665,7 +665,13 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
     for (int l = 0; l < p.layer_count; ++l) {
         const DecodeStepLayerParams& layer = layers[l];
 
-        // What does not depend on them is in registers before values are waited for, here and below.
+        // x and z of the block's channels; x goes through the convolution.
+        shared.hidden_given.wait(l & 1);
+        let_cycles_pass(kStepHiddenCycles);
+        reader.template wait_for_inputs<Shape::kWidth>(hidden, number, p.rows);
+        reader.template multiply<Shape::kWidth>(2 * kOwn, shared.in_sums[warp]);
+
+        // What the layer has beside; waiting for it before the values would lengthen the pause.
         shared.layer_filled.wait(l & 1);
         ConvolutionWindow<bf16, kStepConvWidth, 1> convolution;
         int lane_channel = min(lane, kOwn - 1);
@@ -690,11 +696,6 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             }
         }
 
-        // x and z of the block's channels; x goes through the convolution.
-        shared.hidden_given.wait(l & 1);
-        let_cycles_pass(kStepHiddenCycles);
-        reader.template wait_for_inputs<Shape::kWidth>(hidden, number, p.rows);
-        reader.template multiply<Shape::kWidth>(2 * kOwn, shared.in_sums[warp]);
         shared.scaled.wait(l & 1);
         step_sync();
         float u[kRows];
