@@ -95,13 +95,13 @@ constexpr int kStepPiece = 32;    // of them, a warp's
 constexpr int kStepRowBytes = kStepInputs * 2;
 constexpr int kStepStageBytes = kStepOutputs * kStepRowBytes;
 constexpr int kStepInFlight = 2;  // stages of a warp that fetches
+constexpr int kStepThinInFlight = 6;  // where stages have few rows
+constexpr int kStepThinRows = 4;
 constexpr int kStepSmallOutputs = 8;  // of a product with scan_weight or delta_weight, where they are the right matrix
 constexpr int kStepPieceBytes = kStepSmallOutputs * 32 * 2;
 constexpr int kStepConvWidth = 4;
 constexpr int kStepScanInputs = 16;  // channels of a product with scan_weight
 constexpr int kStepScanPieceBytes = kStepSmallOutputs * kStepScanInputs * 2;
-constexpr int kStepScanChannels = 4;                       // of a warp in the scan
-constexpr int kStepScanParts = kWarp / kStepScanChannels;  // of a channel's states, one a lane
 
 // From where a block has given its part until it looks for the others'.
 constexpr int kStepHiddenCycles = 400;
@@ -127,7 +127,7 @@ struct StepShape {
     static constexpr int kChannels = kChannels_;
     static constexpr int kRank = kRank_;
     static constexpr int kStates = kStates_;
-    static constexpr int kOwn = kOwn_;            // channels of a block, a multiple of 4, and a lane's each
+    static constexpr int kOwn = kOwn_;            // channels of a block, a multiple of 4; of 8, where there are more than lanes
     static constexpr int kStages = kStages_;      // of the ring
     static constexpr int kFixedBytes = kFixedBytes_;  // of shared memory, that the launch reckons with before the ring
     static constexpr int kBlocks = step_parts(kChannels, kOwn);
@@ -139,12 +139,19 @@ struct StepShape {
     // Of the long vectors that all blocks read: a block that has many rows has many words to give.
     static constexpr int kCopies = kStepCopies / kRows;
     static constexpr int kInProducts = step_parts(2 * kOwn, kStepOutputs);
+    // What is read of in_weight for x, while shares are on their way (up to kZRows), and while (low, B, C) are: where reading takes longer than
+    // the ways do. All at once is quicker where it does not.
+    static constexpr int kXRows = kOwn <= kStepOutputs ? 2 * kOwn : step_fill(kOwn, kStepOutputs);
+    static constexpr int kZRows = kXRows + step_parts(2 * kOwn - kXRows, 2 * kStepOutputs) * kStepOutputs;
     static constexpr int kOutProducts = step_parts(kOwnWidth, kStepOutputs);
     static constexpr int kScanPieces = step_parts(kOwn, kStepScanInputs);
     static constexpr int kScanProducts = step_parts(kOutputs, kStepSmallOutputs);
     static constexpr int kDeltaPieces = step_parts(kRank, 32);
     static constexpr int kDeltaProducts = step_parts(kOwn, kStepSmallOutputs);
-    static constexpr int kPartStates = step_parts(kStates, kStepScanParts);
+    static constexpr int kLaneChannels = step_parts(kOwn, kWarp);
+    static constexpr int kScanChannels = kLaneChannels == 1 ? 4 : 8;   // of a warp in the scan
+    static constexpr int kScanParts = kWarp / kScanChannels;  // of a channel's states, one a lane
+    static constexpr int kPartStates = step_parts(kStates, kScanParts);
     static constexpr int kInputs = step_parts(kChannels > kWidth ? kChannels : kWidth, kStepInputs) * (kStepPiece / 2) + 4;  // words of a warp
     // What else a layer has for the block's channels: fp32 vectors of kOwn, first those that all rows share.
     static constexpr int kA = 0;
@@ -155,7 +162,8 @@ struct StepShape {
     static constexpr int kShared = kSkip + 1;
     static constexpr int kRowVectors = kStepConvWidth - 1 + kStates;  // states of the convolution, then of the scan
     static constexpr int kVectors = kShared + kRows * kRowVectors;
-    static_assert(kOwnWidth <= kWarp && kOwn <= kWarp && kRows <= 4 && kWidth % 8 == 0 && kChannels % 8 == 0 && kRank % 8 == 0 && kOwn % 4 == 0, "");
+    static_assert(kOwnWidth <= kWarp && kRows <= 4 && kWidth % 8 == 0 && kChannels % 8 == 0 && kRank % 8 == 0, "");
+    static_assert(kOwn % kScanChannels == 0 && kOwn <= kStepWarps * kScanChannels, "every channel has a warp that scans it");
     static_assert(kStages % kFetchWarps == 0, "a stage is always filled by the same warp, which may look back at it");
 };
 
@@ -177,7 +185,7 @@ struct StepShared {
     __align__(16) float vectors[Shape::kVectors][Shape::kOwn];
     float scale[Shape::kRows];
     // u of each warp, and low with B and C behind it, as left matrices.
-    __align__(16) unsigned short u_words[kStepWarps][Shape::kRows][kWarp + 8];
+    __align__(16) unsigned short u_words[kStepWarps][Shape::kRows][Shape::kLaneChannels * kWarp + 8];
     __align__(16) unsigned short projected[Shape::kRows][Shape::kProjected];
     __align__(16) unsigned int inputs[kStepWarps][Shape::kRows][Shape::kInputs];
     // The warps' sums.
@@ -230,14 +238,13 @@ struct WeightStream {
         landing.next(warp);
     }
 
-    __device__ __forceinline__ unsigned char* begin_stage()
+    __device__ __forceinline__ unsigned char* begin_stage(int most_in_flight)
     {
-        if (in_flight == kStepInFlight) {
+        for (; in_flight >= most_in_flight; --in_flight) {
             shared.filled[landing.stage].wait(landing.parity);
             landing.next(kFetchWarps);
-        } else {
-            ++in_flight;
         }
+        ++in_flight;
         shared.emptied[place.stage].wait(place.parity ^ 1u);
         return ring + place.stage * kStepStageBytes;
     }
@@ -258,7 +265,7 @@ struct WeightStream {
         for (; turn < all; turn += kFetchWarps) {
             int first_row = first + turn / kChunks * kStepOutputs;
             int column = turn % kChunks * kStepInputs + lane * 8;
-            unsigned char* stage = begin_stage();
+            unsigned char* stage = begin_stage(count - first_row <= kStepThinRows ? kStepThinInFlight : kStepInFlight);
             if (kColumns % kStepInputs == 0 || column < kColumns) {
 #pragma unroll
                 for (int row = 0; row < kStepOutputs; ++row) {
@@ -384,10 +391,10 @@ struct WeightReader {
         __syncwarp();
     }
 
-    // This warp's part of the products of its inputs with `count` rows of a matrix, 16 at a time, which are the left matrix. As much as
-    // registers hold is under way at once: of a small model all of it, since each step of the way costs it more than the work does.
+    // This warp's part of the products of its inputs with rows begin_row to count - 1 of a matrix, 16 at a time, which are the left matrix.
+    // As much as registers hold is under way at once: of a small model all of it, since each step of the way costs it more than the work does.
     template <int kColumns, int kPlaces>
-    __device__ __forceinline__ void multiply(int count, float (&sums)[Shape::kRows][kPlaces])
+    __device__ __forceinline__ void multiply(int begin_row, int count, float (&sums)[Shape::kRows][kPlaces])
     {
         constexpr int kChunks = step_parts(kColumns, kStepInputs);
         constexpr int kMost = 6;  // stages at once
@@ -405,7 +412,7 @@ struct WeightReader {
             offsets[step] = ((warp * 4 + step * 2 + lane / 16) ^ (named_row & 7)) * 16;
         }
 #pragma unroll 1
-        for (int first = 0; first < count; first += kTogether * kStepOutputs) {
+        for (int first = begin_row; first < count; first += kTogether * kStepOutputs) {
             float products[kTogether][4][4] = {};
 #pragma unroll 1
             for (int begin = 0; begin < kChunks; begin += kAtOnce) {
@@ -536,7 +543,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
         shared.layer_emptied.begin(kStepWarps);
         shared.scaled.begin(1);
         shared.hidden_given.begin(kRows);
-        shared.inner_given.begin(step_parts(own, kStepScanChannels));
+        shared.inner_given.begin(step_parts(own, Shape::kScanChannels));
         shared.projected_there.begin(1);
     }
     for (int i = thread; i < static_cast<int>(sizeof(shared.projected) / 2); i += kStepBlockThreads) {
@@ -566,7 +573,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                 return i / kSquares < p.rows && its_block < kBlocks ? from + i / kSquares * kBlocks + its_block : nullptr;
             };
             shared.hidden_given.wait(l & 1);
-            let_cycles_pass(kStepSquaresCycles);
+            let_cycles_pass(cycles_now(), kStepSquaresCycles);
             wait_for_words(place_of, number, squares);
 #pragma unroll
             for (int row = 0; row < kRows; ++row) {
@@ -596,17 +603,13 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                 int channel = first_channel + (i < kOwn ? i : i - kOwn);
                 return min(channel, Shape::kChannels - 1) + (i < kOwn ? 0 : Shape::kChannels);
             };
-            // Before the rest, which waits until the layer before was used, all of in_weight but the end; of a large model what the ring holds,
-            // since it is not emptied before the rest is there.
-            constexpr int kHeld = Shape::kStages / step_parts(Shape::kWidth, kStepInputs) * kStepOutputs;
-            constexpr int kAllButEnd = (Shape::kInProducts - 1) * kStepOutputs;
-            constexpr int kFirst = kHeld < kAllButEnd ? kHeld : kAllButEnd;
-            stream.template rows<Shape::kWidth>(layer.in_weight, 0, kFirst, row_of);
+            // In the order in which they are needed.
+            stream.template rows<Shape::kWidth>(layer.in_weight, 0, Shape::kXRows, row_of);
             if (l == 0) {
                 wait_for_earlier_grids();
             }
             stream.rest(layer, p, l, first_channel, own);
-            stream.template rows<Shape::kWidth>(layer.in_weight, kFirst, 2 * kOwn, row_of);
+            stream.template rows<Shape::kWidth>(layer.in_weight, Shape::kXRows, 2 * kOwn, row_of);
             stream.template rows<Shape::kChannels>(layer.out_weight, 0, own_width, [&](int i) { return first_width + i; });
         }
         stream.template rows<Shape::kWidth>(p.head, 0, own_words, [&](int i) { return first_word + i; });
@@ -653,35 +656,39 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
     }
     give_hidden(norm_weight_of(layers[0].norm_weight));
 
-    // In the convolution every warp has all channels, one a lane, so that none waits for another's. In the scan a warp has four, and of their
-    // states a lane has one part: by the last warps, since the first ones add up shares.
-    constexpr int kLaneRows = kStepScanParts / kRows;  // lanes of a channel that give the same row
+    // In the convolution every warp has all channels, one or two a lane, so that none waits for another's. In the scan a warp has four or
+    // eight, and of their states a lane has one part: by the last warps, since the first ones add up shares.
+    constexpr int kLaneChannels = Shape::kLaneChannels;
+    constexpr int kLaneRows = Shape::kScanParts / kRows;  // lanes of a channel that give the same row
     int scan_warp = kStepWarps - 1 - warp;
-    bool scans = scan_warp * kStepScanChannels < own;
-    int scan_channel = min(scan_warp * kStepScanChannels + lane % kStepScanChannels, kOwn - 1);
-    int part = lane / kStepScanChannels;
+    bool scans = scan_warp * Shape::kScanChannels < own;
+    int scan_channel = min(scan_warp * Shape::kScanChannels + lane % Shape::kScanChannels, kOwn - 1);
+    int part = lane / Shape::kScanChannels;
     int scan_row = part / kLaneRows;
 #pragma unroll 1
     for (int l = 0; l < p.layer_count; ++l) {
         const DecodeStepLayerParams& layer = layers[l];
 
-        // x and z of the block's channels; x goes through the convolution.
+        // x of the block's channels, which goes through the convolution.
         shared.hidden_given.wait(l & 1);
-        let_cycles_pass(kStepHiddenCycles);
+        let_cycles_pass(cycles_now(), kStepHiddenCycles);
         reader.template wait_for_inputs<Shape::kWidth>(hidden, number, p.rows);
-        reader.template multiply<Shape::kWidth>(2 * kOwn, shared.in_sums[warp]);
+        reader.template multiply<Shape::kWidth>(0, Shape::kXRows, shared.in_sums[warp]);
 
         // What the layer has beside; waiting for it before the values would lengthen the pause.
         shared.layer_filled.wait(l & 1);
-        ConvolutionWindow<bf16, kStepConvWidth, 1> convolution;
-        int lane_channel = min(lane, kOwn - 1);
-        convolution.load_parameters(&shared.vectors[Shape::kConvWeight][lane_channel], kOwn, &shared.vectors[Shape::kConvBias][lane_channel]);
-        float history[kRows][kStepConvWidth - 1];
+        ConvolutionWindow<bf16, kStepConvWidth, 1> convolution[kLaneChannels];
+        float history[kRows][kLaneChannels][kStepConvWidth - 1];
 #pragma unroll
-        for (int row = 0; row < kRows; ++row) {
+        for (int k = 0; k < kLaneChannels; ++k) {
+            int channel = min(lane + k * kWarp, kOwn - 1);
+            convolution[k].load_parameters(&shared.vectors[Shape::kConvWeight][channel], kOwn, &shared.vectors[Shape::kConvBias][channel]);
 #pragma unroll
-            for (int h = 0; h < kStepConvWidth - 1; ++h) {
-                history[row][h] = shared.vectors[Shape::kShared + row * Shape::kRowVectors + h][lane_channel];
+            for (int row = 0; row < kRows; ++row) {
+#pragma unroll
+                for (int h = 0; h < kStepConvWidth - 1; ++h) {
+                    history[row][k][h] = shared.vectors[Shape::kShared + row * Shape::kRowVectors + h][channel];
+                }
             }
         }
         constexpr int kRounds = step_parts(Shape::kScanProducts, kStepWarps);
@@ -698,25 +705,29 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
 
         shared.scaled.wait(l & 1);
         step_sync();
-        float u[kRows];
+        float u[kRows][kLaneChannels];
 #pragma unroll
         for (int row = 0; row < kRows; ++row) {
-            u[row] = 0.0f;
-            if (row < p.rows && lane < own) {
-                float x[1] = {sum_of_warps(shared.in_sums, row, lane) * shared.scale[row]};
-                float y[1];
 #pragma unroll
-                for (int h = 0; h < kStepConvWidth - 1; ++h) {
-                    convolution.history[h][0] = history[row][h];
-                }
-                convolution.step(x, true, y);
-                u[row] = y[0];
+            for (int k = 0; k < kLaneChannels; ++k) {
+                int channel = lane + k * kWarp;
+                u[row][k] = 0.0f;
+                if (row < p.rows && channel < own) {
+                    float x[1] = {sum_of_warps(shared.in_sums, row, channel) * shared.scale[row]};
+                    float y[1];
 #pragma unroll
-                for (int h = 0; h < kStepConvWidth - 1; ++h) {
-                    history[row][h] = convolution.history[h][0];
+                    for (int h = 0; h < kStepConvWidth - 1; ++h) {
+                        convolution[k].history[h][0] = history[row][k][h];
+                    }
+                    convolution[k].step(x, true, y);
+                    u[row][k] = y[0];
+#pragma unroll
+                    for (int h = 0; h < kStepConvWidth - 1; ++h) {
+                        history[row][k][h] = convolution[k].history[h][0];
+                    }
                 }
+                shared.u_words[warp][row][channel] = from_float<bf16>(u[row][k]).bits;
             }
-            shared.u_words[warp][row][lane] = from_float<bf16>(u[row]).bits;
         }
         __syncwarp();
 
@@ -754,6 +765,10 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             }
         }
 
+        // What z needs of in_weight is read while others' values are on their way: so memory is never idle.
+        unsigned int given = cycles_now();
+        reader.template multiply<Shape::kWidth>(Shape::kXRows, Shape::kZRows, shared.in_sums[warp]);
+
         // The values that this block adds up.
 #pragma unroll
         for (int round = 0; round < step_parts(Shape::kOwnValues, kStepWarps); ++round) {
@@ -764,7 +779,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                 unsigned int shares[kShares][1];
                 const FlaggedWord* from = p.shares + (block * kBlocks + lane) * Shape::kOwnValues + k;
                 auto place_of = [&](int i) { return lane + i * kWarp < kBlocks ? from + i * (kWarp * Shape::kOwnValues) : nullptr; };
-                let_cycles_pass(kStepSharesCycles);
+                let_cycles_pass(given, kStepSharesCycles);
                 wait_for_words(place_of, number, shares);
                 float sum = 0.0f;
 #pragma unroll
@@ -778,6 +793,9 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             }
         }
 
+        unsigned int added = block * Shape::kOwnValues < Shape::kValues ? cycles_now() : given + kStepIdleCycles;
+        reader.template multiply<Shape::kWidth>(Shape::kZRows, 2 * kOwn, shared.in_sums[warp]);
+
         // What the scan needs beside (low, B, C).
         float decay[Shape::kPartStates];
         float states[kRows][Shape::kPartStates];
@@ -785,13 +803,12 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
         Piece<16> delta_weights[Shape::kDeltaPieces];
         float delta_bias = 0.0f;
         float skip = 0.0f;
-        float gate = 0.0f;
         if (scans) {
             delta_bias = shared.vectors[Shape::kDeltaBias][scan_channel];
             skip = part == 0 ? shared.vectors[Shape::kSkip][scan_channel] : 0.0f;
 #pragma unroll
             for (int k = 0; k < Shape::kPartStates; ++k) {
-                int n = min(part + k * kStepScanParts, Shape::kStates - 1);
+                int n = min(part + k * Shape::kScanParts, Shape::kStates - 1);
                 decay[k] = shared.vectors[Shape::kA + n][scan_channel] * kLog2E;
 #pragma unroll
                 for (int row = 0; row < kRows; ++row) {
@@ -801,25 +818,33 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
 #pragma unroll
             for (int piece = 0; piece < Shape::kDeltaPieces; ++piece) {
                 load_piece<Access::plain>(
-                    shared.delta_weight + (scan_warp / 2 * Shape::kDeltaPieces + piece) * kStepPieceBytes + lane * 16, delta_weights[piece]);
+                    shared.delta_weight + (scan_warp * Shape::kScanChannels / kStepSmallOutputs * Shape::kDeltaPieces + piece) * kStepPieceBytes
+                        + lane * 16,
+                    delta_weights[piece]);
             }
 #pragma unroll
             for (int row = 0; row < kRows; ++row) {
-                own_u[row] = __shfl_sync(kAllLanes, u[row], scan_channel);
+                own_u[row] = __shfl_sync(kAllLanes, u[row][0], scan_channel % kWarp);
+#pragma unroll
+                for (int k = 1; k < kLaneChannels; ++k) {
+                    float other = __shfl_sync(kAllLanes, u[row][k], scan_channel % kWarp);
+                    own_u[row] = scan_channel / kWarp == k ? other : own_u[row];
+                }
             }
-            gate = silu_for<bf16>(sum_of_warps(shared.in_sums, scan_row, kOwn + scan_channel) * shared.scale[scan_row]);
         }
         __syncwarp();
         if (lane == 0) {
             shared.layer_emptied.arrive();
         }
 
+        if constexpr (Shape::kXRows < 2 * kOwn) {
+            step_sync();
+        }
+        float gate = scans ? silu_for<bf16>(sum_of_warps(shared.in_sums, scan_row, kOwn + scan_channel) * shared.scale[scan_row]) : 0.0f;
+
         // The first warp gets all of them for the block.
         if (warp == 0) {
-            if (block * Shape::kOwnValues >= Shape::kValues) {
-                let_cycles_pass(kStepIdleCycles);
-            }
-            let_cycles_pass(kStepProjectedCycles);
+            let_cycles_pass(added, kStepProjectedCycles);
             constexpr int kRead = step_parts(Shape::kValues, kWarp);
             unsigned int projected[kRead][1];
             const FlaggedWord* from = p.projected + small_copy * Shape::kValues + lane;
@@ -841,12 +866,16 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
         // Meanwhile others store what the convolution leaves.
 #pragma unroll
         for (int row = 0; row < kRows; ++row) {
-            if (warp == 1 + row && row < p.rows && lane < own) {
-                long long first = static_cast<long long>(p.sequences.slot(row)) * (kStepConvWidth - 1);
-                float* to = layer.next_conv_state + first * Shape::kChannels + first_channel + lane;
 #pragma unroll
-                for (int h = 0; h < kStepConvWidth - 1; ++h) {
-                    to[h * Shape::kChannels] = history[row][h];
+            for (int k = 0; k < kLaneChannels; ++k) {
+                int channel = lane + k * kWarp;
+                if (warp == 1 + row && row < p.rows && channel < own) {
+                    long long first = static_cast<long long>(p.sequences.slot(row)) * (kStepConvWidth - 1);
+                    float* to = layer.next_conv_state + first * Shape::kChannels + first_channel + channel;
+#pragma unroll
+                    for (int h = 0; h < kStepConvWidth - 1; ++h) {
+                        to[h * Shape::kChannels] = history[row][k][h];
+                    }
                 }
             }
         }
@@ -854,7 +883,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
         // The scan's step.
         if (scans) {
             shared.projected_there.wait(l & 1);
-            // The deltas of eight channels, this warp's four among them.
+            // The deltas of eight channels, this warp's among them.
             float sums[2][4] = {};
 #pragma unroll
             for (int piece = 0; piece < Shape::kDeltaPieces; ++piece) {
@@ -874,14 +903,14 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             float y[kRows];
 #pragma unroll
             for (int row = 0; row < kRows; ++row) {
-                int from_lane = row * 4 + scan_warp % 2 * 2 + lane % 4 / 2;
+                int from_lane = row * 4 + scan_channel % kStepSmallOutputs / 2;
                 float its_even = __shfl_sync(kAllLanes, even, from_lane);
                 float its_odd = __shfl_sync(kAllLanes, odd, from_lane);
-                float delta = softplus_for<bf16>((lane % 2 == 0 ? its_even : its_odd) + delta_bias);
+                float delta = softplus_for<bf16>((scan_channel % 2 == 0 ? its_even : its_odd) + delta_bias);
                 y[row] = skip * own_u[row];
 #pragma unroll
                 for (int k = 0; k < Shape::kPartStates; ++k) {
-                    int n = part + k * kStepScanParts;
+                    int n = part + k * Shape::kScanParts;
                     if (n < Shape::kStates) {
                         float b = to_float(bf16{shared.projected[row][Shape::kRank + n]});
                         float c = to_float(bf16{shared.projected[row][Shape::kRank + Shape::kStates + n]});
@@ -890,14 +919,17 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                     }
                 }
             }
-            lane_sums<kRows, kStepScanParts, kStepScanChannels>(y, part);
+            lane_sums<kRows, Shape::kScanParts, Shape::kScanChannels>(y, part);
             float gated = y[0] * gate;
             float other = __shfl_down_sync(kAllLanes, gated, 1);
-            // Each of the lanes that have a row's sum gives one copy of it.
-            static_assert(kLaneRows == Shape::kCopies, "");
+            // Each of the lanes that have a row's sum gives as many copies of it.
+            static_assert(Shape::kCopies % kLaneRows == 0, "");
             if (scan_row < p.rows && lane % 2 == 0) {
-                int place = (part % kLaneRows * kRows + scan_row) * Shape::kChannels + first_channel + scan_channel;
-                store_flagged(p.inner + place / 2, narrow_pair<bf16>(gated, other), number);
+#pragma unroll
+                for (int i = 0; i < Shape::kCopies / kLaneRows; ++i) {
+                    int place = ((part % kLaneRows + i * kLaneRows) * kRows + scan_row) * Shape::kChannels + first_channel + scan_channel;
+                    store_flagged(p.inner + place / 2, narrow_pair<bf16>(gated, other), number);
+                }
             }
             if (lane == 0) {
                 shared.inner_given.arrive();
@@ -909,7 +941,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                     float* to = layer.next_state + first * Shape::kChannels + first_channel + scan_channel;
 #pragma unroll
                     for (int k = 0; k < Shape::kPartStates; ++k) {
-                        int n = part + k * kStepScanParts;
+                        int n = part + k * Shape::kScanParts;
                         if (n < Shape::kStates) {
                             to[n * Shape::kChannels] = states[row][k];
                         }
@@ -923,9 +955,9 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
         // The block's part of the residual stream.
         {
             float norm_weight = norm_weight_of(l + 1 < p.layer_count ? layers[l + 1].norm_weight : p.final_norm_weight);
-            let_cycles_pass(kStepInnerCycles);
+            let_cycles_pass(cycles_now(), kStepInnerCycles);
             reader.template wait_for_inputs<Shape::kChannels>(inner, number, p.rows);
-            reader.template multiply<Shape::kChannels>(own_width, shared.out_sums[warp]);
+            reader.template multiply<Shape::kChannels>(0, own_width, shared.out_sums[warp]);
             step_sync();
             if (owns_width) {
                 residual += sum_of_warps(shared.out_sums, warp, lane);
@@ -942,7 +974,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
     for (int begin = 0; begin < own_words; begin += Shape::kInProducts * kStepOutputs) {
         int count = min(own_words - begin, Shape::kInProducts * kStepOutputs);
         step_sync();
-        reader.template multiply<Shape::kWidth>(count, shared.in_sums[warp]);
+        reader.template multiply<Shape::kWidth>(0, count, shared.in_sums[warp]);
         step_sync();
         for (int i = thread; i < kRows * Shape::kInProducts * kStepOutputs; i += kStepThreads) {
             int row = i / (Shape::kInProducts * kStepOutputs);

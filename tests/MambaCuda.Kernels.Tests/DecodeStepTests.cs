@@ -75,7 +75,7 @@ public class DecodeStepTests
         Assert.False(Has(backend, smallest with { Rank = 4 }));
         Assert.False(Has(backend, smallest with { StateSize = 17 }));
         int multiprocessors = ((CudaBackend)backend).Context.Device.MultiprocessorCount;
-        Assert.False(Has(backend, smallest with { Channels = (32 * multiprocessors) + 32 }));
+        Assert.False(Has(backend, smallest with { Channels = (40 * multiprocessors) + 32 }));
         Assert.False(Has(backend, smallest with { Rows = 2, Channels = (16 * multiprocessors) + 32 }));
     }
 

@@ -59,16 +59,22 @@ __device__ __forceinline__ void look_again_soon()
 #endif
 }
 
-// About so many cycles, in which others of the multiprocessor work on.
-__device__ __forceinline__ void let_cycles_pass(int count)
+// The multiprocessor's clock.
+__device__ __forceinline__ unsigned int cycles_now()
+{
+    unsigned int now = 0;
+#if defined(__CUDA_ARCH__)
+    asm volatile("mov.u32 %0, %%clock;" : "=r"(now)::"memory");
+#endif
+    return now;
+}
+
+// Until about so many cycles after `since`, in which others of the multiprocessor work on.
+__device__ __forceinline__ void let_cycles_pass([[maybe_unused]] unsigned int since, [[maybe_unused]] int count)
 {
 #if defined(__CUDA_ARCH__)
-    unsigned int begin;
-    unsigned int now;
-    asm volatile("mov.u32 %0, %%clock;" : "=r"(begin)::"memory");
-    do {
-        asm volatile("mov.u32 %0, %%clock;" : "=r"(now)::"memory");
-    } while (now - begin < static_cast<unsigned int>(count));
+    while (cycles_now() - since < static_cast<unsigned int>(count)) {
+    }
 #endif
 }
 

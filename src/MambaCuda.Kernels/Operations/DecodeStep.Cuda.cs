@@ -15,7 +15,7 @@ public sealed partial class CudaBackend
     private const int StepStageBytes = StepOutputs * StepInputs * 2;
     private const int StepConvolutionWidth = 4;
     private const int StepMostRows = 4;
-    private const int StepMostOwnOfOneRow = 32;
+    private const int StepMostOwnOfOneRow = 40;
     private const int StepMostOwn = 16;
     private const int StepMostStates = 16;
     private const int StepCopies = 8;
@@ -168,7 +168,7 @@ public sealed partial class CudaBackend
         private const int UsualSharedBytes = 227 << 10;
 
         private static readonly int[] UsualRows = [1, 2, 4];
-        private static readonly (int Width, int Layers)[] UsualModels = [(768, 24), (1024, 48), (1536, 48), (2048, 48)];
+        private static readonly (int Width, int Layers)[] UsualModels = [(768, 24), (1024, 48), (1536, 48), (2048, 48), (2560, 64)];
 
         /// <summary>Models of the paper on an H200; others are compiled as they come.</summary>
         public static IEnumerable<DecodeStepShape> Usual =>
@@ -186,7 +186,7 @@ public sealed partial class CudaBackend
         public static DecodeStepShape? Of(
             int rows, int width, int channels, int rank, int states, int layers, int multiprocessors, int sharedBytes)
         {
-            int own = DivideUp(DivideUp(channels, multiprocessors), 4) * 4;
+            int each = DivideUp(channels, multiprocessors), unit = each <= WarpThreads ? 4 : 8, own = DivideUp(each, unit) * unit;
             DecodeStepShape shape = new(rows, width, channels, rank, states, own, 0);
             int stages = (sharedBytes - shape.FixedBytes - (layers * Marshal.SizeOf<DecodeStepLayerParams>())) / StepStageBytes;
             shape = shape with { Stages = Math.Min(StepMostStages, stages / StepFetchWarps * StepFetchWarps) };
@@ -209,7 +209,7 @@ public sealed partial class CudaBackend
                 int barriers = ((2 * StepMostStages) + 6) * sizeof(long);
                 int scanWeight = DivideUp(outputs, 8) * scanPieces * 256, deltaWeight = DivideUp(Own, 8) * deltaPieces * 512;
                 int vectors = (States + StepConvolutionWidth + 3 + (Rows * (StepConvolutionWidth - 1 + States))) * Own * sizeof(float);
-                int perRow = sizeof(float) + (2 * StepWarps * (WarpThreads + 8)) + (2 * ((DivideUp(outputs, 32) * 32) + 40));
+                int perRow = sizeof(float) + (2 * StepWarps * ((DivideUp(Own, WarpThreads) * WarpThreads) + 8)) + (2 * ((DivideUp(outputs, 32) * 32) + 40));
                 int inputs = StepWarps * Rows * ((DivideUp(Math.Max(Width, Channels), StepInputs) * StepPiece / 2) + 4) * sizeof(int);
                 int sums = StepWarps * Rows * (DivideUp(2 * Own, StepOutputs) + DivideUp(OwnWidth, StepOutputs)) * StepOutputs * sizeof(float);
                 return DivideUp(barriers + scanWeight + deltaWeight + vectors + (Rows * perRow) + inputs + sums + 512, 128) * 128;

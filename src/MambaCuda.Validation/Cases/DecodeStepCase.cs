@@ -12,7 +12,7 @@ public sealed record DecodeStepCase(int Rows, int Width, int Channels, int Rank,
     public const float Epsilon = 1e-5f;
 
     private static readonly int[] WideRows = [1, 2, 4];
-    private static readonly int[] WideChannels = [8, 12, 16, 32];
+    private static readonly int[] WideChannels = [8, 12, 16, 24, 32, 40];
 
     /// <summary>How many layers there are.</summary>
     public int LayerCount { get; init; } = 2;
@@ -57,7 +57,11 @@ public sealed record DecodeStepCase(int Rows, int Width, int Channels, int Rank,
             from own in WideChannels
             where own <= 16 || rows == 1
             let channels = Math.Max(1, own * multiprocessors / 32) * 32
-            select new DecodeStepCase(rows, Math.Max(1, channels / 64) * 32, channels, 48, 16) { LayerCount = 1, OwnSlots = rows > 1 }).Distinct(),
+            select new DecodeStepCase(rows, Math.Max(1, channels / 64) * 32, channels, 48, 16)
+            {
+                LayerCount = own <= 16 ? 1 : 2,
+                OwnSlots = rows > 1,
+            }).Distinct(),
     ];
 
     /// <summary>The names of all cases.</summary>
