@@ -10,7 +10,7 @@
 // So the grid stays: a block a multiprocessor. Each owns some channels of every layer and some of the residual stream, whose values it
 // keeps, and some of the vocabulary. Three of its warps do nothing but fetch: all weights that the block will need, in their order, through
 // all layers, into a ring of stages in shared memory; they never wait for a result, only for room. Eight warps take what lies there. One
-// listens for the scale of the next norm.
+// listens for the scale of the next norm, and fetches what is small of a layer.
 //
 // Five times a layer values go from block to block, through the L2, as flagged words, without a barrier (flagged_words.cuh):
 //   hidden     the residual stream times the norm's weights; its owner gives it to all
@@ -87,7 +87,7 @@ constexpr int kStepWarps = 8;  // that compute
 constexpr int kStepThreads = kStepWarps * kWarp;
 constexpr int kFetchWarps = 3;
 constexpr int kFetchThreads = kFetchWarps * kWarp;
-constexpr int kListenThreads = kWarp;  // for the scale of the norm
+constexpr int kListenThreads = kWarp;  // for the scale of the norm; they fetch what is small
 constexpr int kStepBlockThreads = kStepThreads + kFetchThreads + kListenThreads;
 constexpr int kStepOutputs = 16;  // of a product, and of a stage
 constexpr int kStepInputs = 256;  // of a stage
@@ -139,9 +139,8 @@ struct StepShape {
     // Of the long vectors that all blocks read: a block that has many rows has many words to give.
     static constexpr int kCopies = kStepCopies / kRows;
     static constexpr int kInProducts = step_parts(2 * kOwn, kStepOutputs);
-    // What is read of in_weight for x, while shares are on their way (up to kZRows), and while (low, B, C) are: where reading takes longer than
-    // the ways do. All at once is quicker where it does not.
-    static constexpr int kXRows = kOwn <= kStepOutputs ? 2 * kOwn : step_fill(kOwn, kStepOutputs);
+    // What is read of in_weight for x; while shares are on their way (up to kZRows); and while (low, B, C) are.
+    static constexpr int kXRows = step_fill(kOwn, kStepOutputs) < 2 * kOwn ? step_fill(kOwn, kStepOutputs) : 2 * kOwn;
     static constexpr int kZRows = kXRows + step_parts(2 * kOwn - kXRows, 2 * kStepOutputs) * kStepOutputs;
     static constexpr int kOutProducts = step_parts(kOwnWidth, kStepOutputs);
     static constexpr int kScanPieces = step_parts(kOwn, kStepScanInputs);
@@ -218,9 +217,7 @@ template <typename Shape>
 struct WeightStream {
     StepShared<Shape>& shared;
     unsigned char* ring;
-    int thread;
     int lane;
-    int warp;
     RingPlace<Shape::kStages> place;    // to be filled next
     RingPlace<Shape::kStages> landing;  // the oldest that may still be on its way
     int in_flight = 0;
@@ -229,13 +226,11 @@ struct WeightStream {
     __device__ __forceinline__ WeightStream(StepShared<Shape>& of_block, unsigned char* its_ring)
         : shared(of_block)
         , ring(its_ring)
-        , thread(static_cast<int>(threadIdx.x) - kStepThreads)
-        , lane(thread % kWarp)
-        , warp(thread / kWarp)
-        , turn(warp)
+        , lane(static_cast<int>(threadIdx.x) % kWarp)
+        , turn(static_cast<int>(threadIdx.x) / kWarp - kStepWarps)
     {
-        place.next(warp);
-        landing.next(warp);
+        place.next(turn);
+        landing.next(turn);
     }
 
     __device__ __forceinline__ unsigned char* begin_stage(int most_in_flight)
@@ -279,15 +274,25 @@ struct WeightStream {
         }
         turn -= all;
     }
+};
 
-    // What a layer has beside its matrices, when the one before was used: the block's columns of scan_weight, in pieces of eight outputs and 16
+// The warp that fetches what a layer has beside the matrices that go through the ring.
+template <typename Shape>
+struct LayerStream {
+    StepShared<Shape>& shared;
+    const DecodeStepParams& p;
+    int first_channel;
+    int own;
+    int lane;
+
+    // That of a layer, when that of the one before was used: the block's columns of scan_weight, in pieces of eight outputs and 16
     // channels; its rows of delta_weight, in pieces of eight channels and 32 inputs; vectors of its channels. What is not there is zero.
-    __device__ __forceinline__ void rest(const DecodeStepLayerParams& layer, const DecodeStepParams& p, int number, int first_channel, int own)
+    __device__ __forceinline__ void fetch(const DecodeStepLayerParams& layer, int number)
     {
         shared.layer_emptied.wait((number & 1) ^ 1u);
         constexpr int kScanChunks = Shape::kScanPieces * kStepScanInputs / 4;
 #pragma unroll 4
-        for (int i = thread; i < Shape::kScanProducts * kStepSmallOutputs * kScanChunks; i += kFetchThreads) {
+        for (int i = lane; i < Shape::kScanProducts * kStepSmallOutputs * kScanChunks; i += kWarp) {
             int output = i / kScanChunks;
             int chunk = i % kScanChunks;
             bool there = output < Shape::kOutputs && chunk * 4 < own;
@@ -298,7 +303,7 @@ struct WeightStream {
         }
         constexpr int kDeltaChunks = Shape::kDeltaPieces * 4;
 #pragma unroll 4
-        for (int i = thread; i < Shape::kDeltaProducts * kStepSmallOutputs * kDeltaChunks; i += kFetchThreads) {
+        for (int i = lane; i < Shape::kDeltaProducts * kStepSmallOutputs * kDeltaChunks; i += kWarp) {
             int channel = i / kDeltaChunks;
             int chunk = i % kDeltaChunks;
             bool there = channel < own && chunk * 8 < Shape::kRank;
@@ -307,28 +312,28 @@ struct WeightStream {
                 shared.delta_weight + piece * kStepPieceBytes + channel % kStepSmallOutputs * 64 + chunk % 4 * 16,
                 layer.delta_weight + (there ? (first_channel + channel) * Shape::kRank + chunk * 8 : 0), there ? 16 : 0);
         }
-        vectors(Shape::kA, layer.a, Shape::kStates, first_channel, own);
-        vectors(Shape::kConvWeight, layer.conv_weight, kStepConvWidth, first_channel, own);
-        vectors(Shape::kConvBias, layer.conv_bias, 1, first_channel, own);
-        vectors(Shape::kDeltaBias, layer.delta_bias, 1, first_channel, own);
-        vectors(Shape::kSkip, layer.d, 1, first_channel, own);
+        vectors(Shape::kA, layer.a, Shape::kStates);
+        vectors(Shape::kConvWeight, layer.conv_weight, kStepConvWidth);
+        vectors(Shape::kConvBias, layer.conv_bias, 1);
+        vectors(Shape::kDeltaBias, layer.delta_bias, 1);
+        vectors(Shape::kSkip, layer.d, 1);
         constexpr int kHistory = kStepConvWidth - 1;
 #pragma unroll 1
         for (int row = 0; row < p.rows; ++row) {
             int to = Shape::kShared + row * Shape::kRowVectors;
             long long slot = p.sequences.slot(row);
-            vectors(to, layer.conv_state + slot * kHistory * Shape::kChannels, kHistory, first_channel, own);
-            vectors(to + kHistory, layer.state + slot * Shape::kStates * Shape::kChannels, Shape::kStates, first_channel, own);
+            vectors(to, layer.conv_state + slot * kHistory * Shape::kChannels, kHistory);
+            vectors(to + kHistory, layer.state + slot * Shape::kStates * Shape::kChannels, Shape::kStates);
         }
         shared.layer_filled.arrive_after_copies();
     }
 
     // Vectors of the block's channels from rows of a matrix, or zeros where there is none.
-    __device__ __forceinline__ void vectors(int to, const float* from, int count, int first_channel, int own)
+    __device__ __forceinline__ void vectors(int to, const float* from, int count)
     {
         constexpr int kChunks = Shape::kOwn / 4;
 #pragma unroll 2
-        for (int i = thread; i < count * kChunks; i += kFetchThreads) {
+        for (int i = lane; i < count * kChunks; i += kWarp) {
             int row = i / kChunks;
             int chunk = i % kChunks;
             bool there = from != nullptr && chunk * 4 < own;
@@ -539,7 +544,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             shared.filled[i].begin(kWarp);
             shared.emptied[i].begin(kStepWarps);
         }
-        shared.layer_filled.begin(kFetchThreads);
+        shared.layer_filled.begin(kListenThreads);
         shared.layer_emptied.begin(kStepWarps);
         shared.scaled.begin(1);
         shared.hidden_given.begin(kRows);
@@ -559,8 +564,10 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
     int copy = block % Shape::kCopies;
     int small_copy = block % kStepCopies;
     if (warp == kStepWarps + kFetchWarps) {
-        // The scale of every norm: all blocks' sums of squares.
         wait_for_earlier_grids();
+        LayerStream<Shape> stream{shared, p, first_channel, own, lane};
+        stream.fetch(layers[0], 0);
+        // The scale of every norm: all blocks' sums of squares.
         unsigned int number = *p.number;
         const FlaggedWord* from = p.squares + small_copy * kRows * kBlocks;
 #pragma unroll 1
@@ -591,6 +598,9 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                 shared.scaled.arrive();
             }
             __syncwarp();
+            if (l + 1 < p.layer_count) {
+                stream.fetch(layers[l + 1], l + 1);
+            }
         }
         return;
     }
@@ -603,13 +613,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                 int channel = first_channel + (i < kOwn ? i : i - kOwn);
                 return min(channel, Shape::kChannels - 1) + (i < kOwn ? 0 : Shape::kChannels);
             };
-            // In the order in which they are needed.
-            stream.template rows<Shape::kWidth>(layer.in_weight, 0, Shape::kXRows, row_of);
-            if (l == 0) {
-                wait_for_earlier_grids();
-            }
-            stream.rest(layer, p, l, first_channel, own);
-            stream.template rows<Shape::kWidth>(layer.in_weight, Shape::kXRows, 2 * kOwn, row_of);
+            stream.template rows<Shape::kWidth>(layer.in_weight, 0, 2 * kOwn, row_of);
             stream.template rows<Shape::kChannels>(layer.out_weight, 0, own_width, [&](int i) { return first_width + i; });
         }
         stream.template rows<Shape::kWidth>(p.head, 0, own_words, [&](int i) { return first_word + i; });

@@ -69,11 +69,11 @@ __device__ __forceinline__ unsigned int cycles_now()
     return now;
 }
 
-// Until about so many cycles after `since`, in which others of the multiprocessor work on.
+// Until about so many cycles after `since`, which may be still to come, in which others of the multiprocessor work on.
 __device__ __forceinline__ void let_cycles_pass([[maybe_unused]] unsigned int since, [[maybe_unused]] int count)
 {
 #if defined(__CUDA_ARCH__)
-    while (cycles_now() - since < static_cast<unsigned int>(count)) {
+    while (static_cast<int>(cycles_now() - since) < count) {
     }
 #endif
 }
