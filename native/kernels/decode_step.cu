@@ -21,8 +21,9 @@
 // x, z, u, delta and the scan's states never leave the block that owns the channel.
 //
 // A look that comes too early costs more than it finds: it is traffic on the very lines that are to be written. So a block looks only once
-// it has given its own part, some hundred cycles later, and by few warps (kStep...Cycles). On an H200 a step of 130m takes 209 us where each
-// looks at once, 170 us with these pauses.
+// it has given its own part, some hundred cycles later, and by few warps (kStep...Cycles). On an H200 a step of 130m takes 40 us more where each
+// looks at once, and 20 us more where each waits 600 cycles. What can be done meanwhile is: while shares and (low, B, C) are on their way,
+// what z needs of in_weight goes through the ring, so that memory is not idle; of 1.4b this is a tenth of the step.
 //
 // Products are made by tensor cores: 16 outputs of the weights are the left matrix and x, filled up to eight rows, is the right one, whatever
 // the number of rows. A warp has the same 32 of every 256 inputs in all products of a phase: so it waits for just those, and the warps' sums

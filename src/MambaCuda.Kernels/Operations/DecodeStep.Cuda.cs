@@ -179,14 +179,15 @@ public sealed partial class CudaBackend
             select shape.Value;
 
         /// <summary>
-        /// How a model is cut for a card, or null where the captured kernels of a step's parts are to be taken. Microseconds of a whole step on an
-        /// H200, beside theirs: one row of 130m 203 (265), 370m 419 (552), 790m 555 (726), 1.4b 895 (994); two rows of 130m 219 (305); four of 130m
-        /// 283 (334), 370m 555 (698). 2.8b was slower, 2,013 (1,771); more rows of those above 370m were not timed.
+        /// How a model is cut for a card, or null where the captured kernels of a step's parts are to be taken. Microseconds of a whole step on
+        /// an H200, beside theirs: one row of 130m 189 (265), 370m 375 (552), 790m 529 (726), 1.4b 768 (994), 2.8b 1,550 (1,771); two rows of 130m
+        /// 216 (305); four of 130m 273 (334), 370m 470 (698). More rows of those above 370m were not timed.
         /// </summary>
         public static DecodeStepShape? Of(
             int rows, int width, int channels, int rank, int states, int layers, int multiprocessors, int sharedBytes)
         {
-            int each = DivideUp(channels, multiprocessors), unit = each <= WarpThreads ? 4 : 8, own = DivideUp(each, unit) * unit;
+            int each = DivideUp(channels, multiprocessors), unit = each <= WarpThreads ? 4 : 8;
+            int own = DivideUp(each, unit) * unit;
             DecodeStepShape shape = new(rows, width, channels, rank, states, own, 0);
             int stages = (sharedBytes - shape.FixedBytes - (layers * Marshal.SizeOf<DecodeStepLayerParams>())) / StepStageBytes;
             shape = shape with { Stages = Math.Min(StepMostStages, stages / StepFetchWarps * StepFetchWarps) };
@@ -209,7 +210,8 @@ public sealed partial class CudaBackend
                 int barriers = ((2 * StepMostStages) + 6) * sizeof(long);
                 int scanWeight = DivideUp(outputs, 8) * scanPieces * 256, deltaWeight = DivideUp(Own, 8) * deltaPieces * 512;
                 int vectors = (States + StepConvolutionWidth + 3 + (Rows * (StepConvolutionWidth - 1 + States))) * Own * sizeof(float);
-                int perRow = sizeof(float) + (2 * StepWarps * ((DivideUp(Own, WarpThreads) * WarpThreads) + 8)) + (2 * ((DivideUp(outputs, 32) * 32) + 40));
+                int ofU = 2 * StepWarps * ((DivideUp(Own, WarpThreads) * WarpThreads) + 8);
+                int perRow = sizeof(float) + ofU + (2 * ((DivideUp(outputs, 32) * 32) + 40));
                 int inputs = StepWarps * Rows * ((DivideUp(Math.Max(Width, Channels), StepInputs) * StepPiece / 2) + 4) * sizeof(int);
                 int sums = StepWarps * Rows * (DivideUp(2 * Own, StepOutputs) + DivideUp(OwnWidth, StepOutputs)) * StepOutputs * sizeof(float);
                 return DivideUp(barriers + scanWeight + deltaWeight + vectors + (Rows * perRow) + inputs + sums + 512, 128) * 128;
