@@ -41,6 +41,8 @@ public sealed unsafe partial class CudaBackend
         LinearVectorMmaKernels,
         LinearWgmmaKernels,
         LogProbabilitiesKernels,
+        MixerRowsAdvanceKernels,
+        MixerRowsProjectKernels,
         MixerStepAdvanceKernels,
         MixerStepProjectKernels,
         PartialSumsKernels,

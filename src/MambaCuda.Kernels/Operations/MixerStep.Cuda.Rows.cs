@@ -1,0 +1,223 @@
+using System.Runtime.InteropServices;
+using MambaCuda.Driver;
+
+namespace MambaCuda.Kernels;
+
+public sealed partial class CudaBackend
+{
+    // As in mixer_step_rows.cu.
+    private const int MixerRowsOfGroup = 8;
+    private const int MixerRowsTile = 16;
+    private const int MixerRowsPiece = 32;
+    private const int MixerRowsTileBytes = MixerRowsTile * MixerRowsPiece * 2;
+    private const int MixerRowsMostShares = 4;
+    private const int MixerRowsAdvanceThreads = MixerRowsOfGroup * WarpThreads;
+
+    /// <summary>Channels of a block, most: two threads each.</summary>
+    private const int MixerRowsSlice = 320;
+
+    /// <summary>Below, a block's weights are too few for its own way to pay.</summary>
+    private const int MixerRowsLeastSlice = 64;
+
+    /// <summary>Blocks that add up through each other's shared memory, as many as any card with clusters has.</summary>
+    private const int MixerRowsCluster = 8;
+
+    private const int MixerRowsLeastCapability = 90;  // no card of another generation was timed
+
+    private static readonly KernelFamily<MixerRowsVariant> MixerRowsProjectKernels = new(
+        "mixer_step_rows.cu",
+        variant => $"mamba::mixer_rows_project<{TypeName(variant.Type)}, {MixerWidth}, {variant.Size}, {variant.Cluster}>",
+        MixerRowsVariant.Projecting,
+        inSteps: true);
+
+    private static readonly KernelFamily<MixerRowsVariant> MixerRowsAdvanceKernels = new(
+        "mixer_step_rows.cu",
+        variant => $"mamba::mixer_rows_advance<{TypeName(variant.Type)}, {variant.Size}>",
+        MixerRowsVariant.Advancing,
+        inSteps: true);
+
+    /// <summary>The two kernels for many rows, if they can be used.</summary>
+    private bool TryMixerStepOfRows(in MixerStepArgs args)
+    {
+        if (!TakesMixerRows(args) || MixerRowsPlan.Of(args, this) is not { } plan)
+        {
+            return false;
+        }
+
+        (int rows, int channels, int rank, int states) =
+            ((int)args.X.Rows, args.X.Columns, args.TimeStepProjection.Columns, (int)args.A.Rows);
+        MixerRowsParams parameters = new()
+        {
+            X = Address(args.X),
+            Z = Address(args.Z),
+            ConvWeight = Address(args.ConvolutionWeight),
+            ConvBias = Address(args.ConvolutionBias),
+            ConvState = Address(args.ConvolutionBefore),
+            NextConvState = Address(args.ConvolutionAfter),
+            ScanWeight = Address(args.ScanProjection.Matrix),
+            DeltaWeight = Address(args.TimeStepProjection.Matrix),
+            DeltaBias = Address(args.TimeStepBias),
+            A = Address(args.A),
+            D = Address(args.D),
+            State = Address(args.ScanBefore),
+            NextState = Address(args.ScanAfter),
+            Shares = _scratch.Reserve(plan.ShareBytes),
+            U = Address(args.InnerWork),
+            Y = Address(args.Y),
+            XStride = args.X.RowStride,
+            ZStride = args.Z.RowStride,
+            ConvWeightStride = args.ConvolutionWeight.RowStride,
+            ConvStateStride = args.ConvolutionBefore.RowStride,
+            NextConvStateStride = args.ConvolutionAfter.RowStride,
+            ScanWeightStride = args.ScanProjection.Matrix.RowStride,
+            DeltaWeightStride = args.TimeStepProjection.Matrix.RowStride,
+            AStride = args.A.RowStride,
+            StateStride = args.ScanBefore.RowStride,
+            NextStateStride = args.ScanAfter.RowStride,
+            UStride = args.InnerWork.RowStride,
+            YStride = args.Y.RowStride,
+            Sequences = _sequenceTables.For(args.Sequences),
+            Rows = rows,
+            Channels = channels,
+            Rank = rank,
+            States = states,
+            Slice = plan.Slice,
+            ShareCount = plan.Shares,
+        };
+        CudaKernel project = MixerRowsProjectKernels.Get(_library, new MixerRowsVariant(ActivationType, plan.RowGroups, plan.Cluster));
+        Dim3 grid = new(plan.Shares * plan.Cluster, plan.RowTiles);
+        Launch(project, grid, 2 * plan.Slice, parameters, plan.ProjectBytes, overlaps: true, cluster: plan.Cluster);
+        CudaKernel advance = MixerRowsAdvanceKernels.Get(_library, new MixerRowsVariant(ActivationType, plan.Channels / 4));
+        grid = new Dim3(DivideUp(channels, plan.Channels), DivideUp(rows, MixerRowsOfGroup));
+        Launch(advance, grid, MixerRowsAdvanceThreads, parameters, plan.AdvanceBytes, overlaps: true);
+        return true;
+    }
+
+    /// <summary>Whether the kernels know these operands.</summary>
+    private bool TakesMixerRows(in MixerStepArgs args) =>
+        !_options.BatchInvariant && args.X.Rows is > 0 and <= ushort.MaxValue && args.X.Columns > 0 && ActivationType != DataType.Float32
+        && Context.Device.ComputeCapability.Major * 10 >= MixerRowsLeastCapability && args.ConvolutionWeight.Rows == MixerWidth
+        && args.A.Rows is > 0 and <= MixerStates && args.TimeStepProjection.Columns is > 0 and <= MixerRank
+        && args.X.Columns % MixerPiece == 0 && args.TimeStepProjection.Columns % MixerPiece == 0
+        && WeightFormat.Of(args.ScanProjection) == new WeightFormat(0, ActivationType)
+        && WeightFormat.Of(args.TimeStepProjection) == new WeightFormat(0, ActivationType)
+        && AreAligned(16, args.X, args.Z, args.InnerWork, args.Y, args.ScanProjection.Matrix, args.TimeStepProjection.Matrix)
+        && AreAligned(16, args.ConvolutionWeight, args.ConvolutionBias, args.ConvolutionBefore, args.ConvolutionAfter)
+        && AreAligned(16, args.TimeStepBias, args.A, args.D, args.ScanBefore, args.ScanAfter);
+
+    /// <summary>How the work is cut into blocks.</summary>
+    /// <param name="Cluster">Blocks that add up together.</param>
+    /// <param name="Slice">Channels of a block of the first kernel.</param>
+    /// <param name="Shares">What the clusters leave to be added.</param>
+    /// <param name="RowGroups">Groups of rows of a block of the first kernel.</param>
+    /// <param name="RowTiles">Blocks of it, one above the other.</param>
+    /// <param name="Channels">Of a block of the second kernel.</param>
+    /// <param name="ProjectBytes">Shared memory of a block of the first.</param>
+    /// <param name="AdvanceBytes">Shared memory of a block of the second.</param>
+    /// <param name="ShareBytes">Memory for the shares.</param>
+    private readonly record struct MixerRowsPlan(
+        int Cluster, int Slice, int Shares, int RowGroups, int RowTiles, int Channels, int ProjectBytes, int AdvanceBytes, long ShareBytes)
+    {
+        /// <summary>That for these operands, or null where a block's share of the channels would be too large.</summary>
+        public static MixerRowsPlan? Of(in MixerStepArgs args, CudaBackend backend)
+        {
+            (int channels, int rank, int states) = (args.X.Columns, args.TimeStepProjection.Columns, (int)args.A.Rows);
+            int groups = DivideUp((int)args.X.Rows, MixerRowsOfGroup), multiprocessors = backend.Context.Device.MultiprocessorCount;
+            int cluster = backend.Context.Device.HasClusterLaunch ? MixerRowsCluster : 1;
+            int SliceOf(int shares) => DivideUp(channels, cluster * shares * MixerRowsPiece) * MixerRowsPiece;
+
+            int shares = 1;
+            while (SliceOf(shares) > MixerRowsSlice)
+            {
+                shares *= 2;
+            }
+
+            // Rows are put together where there are blocks enough, which reads weights less often; else there are more blocks by more shares,
+            // which the second kernel reads again for every block of its own.
+            int rowGroups = cluster * shares * groups > multiprocessors ? 2 : 1;
+            while (shares < MixerRowsMostShares && 2 * cluster * shares * groups <= multiprocessors && SliceOf(2 * shares) >= MixerRowsLeastSlice)
+            {
+                shares *= 2;
+            }
+
+            int slice = SliceOf(shares), pieces = slice / MixerRowsPiece, tiles = DivideUp(rank + (2 * states), MixerRowsTile);
+            shares = DivideUp(DivideUp(channels, slice), cluster);
+            int received = cluster * rowGroups * DivideUp(tiles * MixerRowsTile, cluster) * MixerRowsOfGroup * sizeof(float);
+            int projectBytes = (tiles * pieces * MixerRowsTileBytes) + (rowGroups * MixerRowsOfGroup * Pitch(pieces)) + received;
+
+            int advanceChannels = DivideUp(channels, 64) * groups >= 2 * multiprocessors ? 64 : 32, lowPieces = DivideUp(rank, MixerRowsPiece);
+            int advanceBytes = (MixerRowsOfGroup * Pitch(lowPieces)) + (advanceChannels / MixerRowsTile * lowPieces * MixerRowsTileBytes);
+            int rowTiles = DivideUp(groups, rowGroups);
+            return shares <= MixerRowsMostShares && projectBytes <= backend._library.MaxSharedBytes
+                ? new MixerRowsPlan(cluster, slice, shares, rowGroups, rowTiles, advanceChannels, projectBytes, advanceBytes,
+                    (long)rowTiles * rowGroups * shares * tiles * MixerRowsTile * MixerRowsOfGroup * sizeof(float))
+                : null;
+        }
+
+        // Two rows that are read at once are in different banks.
+        private static int Pitch(int pieces) => (pieces * MixerRowsPiece * 2) + (pieces % 2 == 0 ? 64 : 0);
+    }
+
+    /// <summary>An instance of either kernel: of so many groups of rows, or of so many groups of channels, which has no cluster.</summary>
+    private readonly record struct MixerRowsVariant(DataType Type, int Size, int Cluster = 0)
+    {
+        private static readonly DataType[] Types = [DataType.BFloat16, DataType.Float16];
+        private static readonly int[] RowGroups = [1, 2];
+        private static readonly int[] ChannelGroups = [8, 16];
+        private static readonly int[] Clusters = [1, MixerRowsCluster];
+
+        public static IEnumerable<MixerRowsVariant> Projecting =>
+            from type in Types
+            from rowGroups in RowGroups
+            from cluster in Clusters
+            select new MixerRowsVariant(type, rowGroups, cluster);
+
+        public static IEnumerable<MixerRowsVariant> Advancing =>
+            from type in Types
+            from groups in ChannelGroups
+            select new MixerRowsVariant(type, groups);
+
+        public override string ToString() => Cluster == 0 ? $"advance rows, {4 * Size} channels"
+            : $"project {MixerRowsOfGroup * Size} rows{(Cluster == 1 ? "" : $", cluster of {Cluster}")}";
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct MixerRowsParams
+    {
+        public nint X;
+        public nint Z;
+        public nint ConvWeight;
+        public nint ConvBias;
+        public nint ConvState;
+        public nint NextConvState;
+        public nint ScanWeight;
+        public nint DeltaWeight;
+        public nint DeltaBias;
+        public nint A;
+        public nint D;
+        public nint State;
+        public nint NextState;
+        public nint Shares;
+        public nint U;
+        public nint Y;
+        public long XStride;
+        public long ZStride;
+        public long ConvWeightStride;
+        public long ConvStateStride;
+        public long NextConvStateStride;
+        public long ScanWeightStride;
+        public long DeltaWeightStride;
+        public long AStride;
+        public long StateStride;
+        public long NextStateStride;
+        public long UStride;
+        public long YStride;
+        public SequenceTable Sequences;
+        public int Rows;
+        public int Channels;
+        public int Rank;
+        public int States;
+        public int Slice;
+        public int ShareCount;
+    }
+}
