@@ -13,9 +13,9 @@
 //                        a cluster add up their sums through each other's shared memory, so that few shares are left for who comes next.
 //   mixer_rows_advance   a block has 4 kGroups channels of 8 rows, a warp a row: adds up the shares, delta, the states, y
 // What bounds them is the states, 8 bytes each, and 24 for a channel's convolution. All of them that a block has, and its weights, are on
-// their way before it waits for the kernel before: the states into registers, weights into shared memory, where a thread reads no weights but
-// those that it fetched itself, so that no barrier stands between. As in linear_vector.cu the order of the 16 inputs that one product sums
-// is free: a lane takes 8 neighbours for two products.
+// their way before it waits for the kernel before. What of it goes to shared memory lies in the places of the thread that reads it, so that no
+// barrier stands between, and leaves registers for more blocks: five of the second kernel, whose states are then on their way at once.
+// As in linear_vector.cu the order of the 16 inputs that one product sums is free: a lane takes 8 neighbours for two products.
 // Channels and rank are multiples of 8, rows and their parts start at multiples of 16 bytes.
 #include "mamba/async_copy.cuh"
 #include "mamba/causal_conv.cuh"
@@ -64,6 +64,7 @@ struct MixerRowsParams {
     int states;
     int slice;  // channels of a block of mixer_rows_project, a multiple of 32
     int share_count;
+    int cluster;  // blocks of mixer_rows_project that add up together
 };
 
 constexpr int kRowsOfGroup = 8;
@@ -72,55 +73,78 @@ constexpr int kRowsPiece = 32;  // inputs of two products
 constexpr int kRowsVec = 4;     // channels of a thread
 constexpr int kRowsStates = 16;  // most
 constexpr int kRowsShares = 4;   // most
+constexpr int kRowsCluster = 8;  // usual
 constexpr int kRowsTileBytes = kRowsTile * kRowsPiece * 2;  // of weights for two products
+constexpr int kRowsRank = 192;   // most
 constexpr int kRowsAdvanceWarps = kRowsOfGroup;
+constexpr int kRowsAdvanceThreads = kRowsAdvanceWarps * kWarp;
 
 __host__ __device__ constexpr int rows_parts(int whole, int part) { return (whole + part - 1) / part; }
 
 // From a row of 16-bit elements to the next, in bytes: two rows of a right matrix, which are read at once, are in different banks.
 __host__ __device__ constexpr int rows_pitch(int pieces) { return pieces * kRowsPiece * 2 + (pieces % 2 == 0 ? 64 : 0); }
 
-// Two products' weights, 16 rows of 32, in this lane's own places in shared memory; zeros where there are none.
+// A lane's part of the weights for two products, 16 rows of 32.
 template <typename T>
 struct RowsWeights {
-    static __device__ __forceinline__ void fetch(
-        char* tile, const void* matrix, long long stride, int row, int rows, int column, int columns)
+    Piece<16> halves[2];  // 8 inputs of a row, and of the eighth behind it
+
+    // Into this lane's own places in shared memory, or zeros where there are none.
+    static __device__ __forceinline__ void fetch(char* tile, const void* matrix, long long stride, int row, int rows, int column, int columns)
     {
-        int lane = static_cast<int>(threadIdx.x) % kWarp;
-        column += lane % 4 * 8;
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-            int at = row + half * 8 + lane / 4;
-            bool there = at < rows && column < columns;
-            const T* from = static_cast<const T*>(matrix) + at * stride + column;
-            async_copy_16(tile + half * (kRowsTileBytes / 2) + lane * 16, there ? from : matrix, there ? 16 : 0);
+            const void* from = place(matrix, stride, row + half * 8, rows, column, columns);
+            async_copy_16(tile + half * (kRowsTileBytes / 2) + lane() * 16, from != nullptr ? from : matrix, from != nullptr ? 16 : 0);
         }
     }
 
-    // Adds the products with 8 rows of the right matrix, whose place in shared memory is this lane's.
-    template <int kRowGroups>
-    static __device__ __forceinline__ void multiply(float (&sums)[kRowGroups][4], const char* tile, const char* right, int group_bytes)
+    __device__ __forceinline__ void take(const char* tile)
     {
-        int lane = static_cast<int>(threadIdx.x) % kWarp;
-        Piece<16> weights[2];
-        load_piece<Access::plain>(tile + lane * 16, weights[0]);
-        load_piece<Access::plain>(tile + kRowsTileBytes / 2 + lane * 16, weights[1]);
+        load_piece<Access::plain>(tile + lane() * 16, halves[0]);
+        load_piece<Access::plain>(tile + kRowsTileBytes / 2 + lane() * 16, halves[1]);
+    }
+
+    // From memory.
+    __device__ __forceinline__ void load(const void* matrix, long long stride, int row, int rows, int column, int columns)
+    {
 #pragma unroll
-        for (int group = 0; group < kRowGroups; ++group) {
-            Piece<16> rows;
-            load_piece<Access::plain>(right + group * group_bytes, rows);
-#pragma unroll
-            for (int half = 0; half < 2; ++half) {
-                const unsigned int left[4] = {weights[0].words[2 * half], weights[1].words[2 * half], weights[0].words[2 * half + 1],
-                    weights[1].words[2 * half + 1]};
-                const unsigned int both[2] = {rows.words[2 * half], rows.words[2 * half + 1]};
-                multiply_accumulate<T>(sums[group], left, both);
+        for (int half = 0; half < 2; ++half) {
+            const void* from = place(matrix, stride, row + half * 8, rows, column, columns);
+            if (from != nullptr) {
+                load_piece<Access::read_once>(from, halves[half]);
+            } else {
+                halves[half] = {};
             }
         }
     }
+
+    // Adds the products with 8 rows of the right matrix, of which this lane's part is in shared memory.
+    __device__ __forceinline__ void multiply(float (&sums)[4], const char* right) const
+    {
+        Piece<16> rows;
+        load_piece<Access::plain>(right, rows);
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+            const unsigned int left[4] = {halves[0].words[2 * half], halves[1].words[2 * half], halves[0].words[2 * half + 1],
+                halves[1].words[2 * half + 1]};
+            const unsigned int both[2] = {rows.words[2 * half], rows.words[2 * half + 1]};
+            multiply_accumulate<T>(sums, left, both);
+        }
+    }
+
+private:
+    static __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % kWarp; }
+
+    static __device__ __forceinline__ const void* place(const void* matrix, long long stride, int row, int rows, int column, int columns)
+    {
+        row += lane() / 4;
+        column += lane() % 4 * 8;
+        return row < rows && column < columns ? static_cast<const T*>(matrix) + row * stride + column : nullptr;
+    }
 };
 
-template <typename T, int kWidth, int kRowGroups, int kCluster>
+template <typename T, int kWidth, int kRowGroups>
 __global__ void __launch_bounds__(640) mixer_rows_project(const __grid_constant__ MixerRowsParams p)
 {
     extern __shared__ __align__(128) char shared[];
@@ -133,13 +157,13 @@ __global__ void __launch_bounds__(640) mixer_rows_project(const __grid_constant_
     int pieces = p.slice / kRowsPiece;
     int pitch = rows_pitch(pieces);
     int group_bytes = kRowsOfGroup * pitch;
-    int own = rows_parts(tiles * kRowsTile, kCluster);  // outputs that a block adds up
+    int own = rows_parts(tiles * kRowsTile, p.cluster);  // outputs that a block adds up
     char* weights = shared;
     char* inner = weights + tiles * pieces * kRowsTileBytes;
     // (blocks of the cluster, row groups, own outputs, 8 rows)
     float2* received = reinterpret_cast<float2*>(inner + kRowGroups * group_bytes);
-    int block = cluster_block<kCluster>();
-    cluster_arrive<kCluster>();
+    int block = cluster_block();
+    cluster_arrive();
 
     int first_channel = static_cast<int>(blockIdx.x) * p.slice;
     int first_group = static_cast<int>(blockIdx.y) * kRowGroups;
@@ -215,16 +239,20 @@ __global__ void __launch_bounds__(640) mixer_rows_project(const __grid_constant_
         }
     }
 
-    bool others_have_started = kCluster == 1;
+    bool others_have_started = false;
     const char* right = inner + lane / 4 * pitch + lane % 4 * 16;
     for (int tile = warp; tile < tiles; tile += warps) {
         float sums[kRowGroups][4] = {};
         for (int piece = 0; piece < pieces; ++piece) {
-            RowsWeights<T>::template multiply<kRowGroups>(
-                sums, weights + (tile * pieces + piece) * kRowsTileBytes, right + piece * kRowsPiece * 2, group_bytes);
+            RowsWeights<T> taken;
+            taken.take(weights + (tile * pieces + piece) * kRowsTileBytes);
+#pragma unroll
+            for (int group = 0; group < kRowGroups; ++group) {
+                taken.multiply(sums[group], right + group * group_bytes + piece * kRowsPiece * 2);
+            }
         }
         if (!others_have_started) {
-            cluster_wait<kCluster>();
+            cluster_wait();
             others_have_started = true;
         }
 #pragma unroll
@@ -234,24 +262,24 @@ __global__ void __launch_bounds__(640) mixer_rows_project(const __grid_constant_
 #pragma unroll
             for (int group = 0; group < kRowGroups; ++group) {
                 float2* to = received + ((block * kRowGroups + group) * own + output - owner * own) * (kRowsOfGroup / 2) + lane % 4;
-                store_in_block<kCluster>(to, owner, sums[group][2 * half], sums[group][2 * half + 1]);
+                store_in_block(to, owner, make_float2(sums[group][2 * half], sums[group][2 * half + 1]));
             }
         }
     }
     if (!others_have_started) {
-        cluster_wait<kCluster>();
+        cluster_wait();
     }
-    cluster_arrive<kCluster>();
-    cluster_wait<kCluster>();
+    cluster_arrive();
+    cluster_wait();
 
-    int share = static_cast<int>(blockIdx.x) / kCluster;
+    int share = static_cast<int>(blockIdx.x) / p.cluster;
     for (int i = thread; i < kRowGroups * own * (kRowsOfGroup / 2); i += static_cast<int>(blockDim.x)) {
         int group = i / (own * (kRowsOfGroup / 2));
         int within = i - group * own * (kRowsOfGroup / 2);
         int output = block * own + within / (kRowsOfGroup / 2);
         float2 sum = make_float2(0.0f, 0.0f);
-#pragma unroll
-        for (int from = 0; from < kCluster; ++from) {
+#pragma unroll kRowsCluster
+        for (int from = 0; from < p.cluster; ++from) {
             float2 other = received[(from * kRowGroups + group) * own * (kRowsOfGroup / 2) + within];
             sum.x += other.x;
             sum.y += other.y;
@@ -264,28 +292,30 @@ __global__ void __launch_bounds__(640) mixer_rows_project(const __grid_constant_
 }
 
 template <typename T, int kGroups>
-__global__ void __launch_bounds__(kRowsAdvanceWarps* kWarp, kGroups == 16 ? 3 : 4) mixer_rows_advance(const __grid_constant__ MixerRowsParams p)
+__global__ void __launch_bounds__(kRowsAdvanceThreads, 4) mixer_rows_advance(const __grid_constant__ MixerRowsParams p)
 {
     constexpr int kChannels = kGroups * kRowsVec;
     constexpr int kParts = kWarp / kGroups;             // lanes that share the states of a channel
     constexpr int kStates = kRowsStates / kParts;       // of a lane, most
     constexpr int kTiles = kChannels / kRowsTile;       // of delta
     constexpr int kDotParts = kRowsAdvanceWarps / kTiles;  // warps that share the inputs of one
+    constexpr int kPieces = rows_parts(kRowsRank / kRowsPiece, kDotParts);  // of a warp, most
     static_assert(kParts * kGroups == kWarp && kTiles * kDotParts == kRowsAdvanceWarps, "every lane and warp has its part");
+    constexpr int kLowBytes = kRowsOfGroup * rows_pitch(kRowsRank / kRowsPiece);
+    constexpr int kDeltaBytes = kDotParts * kRowsOfGroup * kChannels * 4;
 
+    __shared__ __align__(16) uint4 kept[kStates][kRowsAdvanceThreads];  // states, each in the place of its thread
     __shared__ __align__(16) float rates[kRowsStates][kChannels];
     __shared__ __align__(16) float bias_and_skip[2][kChannels];
     __shared__ __align__(16) float2 scales[kRowsOfGroup][kRowsStates];  // B and C
-    __shared__ __align__(16) float deltas[kDotParts][kRowsOfGroup][kChannels];
-    extern __shared__ __align__(128) char shared[];
+    __shared__ __align__(128) char low[kLowBytes > kDeltaBytes ? kLowBytes : kDeltaBytes];  // then the parts of delta
+    float(*deltas)[kRowsOfGroup][kChannels] = reinterpret_cast<float(*)[kRowsOfGroup][kChannels]>(low);
     int thread = static_cast<int>(threadIdx.x);
     int lane = thread % kWarp;
     int warp = thread / kWarp;
     int outputs = p.rank + 2 * p.states;
     int pieces = rows_parts(p.rank, kRowsPiece);
     int pitch = rows_pitch(pieces);
-    char* low = shared;
-    char* weights = low + kRowsOfGroup * pitch;
 
     int first_channel = static_cast<int>(blockIdx.x) * kChannels;
     int row_group = static_cast<int>(blockIdx.y);
@@ -295,22 +325,23 @@ __global__ void __launch_bounds__(kRowsAdvanceWarps* kWarp, kGroups == 16 ? 3 : 
     int channel = first_channel + in_block;
     bool exists = channel < p.channels && row < p.rows;
 
-    float h[kStates][kRowsVec];
     long long state_row = exists ? static_cast<long long>(p.sequences.slot(row)) * p.states : 0;
 #pragma unroll
     for (int k = 0; k < kStates; ++k) {
         int n = part + k * kParts;
         if (exists && n < p.states) {
-            load(p.state + (state_row + n) * p.state_stride + channel, h[k]);
+            async_copy_16(&kept[k][thread], p.state + (state_row + n) * p.state_stride + channel, 16);
         }
     }
     int tile = warp % kTiles;
     int dot_part = warp / kTiles;
-    for (int piece = dot_part; piece < pieces; piece += kDotParts) {
-        RowsWeights<T>::fetch(weights + (tile * pieces + piece) * kRowsTileBytes, p.delta_weight, p.delta_weight_stride,
-            first_channel + tile * kRowsTile, p.channels, piece * kRowsPiece, p.rank);
+    RowsWeights<T> weights[kPieces];
+#pragma unroll
+    for (int piece = 0; piece < kPieces; ++piece) {
+        weights[piece].load(p.delta_weight, p.delta_weight_stride, first_channel + tile * kRowsTile, p.channels,
+            (piece * kDotParts + dot_part) * kRowsPiece, p.rank);
     }
-    for (int i = thread; i < (kRowsStates + 2) * kGroups; i += kRowsAdvanceWarps * kWarp) {
+    for (int i = thread; i < (kRowsStates + 2) * kGroups; i += kRowsAdvanceThreads) {
         int n = i / kGroups - 2;
         int at = i % kGroups * kRowsVec;
         bool there = n < p.states && first_channel + at < p.channels;
@@ -319,7 +350,7 @@ __global__ void __launch_bounds__(kRowsAdvanceWarps* kWarp, kGroups == 16 ? 3 : 
     }
     async_commit();
     // What is behind low in its last piece meets weights that are zero, and must be a number.
-    for (int i = thread; i < kRowsOfGroup * (pieces * kRowsPiece - p.rank); i += kRowsAdvanceWarps * kWarp) {
+    for (int i = thread; i < kRowsOfGroup * (pieces * kRowsPiece - p.rank); i += kRowsAdvanceThreads) {
         reinterpret_cast<T*>(low + i % kRowsOfGroup * pitch)[p.rank + i / kRowsOfGroup] = T{};
     }
 
@@ -335,7 +366,7 @@ __global__ void __launch_bounds__(kRowsAdvanceWarps* kWarp, kGroups == 16 ? 3 : 
     int filled = rows_parts(outputs, kRowsTile) * kRowsTile;
     const float* shares = p.shares + static_cast<long long>(row_group) * p.share_count * filled * kRowsOfGroup;
 #pragma unroll 1
-    for (int i = thread; i < outputs * (kRowsOfGroup / 4); i += kRowsAdvanceWarps * kWarp) {
+    for (int i = thread; i < outputs * (kRowsOfGroup / 4); i += kRowsAdvanceThreads) {
         // All on their way at once.
         float share[kRowsShares][4];
 #pragma unroll
@@ -369,14 +400,18 @@ __global__ void __launch_bounds__(kRowsAdvanceWarps* kWarp, kGroups == 16 ? 3 : 
     async_wait<0>();
     __syncthreads();
 
-    float sums[1][4] = {};
-    for (int piece = dot_part; piece < pieces; piece += kDotParts) {
-        RowsWeights<T>::template multiply<1>(
-            sums, weights + (tile * pieces + piece) * kRowsTileBytes, low + lane / 4 * pitch + piece * kRowsPiece * 2 + lane % 4 * 16, 0);
+    float sums[4] = {};
+#pragma unroll
+    for (int piece = 0; piece < kPieces; ++piece) {
+        int column = (piece * kDotParts + dot_part) * kRowsPiece;
+        if (column < p.rank) {
+            weights[piece].multiply(sums, low + lane / 4 * pitch + column * 2 + lane % 4 * 16);
+        }
     }
+    __syncthreads();
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-        deltas[dot_part][lane % 4 * 2 + i % 2][tile * kRowsTile + lane / 4 + i / 2 * 8] = sums[0][i];
+        deltas[dot_part][lane % 4 * 2 + i % 2][tile * kRowsTile + lane / 4 + i / 2 * 8] = sums[i];
     }
     __syncthreads();
 
@@ -404,13 +439,15 @@ __global__ void __launch_bounds__(kRowsAdvanceWarps* kWarp, kGroups == 16 ? 3 : 
         if (exists && n < p.states) {
             float2 scale = scales[warp][n];
             float rate[kRowsVec];
+            float h[kRowsVec];
             load(rates[n] + in_block, rate);
+            load(reinterpret_cast<const float*>(&kept[k][thread]), h);
 #pragma unroll
             for (int i = 0; i < kRowsVec; ++i) {
-                h[k][i] = fmaf(exp2_for<T>(delta[i] * rate[i]), h[k][i], delta_u[i] * scale.x);
-                y[i] = fmaf(h[k][i], scale.y, y[i]);
+                h[i] = fmaf(exp2_for<T>(delta[i] * rate[i]), h[i], delta_u[i] * scale.x);
+                y[i] = fmaf(h[i], scale.y, y[i]);
             }
-            store(p.next_state + (state_row + n) * p.next_state_stride + channel, h[k]);
+            store(p.next_state + (state_row + n) * p.next_state_stride + channel, h);
         }
     }
 #pragma unroll

@@ -36,6 +36,7 @@ public sealed unsafe partial class CudaBackend
         LinearMmaKernels,
         LinearQuantizedMmaKernels,
         LinearQuantizedVectorKernels,
+        LinearRowsKernels,
         LinearSimtKernels,
         LinearVectorKernels,
         LinearVectorMmaKernels,

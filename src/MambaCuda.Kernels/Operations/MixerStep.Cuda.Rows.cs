@@ -11,10 +11,14 @@ public sealed partial class CudaBackend
     private const int MixerRowsPiece = 32;
     private const int MixerRowsTileBytes = MixerRowsTile * MixerRowsPiece * 2;
     private const int MixerRowsMostShares = 4;
+    private const int MixerRowsRank = 192;
     private const int MixerRowsAdvanceThreads = MixerRowsOfGroup * WarpThreads;
 
     /// <summary>Channels of a block, most: two threads each.</summary>
-    private const int MixerRowsSlice = 320;
+    private const int MixerRowsMostSlice = 320;
+
+    /// <summary>Above, shares are better: a multiprocessor holds one block of a cluster, and not all clusters run at once.</summary>
+    private const int MixerRowsSlice = 160;
 
     /// <summary>Below, a block's weights are too few for its own way to pay.</summary>
     private const int MixerRowsLeastSlice = 64;
@@ -26,13 +30,13 @@ public sealed partial class CudaBackend
 
     private static readonly KernelFamily<MixerRowsVariant> MixerRowsProjectKernels = new(
         "mixer_step_rows.cu",
-        variant => $"mamba::mixer_rows_project<{TypeName(variant.Type)}, {MixerWidth}, {variant.Size}, {variant.Cluster}>",
+        variant => $"mamba::mixer_rows_project<{TypeName(variant.Type)}, {MixerWidth}, {variant.RowGroups}>",
         MixerRowsVariant.Projecting,
         inSteps: true);
 
     private static readonly KernelFamily<MixerRowsVariant> MixerRowsAdvanceKernels = new(
         "mixer_step_rows.cu",
-        variant => $"mamba::mixer_rows_advance<{TypeName(variant.Type)}, {variant.Size}>",
+        variant => $"mamba::mixer_rows_advance<{TypeName(variant.Type)}, {variant.ChannelGroups}>",
         MixerRowsVariant.Advancing,
         inSteps: true);
 
@@ -83,13 +87,14 @@ public sealed partial class CudaBackend
             States = states,
             Slice = plan.Slice,
             ShareCount = plan.Shares,
+            Cluster = plan.Cluster,
         };
-        CudaKernel project = MixerRowsProjectKernels.Get(_library, new MixerRowsVariant(ActivationType, plan.RowGroups, plan.Cluster));
+        CudaKernel project = MixerRowsProjectKernels.Get(_library, new MixerRowsVariant(ActivationType, RowGroups: plan.RowGroups));
         Dim3 grid = new(plan.Shares * plan.Cluster, plan.RowTiles);
         Launch(project, grid, 2 * plan.Slice, parameters, plan.ProjectBytes, overlaps: true, cluster: plan.Cluster);
-        CudaKernel advance = MixerRowsAdvanceKernels.Get(_library, new MixerRowsVariant(ActivationType, plan.Channels / 4));
+        CudaKernel advance = MixerRowsAdvanceKernels.Get(_library, new MixerRowsVariant(ActivationType, ChannelGroups: plan.Channels / 4));
         grid = new Dim3(DivideUp(channels, plan.Channels), DivideUp(rows, MixerRowsOfGroup));
-        Launch(advance, grid, MixerRowsAdvanceThreads, parameters, plan.AdvanceBytes, overlaps: true);
+        Launch(advance, grid, MixerRowsAdvanceThreads, parameters, overlaps: true);
         return true;
     }
 
@@ -97,7 +102,7 @@ public sealed partial class CudaBackend
     private bool TakesMixerRows(in MixerStepArgs args) =>
         !_options.BatchInvariant && args.X.Rows is > 0 and <= ushort.MaxValue && args.X.Columns > 0 && ActivationType != DataType.Float32
         && Context.Device.ComputeCapability.Major * 10 >= MixerRowsLeastCapability && args.ConvolutionWeight.Rows == MixerWidth
-        && args.A.Rows is > 0 and <= MixerStates && args.TimeStepProjection.Columns is > 0 and <= MixerRank
+        && args.A.Rows is > 0 and <= MixerStates && args.TimeStepProjection.Columns is > 0 and <= MixerRowsRank
         && args.X.Columns % MixerPiece == 0 && args.TimeStepProjection.Columns % MixerPiece == 0
         && WeightFormat.Of(args.ScanProjection) == new WeightFormat(0, ActivationType)
         && WeightFormat.Of(args.TimeStepProjection) == new WeightFormat(0, ActivationType)
@@ -112,11 +117,10 @@ public sealed partial class CudaBackend
     /// <param name="RowGroups">Groups of rows of a block of the first kernel.</param>
     /// <param name="RowTiles">Blocks of it, one above the other.</param>
     /// <param name="Channels">Of a block of the second kernel.</param>
-    /// <param name="ProjectBytes">Shared memory of a block of the first.</param>
-    /// <param name="AdvanceBytes">Shared memory of a block of the second.</param>
+    /// <param name="ProjectBytes">Dynamic shared memory of a block of the first kernel.</param>
     /// <param name="ShareBytes">Memory for the shares.</param>
     private readonly record struct MixerRowsPlan(
-        int Cluster, int Slice, int Shares, int RowGroups, int RowTiles, int Channels, int ProjectBytes, int AdvanceBytes, long ShareBytes)
+        int Cluster, int Slice, int Shares, int RowGroups, int RowTiles, int Channels, int ProjectBytes, long ShareBytes)
     {
         /// <summary>That for these operands, or null where a block's share of the channels would be too large.</summary>
         public static MixerRowsPlan? Of(in MixerStepArgs args, CudaBackend backend)
@@ -127,7 +131,7 @@ public sealed partial class CudaBackend
             int SliceOf(int shares) => DivideUp(channels, cluster * shares * MixerRowsPiece) * MixerRowsPiece;
 
             int shares = 1;
-            while (SliceOf(shares) > MixerRowsSlice)
+            while (SliceOf(shares) > MixerRowsSlice && shares < MixerRowsMostShares)
             {
                 shares *= 2;
             }
@@ -145,11 +149,10 @@ public sealed partial class CudaBackend
             int received = cluster * rowGroups * DivideUp(tiles * MixerRowsTile, cluster) * MixerRowsOfGroup * sizeof(float);
             int projectBytes = (tiles * pieces * MixerRowsTileBytes) + (rowGroups * MixerRowsOfGroup * Pitch(pieces)) + received;
 
-            int advanceChannels = DivideUp(channels, 64) * groups >= 2 * multiprocessors ? 64 : 32, lowPieces = DivideUp(rank, MixerRowsPiece);
-            int advanceBytes = (MixerRowsOfGroup * Pitch(lowPieces)) + (advanceChannels / MixerRowsTile * lowPieces * MixerRowsTileBytes);
+            int advanceChannels = DivideUp(channels, 64) * groups >= multiprocessors ? 64 : 32;
             int rowTiles = DivideUp(groups, rowGroups);
-            return shares <= MixerRowsMostShares && projectBytes <= backend._library.MaxSharedBytes
-                ? new MixerRowsPlan(cluster, slice, shares, rowGroups, rowTiles, advanceChannels, projectBytes, advanceBytes,
+            return slice <= MixerRowsMostSlice && projectBytes <= backend._library.MaxSharedBytes
+                ? new MixerRowsPlan(cluster, slice, shares, rowGroups, rowTiles, advanceChannels, projectBytes,
                     (long)rowTiles * rowGroups * shares * tiles * MixerRowsTile * MixerRowsOfGroup * sizeof(float))
                 : null;
         }
@@ -158,27 +161,25 @@ public sealed partial class CudaBackend
         private static int Pitch(int pieces) => (pieces * MixerRowsPiece * 2) + (pieces % 2 == 0 ? 64 : 0);
     }
 
-    /// <summary>An instance of either kernel: of so many groups of rows, or of so many groups of channels, which has no cluster.</summary>
-    private readonly record struct MixerRowsVariant(DataType Type, int Size, int Cluster = 0)
+    /// <summary>An instance of the first kernel, of so many groups of rows, or of the second, of so many groups of channels.</summary>
+    private readonly record struct MixerRowsVariant(DataType Type, int RowGroups = 0, int ChannelGroups = 0)
     {
         private static readonly DataType[] Types = [DataType.BFloat16, DataType.Float16];
-        private static readonly int[] RowGroups = [1, 2];
-        private static readonly int[] ChannelGroups = [8, 16];
-        private static readonly int[] Clusters = [1, MixerRowsCluster];
+        private static readonly int[] RowGroupCounts = [1, 2];
+        private static readonly int[] ChannelGroupCounts = [8, 16];
 
         public static IEnumerable<MixerRowsVariant> Projecting =>
             from type in Types
-            from rowGroups in RowGroups
-            from cluster in Clusters
-            select new MixerRowsVariant(type, rowGroups, cluster);
+            from count in RowGroupCounts
+            select new MixerRowsVariant(type, RowGroups: count);
 
         public static IEnumerable<MixerRowsVariant> Advancing =>
             from type in Types
-            from groups in ChannelGroups
-            select new MixerRowsVariant(type, groups);
+            from count in ChannelGroupCounts
+            select new MixerRowsVariant(type, ChannelGroups: count);
 
-        public override string ToString() => Cluster == 0 ? $"advance rows, {4 * Size} channels"
-            : $"project {MixerRowsOfGroup * Size} rows{(Cluster == 1 ? "" : $", cluster of {Cluster}")}";
+        public override string ToString() =>
+            RowGroups > 0 ? $"project {MixerRowsOfGroup * RowGroups} rows" : $"advance rows, {4 * ChannelGroups} channels";
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -219,5 +220,6 @@ public sealed partial class CudaBackend
         public int States;
         public int Slice;
         public int ShareCount;
+        public int Cluster;
     }
 }
