@@ -485,6 +485,7 @@ __global__ void __launch_bounds__(2 * kTileRows) linear_forward_rows(const __gri
     // What others leave here lies where the stages were: (splits, own columns, threads).
     int own = (kColumns + p.splits - 1) / p.splits;
     float4* received = reinterpret_cast<float4*>(shared);
+    __syncthreads();
     cluster_arrive();
     cluster_wait();
     int owner = 0;

@@ -10,6 +10,9 @@ public sealed unsafe partial class CudaBackend : Backend
 {
     private const int WarpThreads = 32;
 
+    /// <summary>Blocks of a cluster, as many as any card with clusters can have.</summary>
+    private const int MostClusterBlocks = 8;
+
     private readonly CudaBackendOptions _options;
     private readonly KernelLibrary _library;
     private readonly SequenceTables _sequenceTables;

@@ -4,19 +4,31 @@ namespace MambaCuda.Kernels;
 
 public sealed partial class CudaBackend
 {
+    private const int RowTilesLeastRows = 5;
+
     /// <summary>Above, cuBLASLt's kernels read no more of the weight, and multiply faster.</summary>
     private const int RowTilesMostRows = 128;
 
-    /// <summary>Below, the weight is read as fast by linear_vector.cu.</summary>
-    private const int RowTilesLeastRows = 5;
+    /// <summary>Up to here, the kernels of linear_vector.cu start and end sooner: they win where the weight is small.</summary>
+    private const int RowTilesVectorRows = 16;
+    private const long RowTilesLeastWeights = 8 << 20;
 
-    private static readonly LinearTile[] RowTiles =
-    [
-        new(LinearTileKind.Rows, 64, 128, 64, 128, Stages: 4),
-        new(LinearTileKind.Rows, 64, 64, 64, 64, Stages: 6),
-        new(LinearTileKind.Rows, 128, 128, 64, 128, Stages: 6),
-        new(LinearTileKind.Rows, 128, 64, 64, 64, Stages: 8),
-    ];
+    /// <summary>Steps of 64 inputs that a block has at least: adding up more splits takes longer than they save.</summary>
+    private const int RowTileLeastSteps = 4;
+
+    /// <summary>
+    /// Blocks of clusters, of a hundred that there is room for: a cluster stays within a part of the card, and those that find no room run
+    /// when all others have ended.
+    /// </summary>
+    private const int RowTileMostBlocks = 76;
+
+    // The first twice on a multiprocessor, the others once with more stages on their way.
+    private static readonly LinearTile PairedRowTile = new(LinearTileKind.Rows, 64, 64, 64, 64, Stages: 7);
+    private static readonly LinearTile LoneRowTile = new(LinearTileKind.Rows, 64, 64, 64, 64, Stages: 12);
+    private static readonly LinearTile WideRowTile = new(LinearTileKind.Rows, 64, 128, 64, 128, Stages: 8);
+    private static readonly LinearTile HighRowTile = new(LinearTileKind.Rows, 128, 64, 64, 64, Stages: 8);
+    private static readonly LinearTile LargeRowTile = new(LinearTileKind.Rows, 128, 128, 64, 128, Stages: 6);
+    private static readonly LinearTile[] RowTiles = [PairedRowTile, LoneRowTile, WideRowTile, HighRowTile, LargeRowTile];
 
     private static readonly KernelFamily<LinearTileVariant> LinearRowsKernels = new(
         "linear_forward.cu",
@@ -30,53 +42,67 @@ public sealed partial class CudaBackend
     private IEnumerable<LinearVariant> RowTileVariants(LinearForwardArgs args) =>
         from tile in RowTiles
         where TakesRowTiles(args) && tile.Rows == RowTileRows(args.X.Rows)
-        from splits in Enumerable.Range(1, RowTileMostSplits(tile, args.X.Columns))
+        from splits in new[] { 1, 3, RowTileMostSplits(tile, args.X.Columns) }.Distinct()
+        where splits <= RowTileMostSplits(tile, args.X.Columns)
         select new LinearVariant(LinearAlgorithm.TensorCore, tile, splits);
 
-    /// <summary>How a layer over few rows is cut so that memory has least to do, or null where this kernel is not to be used.</summary>
+    /// <summary>
+    /// How a layer over few rows is cut, or null where this kernel is not to be used: as was best or near it on an H200, inside a step of each
+    /// size of model (2026-11-29, bf16, 8 to 128 rows).
+    /// </summary>
     private LinearVariant? ChooseRowTiles(in LinearForwardArgs args)
     {
-        if (args.X.Rows < RowTilesLeastRows || !TakesRowTiles(args))
+        long rows = args.X.Rows;
+        bool isSmall = rows <= RowTilesVectorRows && args.Weight.Rows * args.X.Columns < RowTilesLeastWeights;
+        if (rows < RowTilesLeastRows || isSmall || !TakesRowTiles(args))
         {
             return null;
         }
 
-        // In bytes that a multiprocessor reads meanwhile: filling the first stages, and adding up the splits.
-        const int Fill = 48 << 10, Add = 34 << 10;
-        int multiprocessors = Context.Device.MultiprocessorCount;
-        LinearVariant best = default;
-        long least = long.MaxValue;
-        foreach (LinearTile tile in RowTiles)
+        int inputs = args.X.Columns, multiprocessors = Context.Device.MultiprocessorCount;
+        int outputs = checked((int)args.Weight.Rows), tiles = DivideUp(outputs, PairedRowTile.Outputs);
+        if (tiles > multiprocessors)
         {
-            for (int splits = 1; tile.Rows == RowTileRows(args.X.Rows) && splits <= RowTileMostSplits(tile, args.X.Columns); splits++)
-            {
-                long blocks = tile.Count(args.X.Rows, args.Weight.Rows) * splits;
-                long each = (blocks + multiprocessors - 1) / multiprocessors;
-
-                // x comes from the second-level cache, at twice the speed.
-                long bytes = DivideUp(tile.Steps(args.X.Columns), splits) * (tile.Outputs + (Math.Min(args.X.Rows, tile.Rows) / 2)) * tile.StepInputs * 2;
-                long cost = (each * bytes) + (DivideUp((int)each, RowTileResident(tile)) * Fill) + (splits > 1 ? Add : 0);
-                if (cost < least)
-                {
-                    (best, least) = (new LinearVariant(LinearAlgorithm.TensorCore, tile, splits), cost);
-                }
-            }
+            return Whole(rows > 64 ? LargeRowTile : rows <= RowTilesVectorRows ? WideRowTile : PairedRowTile);
         }
 
-        return best;
+        if (3 * tiles > multiprocessors)
+        {
+            return Whole(rows > 64 ? HighRowTile : LoneRowTile);
+        }
+
+        if (rows <= 64)
+        {
+            return Split(PairedRowTile);
+        }
+
+        LinearVariant high = Split(HighRowTile), large = Split(LargeRowTile);
+        return Bytes(large) < Bytes(high) ? large : high;
+
+        static LinearVariant Whole(LinearTile tile) => new(LinearAlgorithm.TensorCore, tile);
+
+        LinearVariant Split(LinearTile tile)
+        {
+            int columns = DivideUp(outputs, tile.Outputs), room = RowTileResident(tile) * multiprocessors * RowTileMostBlocks / 100;
+            int most = Math.Clamp(tile.Steps(inputs) / RowTileLeastSteps, 1, RowTileMostSplits(tile, inputs));
+            return new LinearVariant(LinearAlgorithm.TensorCore, tile, Math.Clamp(room / columns, 1, most));
+        }
+
+        // Of a block.
+        int Bytes(LinearVariant variant) => DivideUp(variant.Tile.Steps(inputs), variant.Splits) * (variant.Tile.Rows + variant.Tile.Outputs);
     }
 
     private bool TakesRowTiles(in LinearForwardArgs args) =>
         args.X.Rows <= RowTilesMostRows && HaveTensorCores(args) && HaveWgmma && AreAligned(16, args.X, args.Weight.Matrix)
-        && RowTiles[^1].SharedBytes <= _library.MaxSharedBytes;
+        && RowTiles.Max(tile => tile.SharedBytes) <= _library.MaxSharedBytes;
 
     private static int RowTileRows(long rows) => rows <= 64 ? 64 : 128;
 
-    /// <summary>Blocks that a multiprocessor holds: those of fewer rows leave room for another.</summary>
-    private static int RowTileResident(LinearTile tile) => tile.Rows == 64 ? 2 : 1;
+    /// <summary>Blocks that a multiprocessor holds.</summary>
+    private static int RowTileResident(LinearTile tile) => tile == PairedRowTile ? 2 : 1;
 
     private int RowTileMostSplits(LinearTile tile, int inputs) =>
-        Context.Device.HasClusterLaunch ? Math.Clamp(tile.Steps(inputs), 1, MixerRowsCluster) : 1;
+        Context.Device.HasClusterLaunch ? Math.Clamp(tile.Steps(inputs), 1, MostClusterBlocks) : 1;
 
     private void RunRowTiles(in LinearForwardArgs args, LinearTile tile, int splits)
     {

@@ -12,19 +12,17 @@ public sealed partial class CudaBackend
     private const int MixerRowsTileBytes = MixerRowsTile * MixerRowsPiece * 2;
     private const int MixerRowsMostShares = 4;
     private const int MixerRowsRank = 192;
+    private const int MixerRowsAdvanceChannels = 64;
     private const int MixerRowsAdvanceThreads = MixerRowsOfGroup * WarpThreads;
 
     /// <summary>Channels of a block, most: two threads each.</summary>
     private const int MixerRowsMostSlice = 320;
 
-    /// <summary>Above, shares are better: a multiprocessor holds one block of a cluster, and not all clusters run at once.</summary>
-    private const int MixerRowsSlice = 160;
+    /// <summary>Above, more shares are better: a multiprocessor holds one block of a cluster, and not all clusters run at once.</summary>
+    private const int MixerRowsSlice = 256;
 
     /// <summary>Below, a block's weights are too few for its own way to pay.</summary>
     private const int MixerRowsLeastSlice = 64;
-
-    /// <summary>Blocks that add up through each other's shared memory, as many as any card with clusters has.</summary>
-    private const int MixerRowsCluster = 8;
 
     private const int MixerRowsLeastCapability = 90;  // no card of another generation was timed
 
@@ -36,7 +34,7 @@ public sealed partial class CudaBackend
 
     private static readonly KernelFamily<MixerRowsVariant> MixerRowsAdvanceKernels = new(
         "mixer_step_rows.cu",
-        variant => $"mamba::mixer_rows_advance<{TypeName(variant.Type)}, {variant.ChannelGroups}>",
+        variant => $"mamba::mixer_rows_advance<{TypeName(variant.Type)}>",
         MixerRowsVariant.Advancing,
         inSteps: true);
 
@@ -89,11 +87,11 @@ public sealed partial class CudaBackend
             ShareCount = plan.Shares,
             Cluster = plan.Cluster,
         };
-        CudaKernel project = MixerRowsProjectKernels.Get(_library, new MixerRowsVariant(ActivationType, RowGroups: plan.RowGroups));
+        CudaKernel project = MixerRowsProjectKernels.Get(_library, new MixerRowsVariant(ActivationType, plan.RowGroups));
         Dim3 grid = new(plan.Shares * plan.Cluster, plan.RowTiles);
         Launch(project, grid, 2 * plan.Slice, parameters, plan.ProjectBytes, overlaps: true, cluster: plan.Cluster);
-        CudaKernel advance = MixerRowsAdvanceKernels.Get(_library, new MixerRowsVariant(ActivationType, ChannelGroups: plan.Channels / 4));
-        grid = new Dim3(DivideUp(channels, plan.Channels), DivideUp(rows, MixerRowsOfGroup));
+        CudaKernel advance = MixerRowsAdvanceKernels.Get(_library, new MixerRowsVariant(ActivationType));
+        grid = new Dim3(DivideUp(channels, MixerRowsAdvanceChannels), DivideUp(rows, MixerRowsOfGroup));
         Launch(advance, grid, MixerRowsAdvanceThreads, parameters, overlaps: true);
         return true;
     }
@@ -116,18 +114,17 @@ public sealed partial class CudaBackend
     /// <param name="Shares">What the clusters leave to be added.</param>
     /// <param name="RowGroups">Groups of rows of a block of the first kernel.</param>
     /// <param name="RowTiles">Blocks of it, one above the other.</param>
-    /// <param name="Channels">Of a block of the second kernel.</param>
     /// <param name="ProjectBytes">Dynamic shared memory of a block of the first kernel.</param>
     /// <param name="ShareBytes">Memory for the shares.</param>
     private readonly record struct MixerRowsPlan(
-        int Cluster, int Slice, int Shares, int RowGroups, int RowTiles, int Channels, int ProjectBytes, long ShareBytes)
+        int Cluster, int Slice, int Shares, int RowGroups, int RowTiles, int ProjectBytes, long ShareBytes)
     {
         /// <summary>That for these operands, or null where a block's share of the channels would be too large.</summary>
         public static MixerRowsPlan? Of(in MixerStepArgs args, CudaBackend backend)
         {
             (int channels, int rank, int states) = (args.X.Columns, args.TimeStepProjection.Columns, (int)args.A.Rows);
             int groups = DivideUp((int)args.X.Rows, MixerRowsOfGroup), multiprocessors = backend.Context.Device.MultiprocessorCount;
-            int cluster = backend.Context.Device.HasClusterLaunch ? MixerRowsCluster : 1;
+            int cluster = backend.Context.Device.HasClusterLaunch ? MostClusterBlocks : 1;
             int SliceOf(int shares) => DivideUp(channels, cluster * shares * MixerRowsPiece) * MixerRowsPiece;
 
             int shares = 1;
@@ -138,7 +135,7 @@ public sealed partial class CudaBackend
 
             // Rows are put together where there are blocks enough, which reads weights less often; else there are more blocks by more shares,
             // which the second kernel reads again for every block of its own.
-            int rowGroups = cluster * shares * groups > multiprocessors ? 2 : 1;
+            int rowGroups = 4 * cluster * shares * groups > 3 * multiprocessors ? 2 : 1;
             while (shares < MixerRowsMostShares && 2 * cluster * shares * groups <= multiprocessors && SliceOf(2 * shares) >= MixerRowsLeastSlice)
             {
                 shares *= 2;
@@ -149,10 +146,9 @@ public sealed partial class CudaBackend
             int received = cluster * rowGroups * DivideUp(tiles * MixerRowsTile, cluster) * MixerRowsOfGroup * sizeof(float);
             int projectBytes = (tiles * pieces * MixerRowsTileBytes) + (rowGroups * MixerRowsOfGroup * Pitch(pieces)) + received;
 
-            int advanceChannels = DivideUp(channels, 64) * groups >= multiprocessors ? 64 : 32;
             int rowTiles = DivideUp(groups, rowGroups);
             return slice <= MixerRowsMostSlice && projectBytes <= backend._library.MaxSharedBytes
-                ? new MixerRowsPlan(cluster, slice, shares, rowGroups, rowTiles, advanceChannels, projectBytes,
+                ? new MixerRowsPlan(cluster, slice, shares, rowGroups, rowTiles, projectBytes,
                     (long)rowTiles * rowGroups * shares * tiles * MixerRowsTile * MixerRowsOfGroup * sizeof(float))
                 : null;
         }
@@ -161,25 +157,19 @@ public sealed partial class CudaBackend
         private static int Pitch(int pieces) => (pieces * MixerRowsPiece * 2) + (pieces % 2 == 0 ? 64 : 0);
     }
 
-    /// <summary>An instance of the first kernel, of so many groups of rows, or of the second, of so many groups of channels.</summary>
-    private readonly record struct MixerRowsVariant(DataType Type, int RowGroups = 0, int ChannelGroups = 0)
+    /// <summary>An instance of the first kernel, of so many groups of rows, or of the second, which has none.</summary>
+    private readonly record struct MixerRowsVariant(DataType Type, int RowGroups = 0)
     {
-        private static readonly DataType[] Types = [DataType.BFloat16, DataType.Float16];
         private static readonly int[] RowGroupCounts = [1, 2];
-        private static readonly int[] ChannelGroupCounts = [8, 16];
 
         public static IEnumerable<MixerRowsVariant> Projecting =>
-            from type in Types
+            from each in Advancing
             from count in RowGroupCounts
-            select new MixerRowsVariant(type, RowGroups: count);
+            select each with { RowGroups = count };
 
-        public static IEnumerable<MixerRowsVariant> Advancing =>
-            from type in Types
-            from count in ChannelGroupCounts
-            select new MixerRowsVariant(type, ChannelGroups: count);
+        public static IEnumerable<MixerRowsVariant> Advancing { get; } = [new(DataType.BFloat16), new(DataType.Float16)];
 
-        public override string ToString() =>
-            RowGroups > 0 ? $"project {MixerRowsOfGroup * RowGroups} rows" : $"advance rows, {4 * ChannelGroups} channels";
+        public override string ToString() => RowGroups > 0 ? $"project {MixerRowsOfGroup * RowGroups} rows" : "advance rows";
     }
 
     [StructLayout(LayoutKind.Sequential)]
