@@ -26,8 +26,8 @@
 // what z needs of in_weight goes through the ring, so that memory is not idle; of 1.4b this is a tenth of the step.
 //
 // All weights are bf16, or numbers of 8 or 4 bits times scales; step_weights.cuh tells how they are multiplied. A warp has the same eighth of
-// the inputs of a stage in all products of a phase: so it waits for just those, and the warps' sums of an output are added at the end. Between that sum and the next values that go to others no warp waits for another: each makes u of all
-// the block's channels for itself.
+// the inputs of a stage in all products of a phase: so it waits for just those, and the warps' sums of an output are added at the end.
+// Between that sum and the next values that go to others no warp waits for another: each makes u of all the block's channels for itself.
 // How much may be on its way from memory at once is bounded (kStepInFlight): what is needed to keep memory busy and no more, since the flagged
 // words queue behind it.
 #include "mamba/async_copy.cuh"
