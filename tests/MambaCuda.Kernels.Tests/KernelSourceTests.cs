@@ -12,8 +12,13 @@ namespace MambaCuda.Kernels.Tests;
 /// </summary>
 public sealed class KernelSourceTests
 {
+    // Set to anything, for all variants of every file on the newest architecture: a third more of the time that all tests take.
+    private const string AllVariable = "MAMBACUDA_TEST_ALL_VARIANTS";
+
     // Instances that one process compiles, within the time that a child process has.
     private const int PartSize = 8;
+
+    private const int ManyVariants = 64;
 
     // The app's own folder, where there is no library: NVRTC is then looked for where it is installed.
     private static readonly Dictionary<string, string?> RealNvrtc = new() { [HostDevice.PathVariable] = AppContext.BaseDirectory };
@@ -55,20 +60,23 @@ public sealed class KernelSourceTests
         IEnumerable<(string Architecture, string File, int Part)> work =
             from file in files.Prepend("")
             from architecture in architectures
-            from part in Enumerable.Range(0, PartsOf(file, StrideOf(architecture, architectures)))
+            from part in Enumerable.Range(0, PartsOf(file, StrideOf(file, architecture, architectures)))
             select (architecture, file, part);
         await Parallel.ForEachAsync(work, options, async (item, _) =>
         {
             string output = await ChildProcess.Run(
-                Compile, RealNvrtc, item.Architecture, item.File, Word(StrideOf(item.Architecture, architectures)), Word(item.Part));
+                Compile, RealNvrtc, item.Architecture, item.File, Word(StrideOf(item.File, item.Architecture, architectures)), Word(item.Part));
             Assert.True(output.Contains("compiled", StringComparison.Ordinal), $"{item} said nothing: {output}");
         });
     }
 
-    // All that device code asks an architecture for is whether it is 8.0 or 9.0. So the newest gets every variant of a file, the oldest every
-    // fourth, those between the first and the last.
-    private static int StrideOf(string architecture, string[] all) =>
-        architecture == all[^1] ? 1 : architecture == all[0] ? 4 : int.MaxValue;
+    // All that device code asks an architecture for is whether it is 8.0 or 9.0. So the newest gets every variant of a file, of those that have
+    // very many every fifth, the oldest every seventh, those between the first and the last. Variants differ in switches of two or three
+    // values, none of which stays the same at these strides; on the host device all of them that operations take are compiled, and run.
+    private static int StrideOf(string file, string architecture, string[] all) =>
+        architecture == all[^1] ? VariantsOf(file).Length <= ManyVariants || Environment.GetEnvironmentVariable(AllVariable) is not null ? 1 : 5
+        : architecture == all[0] ? 7
+        : int.MaxValue;
 
     private static string Word(int number) => number.ToString(CultureInfo.InvariantCulture);
 
@@ -100,12 +108,15 @@ public sealed class KernelSourceTests
 
     private static int PartsOf(string file, int stride) => file.Length == 0 ? 1 : Expressions(file, stride).Chunk(PartSize).Count();
 
-    // Kernels for instructions of one generation alone are not among them: NVRTC 11.8 has none of those instructions.
     private static IEnumerable<string> Expressions(string file, int stride)
     {
-        string[] all = [.. Families.Where(family => family.File == file && family.Suffix.Length == 0).SelectMany(family => family.Expressions)];
+        string[] all = VariantsOf(file);
         return all.Where((_, number) => number == all.Length - 1 || number % stride == 0);
     }
+
+    // Kernels for instructions of one generation alone are not among them: NVRTC 11.8 has none of those instructions.
+    private static string[] VariantsOf(string file) =>
+        [.. Families.Where(family => family.File == file && family.Suffix.Length == 0).SelectMany(family => family.Expressions)];
 
     private static KernelProgram PartOf(string file, int stride, int part) =>
         KernelLibrary.Program(file, Expressions(file, stride).Chunk(PartSize).ElementAt(part));
