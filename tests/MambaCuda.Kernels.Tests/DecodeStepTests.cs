@@ -18,13 +18,12 @@ public class DecodeStepTests
     }
 
     /// <summary>The host device has as many blocks as its processes are told; of seven, the last has fewer channels than the others.</summary>
-    [Fact]
-    public async Task Blocks_may_have_more_channels_than_the_last()
+    [Theory, InlineData(7), InlineData(11)]
+    public async Task Blocks_may_have_more_channels_than_the_last(int multiprocessors)
     {
-        const int Multiprocessors = 7;
         Assert.SkipUnless(HostDevice.IsInUse, "Only the host device has as many multiprocessors as one likes.");
-        Dictionary<string, string?> variables = new() { ["MAMBACUDA_HOST_MULTIPROCESSORS"] = $"{Multiprocessors}" };
-        Assert.Contains("right", await ChildProcess.Run(RunWide, variables, $"{Multiprocessors}"), StringComparison.Ordinal);
+        Dictionary<string, string?> variables = new() { ["MAMBACUDA_HOST_MULTIPROCESSORS"] = $"{multiprocessors}" };
+        Assert.Contains("right", await ChildProcess.Run(RunWide, variables, $"{multiprocessors}"), StringComparison.Ordinal);
     }
 
     [Fact]
