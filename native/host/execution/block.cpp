@@ -32,7 +32,7 @@ Failure Block::run(const BlockLaunch& launch, uint3 index)
         _runnable[warp] = lanes_of(warp);
         _runnable_warps |= 1u << warp;
         _exited[warp] = 0;
-        _in_warp[warp] = 0;
+        _warps[warp].waiting = 0;
     }
     for (unsigned int thread = 0; thread < _thread_count; ++thread) {
         _threads[thread].status = Status::not_started;
@@ -305,13 +305,16 @@ std::string Block::state_of(unsigned int thread) const
             + std::to_string(barrier.expected) + " arrived)";
     }
     case Status::in_warp: {
+        if ((_warps[thread / kWarpLanes].waiting >> (thread % kWarpLanes) & 1u) == 0) {
+            return "could run";
+        }
         static const char* const names[] = {"__syncwarp", "__shfl_sync", "__shfl_up_sync", "__shfl_down_sync", "__shfl_xor_sync",
                                             "__ballot_sync", "__match_any_sync", "__match_all_sync", "__reduce_add_sync",
                                             "__reduce_min_sync", "__reduce_max_sync", "__reduce_min_sync", "__reduce_max_sync",
                                             "__all_sync or __reduce_and_sync", "__any_sync or __reduce_or_sync", "__reduce_xor_sync"};
         char mask[16];
-        std::snprintf(mask, sizeof mask, "0x%08x", it.mask);
-        return std::string("wait in ") + names[static_cast<int>(it.operation)] + " with mask " + mask;
+        std::snprintf(mask, sizeof mask, "0x%08x", it.call.mask);
+        return std::string("wait in ") + names[static_cast<int>(it.call.operation)] + " with mask " + mask;
     }
     default:
         return "could run";

@@ -52,6 +52,19 @@ public:
     static Block& current() { return *static_cast<Block*>(this_thread().block); }
 
 private:
+    // An operation of a warp, as a lane calls it.
+    struct WarpCall {
+        WarpOperation operation = WarpOperation::synchronize;
+        unsigned int mask = 0;
+        int argument = 0;
+        int width = 0;
+
+        bool operator==(const WarpCall& other) const
+        {
+            return operation == other.operation && mask == other.mask && argument == other.argument && width == other.width;
+        }
+    };
+
     enum class Status : unsigned char { not_started, can_run, at_barrier, in_warp, exited };
 
     struct Thread {
@@ -62,12 +75,16 @@ private:
         unsigned int barrier = 0;
         int barrier_result = 0;
         // In an operation of the warp:
-        WarpOperation operation = WarpOperation::synchronize;
-        unsigned int mask = 0;
-        int argument = 0;
-        int width = 0;
-        unsigned long long value = 0;
-        unsigned long long result = 0;
+        WarpCall call;
+    };
+
+    // What the lanes of a warp have handed in, and what they get. Apart from threads, since all of it is gone through for each operation.
+    struct Warp {
+        std::uint32_t waiting = 0;  // lanes that have come and wait for others
+        WarpCall first;             // that of the lane that came first
+        bool are_alike = true;      // whether the others that wait have called the same
+        std::array<unsigned long long, kWarpLanes> values{};
+        std::array<unsigned long long, kWarpLanes> results{};
     };
 
     struct Barrier {
@@ -91,7 +108,8 @@ private:
     std::uint32_t first_of(std::uint32_t bits) const;
     std::uint32_t beyond(std::uint32_t bits, unsigned int position) const;
     void release(Barrier& barrier);
-    void complete(unsigned int warp, unsigned int mask);
+    void complete(unsigned int warp, unsigned int lanes);
+    void shuffle(unsigned int warp, unsigned int lanes);
     unsigned int lanes_of(unsigned int warp) const;
     std::string stuck_report() const;
     std::string state_of(unsigned int thread) const;
@@ -111,7 +129,7 @@ private:
     std::uint32_t _runnable_warps = 0;
     std::array<std::uint32_t, kMaxBlockThreads / kWarpLanes> _runnable{};
     std::array<std::uint32_t, kMaxBlockThreads / kWarpLanes> _exited{};
-    std::array<std::uint32_t, kMaxBlockThreads / kWarpLanes> _in_warp{};
+    std::array<Warp, kMaxBlockThreads / kWarpLanes> _warps{};
     std::array<Barrier, kMaxBarriers> _barriers{};
     std::array<Thread, kMaxBlockThreads> _threads{};
 };

@@ -69,7 +69,8 @@ unsigned int next_lane(unsigned int& lanes)
 unsigned long long Block::exchange(WarpOperation operation, unsigned int mask, unsigned long long value, int argument, int width)
 {
     unsigned int warp = _current / kWarpLanes;
-    unsigned int own = 1u << (_current % kWarpLanes);
+    unsigned int lane = _current % kWarpLanes;
+    unsigned int own = 1u << lane;
     if ((mask & own) == 0) {
         fail(kLaunchFailed, where() + " takes part in a warp operation whose mask does not name it.");
     }
@@ -79,21 +80,25 @@ unsigned long long Block::exchange(WarpOperation operation, unsigned int mask, u
 
     Thread& thread = _threads[_current];
     thread.status = Status::in_warp;
-    thread.operation = operation;
-    thread.mask = mask;
-    thread.argument = argument;
-    thread.width = width;
-    thread.value = value;
+    thread.call = {operation, mask, argument, width};
+    Warp& its = _warps[warp];
+    if (its.waiting == 0) {
+        its.first = thread.call;
+        its.are_alike = true;
+    } else {
+        its.are_alike = its.are_alike && thread.call == its.first;
+    }
+    its.values[lane] = value;
+    its.waiting |= own;
     if ((mask & _exited[warp]) != 0) {
         fail(kLaunchFailed, where() + " waits for lanes of its warp that have exited.\n" + stuck_report());
     }
 
     // Lanes that a block of an odd size does not have are not waited for.
     unsigned int lanes = mask & lanes_of(warp);
-    _in_warp[warp] |= own;
-    bool all_there = (lanes & ~_in_warp[warp]) == 0;
-    for (unsigned int left = lanes; all_there && left != 0;) {
-        const Thread& other = _threads[warp * kWarpLanes + next_lane(left)];
+    bool all_there = (lanes & ~its.waiting) == 0;
+    for (unsigned int left = its.are_alike ? 0 : lanes; all_there && left != 0;) {
+        const WarpCall& other = _threads[warp * kWarpLanes + next_lane(left)].call;
         all_there = other.operation == operation && other.mask == mask;
     }
     if (all_there) {
@@ -101,56 +106,71 @@ unsigned long long Block::exchange(WarpOperation operation, unsigned int mask, u
     } else {
         wait();
     }
-    return thread.result;
+    return its.results[lane];
 }
 
 // Computes all results before any lane goes on: a fast one may hand in its next value before a slow one has read this one.
-void Block::complete(unsigned int warp, unsigned int mask)
+void Block::complete(unsigned int warp, unsigned int lanes)
 {
-    Thread* lanes = &_threads[warp * kWarpLanes];
-    WarpOperation operation = lanes[__builtin_ctz(mask)].operation;
-    if (is_shuffle(operation)) {
-        for (unsigned int left = mask; left != 0;) {
-            unsigned int lane = next_lane(left);
-            unsigned int source = source_of(operation, lane, lanes[lane].argument, lanes[lane].width);
-            lanes[lane].result = (mask >> source & 1u) != 0 ? lanes[source].value : 0x0101010101010101ull * _launch.poison;
-        }
+    Warp& its = _warps[warp];
+    WarpOperation operation = _threads[warp * kWarpLanes + static_cast<unsigned int>(__builtin_ctz(lanes))].call.operation;
+    if (operation == WarpOperation::synchronize) {
+        // There is nothing to give.
+    } else if (is_shuffle(operation)) {
+        shuffle(warp, lanes);
     } else if (operation == WarpOperation::match_any || operation == WarpOperation::match_all) {
-        for (unsigned int left = mask; left != 0;) {
+        for (unsigned int left = lanes; left != 0;) {
             unsigned int lane = next_lane(left);
             unsigned int equal = 0;
-            for (unsigned int others = mask; others != 0;) {
+            for (unsigned int others = lanes; others != 0;) {
                 unsigned int other = next_lane(others);
-                equal |= lanes[other].value == lanes[lane].value ? 1u << other : 0u;
+                equal |= its.values[other] == its.values[lane] ? 1u << other : 0u;
             }
-            lanes[lane].result = operation == WarpOperation::match_any || equal == mask ? equal : 0;
+            its.results[lane] = operation == WarpOperation::match_any || equal == lanes ? equal : 0;
         }
     } else {
-        unsigned int left = mask;
+        unsigned int left = lanes;
         unsigned int first = next_lane(left);
-        auto result = static_cast<unsigned int>(lanes[first].value);
+        auto result = static_cast<unsigned int>(its.values[first]);
         if (operation == WarpOperation::ballot) {
             result <<= first;
             while (left != 0) {
                 unsigned int lane = next_lane(left);
-                result |= static_cast<unsigned int>(lanes[lane].value) << lane;
+                result |= static_cast<unsigned int>(its.values[lane]) << lane;
             }
         } else {
             while (left != 0) {
-                result = combine(operation, result, static_cast<unsigned int>(lanes[next_lane(left)].value));
+                result = combine(operation, result, static_cast<unsigned int>(its.values[next_lane(left)]));
             }
         }
-        for (unsigned int all = mask; all != 0;) {
-            lanes[next_lane(all)].result = result;
+        for (unsigned int all = lanes; all != 0;) {
+            its.results[next_lane(all)] = result;
         }
     }
 
-    for (unsigned int left = mask; left != 0;) {
-        unsigned int lane = next_lane(left);
-        lanes[lane].status = Status::can_run;
-        set_runnable(warp * kWarpLanes + lane);
+    _runnable[warp] |= lanes;
+    _runnable_warps |= 1u << warp;
+    its.waiting &= ~lanes;
+}
+
+void Block::shuffle(unsigned int warp, unsigned int lanes)
+{
+    Warp& its = _warps[warp];
+    constexpr unsigned int kAll = 0xffffffffu;
+    // Most often a whole warp exchanges in pairs.
+    if (lanes == kAll && its.are_alike && its.first.operation == WarpOperation::shuffle_xor && its.first.width == kWarpLanes) {
+        unsigned int by = static_cast<unsigned int>(its.first.argument) & (kWarpLanes - 1);
+        for (unsigned int lane = 0; lane < kWarpLanes; ++lane) {
+            its.results[lane] = its.values[lane ^ by];
+        }
+        return;
     }
-    _in_warp[warp] &= ~mask;
+    for (unsigned int left = lanes; left != 0;) {
+        unsigned int lane = next_lane(left);
+        const WarpCall& call = _threads[warp * kWarpLanes + lane].call;
+        unsigned int source = source_of(call.operation, lane, call.argument, call.width);
+        its.results[lane] = (lanes >> source & 1u) != 0 ? its.values[source] : 0x0101010101010101ull * _launch.poison;
+    }
 }
 
 }  // namespace mamba_host
