@@ -113,7 +113,7 @@ public static class HostDeviceBuild
         string[] nvrtc = [.. Sources(sources, "nvrtc"), Path.Combine(sources, "environment.cpp")];
         string?[] problems = new string?[2];
         Parallel.Invoke(
-            () => problems[0] = Run(["-flto=auto", "-pthread", "-o", Path.Combine(folder, DriverName), .. driver]),
+            () => problems[0] = Run(["-flto=auto", "-fno-semantic-interposition", "-pthread", "-o", Path.Combine(folder, DriverName), .. driver]),
             () => problems[1] = Run([$"-Wa,-I{sources}", "-o", Path.Combine(folder, CompilerName), .. nvrtc]));
         return problems[0] ?? problems[1];
     }

@@ -16,9 +16,10 @@ public sealed class KernelSourceTests
     private const string AllVariable = "MAMBACUDA_TEST_ALL_VARIANTS";
 
     // Instances that one process compiles, within the time that a child process has.
-    private const int PartSize = 8;
+    private const int PartSize = 12;
 
     private const int ManyVariants = 64;
+    private const int OldestStride = 7;
 
     // The app's own folder, where there is no library: NVRTC is then looked for where it is installed.
     private static readonly Dictionary<string, string?> RealNvrtc = new() { [HostDevice.PathVariable] = AppContext.BaseDirectory };
@@ -57,15 +58,19 @@ public sealed class KernelSourceTests
         // Many processes at once: NVRTC 11.8 compiles one program of a process at a time.
         ParallelOptions options = new() { MaxDegreeOfParallelism = Environment.ProcessorCount };
         string[] files = [.. Families.Select(family => family.File).Distinct()];
-        IEnumerable<(string Architecture, string File, int Part)> work =
+        string[] between = [.. architectures.Skip(1).SkipLast(1)];
+        IEnumerable<(string Architectures, string File, int Stride, int Part)> work =
             from file in files.Prepend("")
-            from architecture in architectures
-            from part in Enumerable.Range(0, PartsOf(file, StrideOf(file, architecture, architectures)))
-            select (architecture, file, part);
+            from samples in new (string[] Architectures, int Stride)[]
+            {
+                ([architectures[0]], OldestStride), (between, int.MaxValue), ([architectures[^1]], NewestStride(file)),
+            }
+            where samples.Architectures.Length > 0
+            from part in Enumerable.Range(0, PartsOf(file, samples.Stride))
+            select (string.Join(' ', samples.Architectures), file, samples.Stride, part);
         await Parallel.ForEachAsync(work, options, async (item, _) =>
         {
-            string output = await ChildProcess.Run(
-                Compile, RealNvrtc, item.Architecture, item.File, Word(StrideOf(item.File, item.Architecture, architectures)), Word(item.Part));
+            string output = await ChildProcess.Run(Compile, RealNvrtc, item.Architectures, item.File, Word(item.Stride), Word(item.Part));
             Assert.True(output.Contains("compiled", StringComparison.Ordinal), $"{item} said nothing: {output}");
         });
     }
@@ -74,16 +79,8 @@ public sealed class KernelSourceTests
     // very many every fifth, the oldest every seventh, those between the first. Variants differ in switches of two or three values, none of
     // which stays the same at these strides. What is left out is compiled where a test of an operation takes it, by the host
     // device, and by NVRTC where the variable asks for it.
-    private static int StrideOf(string file, string architecture, string[] all)
-    {
-        if (architecture == all[^1])
-        {
-            bool isSampled = VariantsOf(file).Length > ManyVariants && Environment.GetEnvironmentVariable(AllVariable) is null;
-            return isSampled ? 5 : 1;
-        }
-
-        return architecture == all[0] ? 7 : int.MaxValue;
-    }
+    private static int NewestStride(string file) =>
+        VariantsOf(file).Length > ManyVariants && Environment.GetEnvironmentVariable(AllVariable) is null ? 5 : 1;
 
     private static string Word(int number) => number.ToString(CultureInfo.InvariantCulture);
 
@@ -99,18 +96,21 @@ public sealed class KernelSourceTests
     }
 
     /// <summary>Compiles a part of the instances of a kernel file, or where its name is empty each header by itself.</summary>
-    private static void Compile(string architecture, string file, string stride, string part)
+    private static void Compile(string architectures, string file, string stride, string part)
     {
-        GpuArchitecture target = new(ComputeCapability.FromNumber(int.Parse(architecture.Replace(".", "", StringComparison.Ordinal), null)));
         KernelProgram[] programs = file.Length == 0
             ? [.. KernelSources.Headers.Keys.Select(Only)]
             : [PartOf(file, int.Parse(stride, CultureInfo.InvariantCulture), int.Parse(part, CultureInfo.InvariantCulture))];
-        foreach (KernelProgram program in programs)
+        foreach (string architecture in architectures.Split(' '))
         {
-            Assert.NotEmpty(RuntimeCompiler.Load().Compile(program, target).Image.ToArray());
+            GpuArchitecture target = new(ComputeCapability.FromNumber(int.Parse(architecture.Replace(".", "", StringComparison.Ordinal), null)));
+            foreach (KernelProgram program in programs)
+            {
+                Assert.NotEmpty(RuntimeCompiler.Load().Compile(program, target).Image.ToArray());
+            }
         }
 
-        Console.WriteLine($"compiled {programs.Length}");
+        Console.WriteLine($"compiled {programs.Length} for {architectures}");
     }
 
     private static int PartsOf(string file, int stride) => file.Length == 0 ? 1 : Expressions(file, stride).Chunk(PartSize).Count();

@@ -108,6 +108,7 @@ private:
     std::uint32_t first_of(std::uint32_t bits) const;
     std::uint32_t beyond(std::uint32_t bits, unsigned int position) const;
     void release(Barrier& barrier);
+    [[noreturn]] void fail_exchange(unsigned int mask, int width);
     void complete(unsigned int warp, unsigned int lanes);
     void shuffle(unsigned int warp, unsigned int lanes);
     unsigned int lanes_of(unsigned int warp) const;

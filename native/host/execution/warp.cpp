@@ -66,16 +66,25 @@ unsigned int next_lane(unsigned int& lanes)
 
 }  // namespace
 
+// Apart, so that the many stacks on which lanes wait hold no texts.
+[[gnu::noinline]] void Block::fail_exchange(unsigned int mask, int width)
+{
+    if ((mask >> (_current % kWarpLanes) & 1u) == 0) {
+        fail(kLaunchFailed, where() + " takes part in a warp operation whose mask does not name it.");
+    }
+    if ((mask & _exited[_current / kWarpLanes]) != 0) {
+        fail(kLaunchFailed, where() + " waits for lanes of its warp that have exited.\n" + stuck_report());
+    }
+    fail(kLaunchFailed, where() + " shuffles with a width of " + std::to_string(width) + ", which is no power of two up to 32.");
+}
+
 unsigned long long Block::exchange(WarpOperation operation, unsigned int mask, unsigned long long value, int argument, int width)
 {
     unsigned int warp = _current / kWarpLanes;
     unsigned int lane = _current % kWarpLanes;
     unsigned int own = 1u << lane;
-    if ((mask & own) == 0) {
-        fail(kLaunchFailed, where() + " takes part in a warp operation whose mask does not name it.");
-    }
-    if (width < 1 || width > 32 || (width & (width - 1)) != 0) {
-        fail(kLaunchFailed, where() + " shuffles with a width of " + std::to_string(width) + ", which is no power of two up to 32.");
+    if ((mask & own) == 0 || width < 1 || width > 32 || (width & (width - 1)) != 0) {
+        fail_exchange(mask, width);
     }
 
     Thread& thread = _threads[_current];
@@ -91,7 +100,7 @@ unsigned long long Block::exchange(WarpOperation operation, unsigned int mask, u
     its.values[lane] = value;
     its.waiting |= own;
     if ((mask & _exited[warp]) != 0) {
-        fail(kLaunchFailed, where() + " waits for lanes of its warp that have exited.\n" + stuck_report());
+        fail_exchange(mask, width);
     }
 
     // Lanes that a block of an odd size does not have are not waited for.
