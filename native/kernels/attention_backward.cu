@@ -161,15 +161,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_query
         }
         if (first_key + kWalked > first_query + 1) {
             int behind = first_query + lane / 4 - first_key - lane % 4 * 2;
-#pragma unroll
-            for (int n = 0; n < kWalked / 8; ++n) {
-#pragma unroll
-                for (int e = 0; e < 4; ++e) {
-                    if (n * 8 + e % 2 > behind + e / 2 * 8) {
-                        scores[n][e] = minus_infinity();
-                    }
-                }
-            }
+            leave_out_later_keys(scores, behind);
         }
 #pragma unroll
         for (int n = 0; n < kWalked / 8; ++n) {
@@ -293,15 +285,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_key(c
         }
         if (tile == 0) {
             int behind = warp_row + lane / 4 - lane % 4 * 2;
-#pragma unroll
-            for (int n = 0; n < kWalked / 8; ++n) {
-#pragma unroll
-                for (int e = 0; e < 4; ++e) {
-                    if (n * 8 + e % 2 < behind + e / 2 * 8) {
-                        weights[n][e] = minus_infinity();
-                    }
-                }
-            }
+            leave_out_earlier_queries(weights, behind);
         }
 #pragma unroll
         for (int n = 0; n < kWalked / 8; ++n) {
@@ -451,15 +435,7 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1) attention_backward_query_wgm
         int first_key = tile * kKeys;
         if (first_key + kKeys > rows.first + warp_row + 1) {
             int behind = query - first_key - lane % 4 * 2;
-#pragma unroll
-            for (int n = 0; n < kKeys / 8; ++n) {
-#pragma unroll
-                for (int e = 0; e < 4; ++e) {
-                    if (n * 8 + e % 2 > behind + e / 2 * 8) {
-                        scores[n][e] = minus_infinity();
-                    }
-                }
-            }
+            leave_out_later_keys(scores, behind);
         }
 #pragma unroll
         for (int n = 0; n < kKeys / 8; ++n) {
@@ -582,15 +558,7 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1) attention_backward_key_wgmma
         int first_query = tile * kWalked;
         if (first_query < warp_row + 15) {
             int behind = warp_row + lane / 4 - first_query - lane % 4 * 2;
-#pragma unroll
-            for (int n = 0; n < kWalked / 8; ++n) {
-#pragma unroll
-                for (int e = 0; e < 4; ++e) {
-                    if (n * 8 + e % 2 < behind + e / 2 * 8) {
-                        weights[n][e] = minus_infinity();
-                    }
-                }
-            }
+            leave_out_earlier_queries(weights, behind);
         }
 #pragma unroll
         for (int n = 0; n < kWalked / 8; ++n) {

@@ -141,15 +141,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward(const 
             int behind = first_query + lane / 4 - first_key - lane % 4 * 2;
 #pragma unroll
             for (int i = 0; i < kDown; ++i) {
-#pragma unroll
-                for (int n = 0; n < kKeys / 8; ++n) {
-#pragma unroll
-                    for (int e = 0; e < 4; ++e) {
-                        if (n * 8 + e % 2 > behind + i * 16 + e / 2 * 8) {
-                            scores[i][n][e] = minus_infinity();
-                        }
-                    }
-                }
+                leave_out_later_keys(scores[i], behind + i * 16);
             }
         }
 
@@ -324,15 +316,7 @@ __global__ void __launch_bounds__(256, 1) attention_forward_wgmma(const __grid_c
         int first_key = tile * kKeys;
         if (first_key + kKeys > rows.first + warp_row + 1) {
             int behind = query - first_key - lane % 4 * 2;
-#pragma unroll
-            for (int n = 0; n < kKeys / 8; ++n) {
-#pragma unroll
-                for (int e = 0; e < 4; ++e) {
-                    if (n * 8 + e % 2 > behind + e / 2 * 8) {
-                        scores[n][e] = minus_infinity();
-                    }
-                }
-            }
+            leave_out_later_keys(scores, behind);
         }
 #pragma unroll
         for (int half = 0; half < 2; ++half) {

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Reflection;
+using System.Text;
 using MambaCuda.Driver;
 using MambaCuda.Driver.Tests;
 using MambaCuda.Testing;
@@ -77,10 +78,25 @@ public sealed class KernelSourceTests
 
     // All that device code asks an architecture for is whether it is 8.0 or 9.0. So the newest gets every variant of a file, of those that have
     // very many every fifth, the oldest every seventh, those between the first. Variants differ in switches of two or three values, none of
-    // which stays the same at these strides. What is left out is compiled where a test of an operation takes it, by the host
-    // device, and by NVRTC where the variable asks for it.
+    // which stays the same at these strides. What is left out is compiled where a test of an operation takes it, by the host device, and by
+    // NVRTC where the variable asks for it.
     private static int NewestStride(string file) =>
         VariantsOf(file).Length > ManyVariants && Environment.GetEnvironmentVariable(AllVariable) is null ? 5 : 1;
+
+    /// <summary>
+    /// NVRTC before 12 has no instructions of sm_90a, but hands on what it does not know: the kernels that have them are compiled, with the
+    /// operands of their inline PTX, and only the assembler does not see the result.
+    /// </summary>
+    [Fact]
+    public async Task Kernels_for_instructions_of_one_generation_become_PTX()
+    {
+        Assert.SkipUnless((await ChildProcess.Run(ListArchitectures, RealNvrtc)).Contains("9.0", StringComparison.Ordinal), "No NVRTC here knows 9.0.");
+        ParallelOptions options = new() { MaxDegreeOfParallelism = Environment.ProcessorCount };
+        string[] files = [.. Families.Where(family => family.Suffix.Length > 0).Select(family => family.File).Distinct()];
+        Assert.NotEmpty(files);
+        await Parallel.ForEachAsync(files, options, async (file, _) =>
+            Assert.Contains("wgmma", await ChildProcess.Run(CompileToPtx, RealNvrtc, file), StringComparison.Ordinal));
+    }
 
     private static string Word(int number) => number.ToString(CultureInfo.InvariantCulture);
 
@@ -113,6 +129,21 @@ public sealed class KernelSourceTests
         Console.WriteLine($"compiled {programs.Length} for {architectures}");
     }
 
+    /// <summary>Compiles some instances of a kernel file that are for sm_90a, as PTX.</summary>
+    private static void CompileToPtx(string file)
+    {
+        GpuArchitecture target = new(ComputeCapability.FromNumber(90), IsVirtual: true);
+        string[] all = VariantsOf(file, isOfOneGeneration: true);
+        KernelProgram program = new(file, KernelSources.Kernel(file))
+        {
+            Headers = KernelSources.Headers,
+            NameExpressions = [.. all.Where((_, number) => number == all.Length - 1 || number % 3 == 0)],
+            Options = [.. KernelLibrary.Options, "-D__CUDA_ARCH_FEAT_SM90_ALL"],
+        };
+        string ptx = Encoding.ASCII.GetString(RuntimeCompiler.Load().Compile(program, target).Image.Span);
+        Console.WriteLine(ptx.Contains("wgmma.mma_async", StringComparison.Ordinal) ? "wgmma" : "none");
+    }
+
     private static int PartsOf(string file, int stride) => file.Length == 0 ? 1 : Expressions(file, stride).Chunk(PartSize).Count();
 
     private static IEnumerable<string> Expressions(string file, int stride)
@@ -121,9 +152,8 @@ public sealed class KernelSourceTests
         return stride == int.MaxValue ? all.Take(1) : all.Where((_, number) => number == all.Length - 1 || number % stride == 0);
     }
 
-    // Kernels for instructions of one generation alone are not among them: NVRTC 11.8 has none of those instructions.
-    private static string[] VariantsOf(string file) =>
-        [.. Families.Where(family => family.File == file && family.Suffix.Length == 0).SelectMany(family => family.Expressions)];
+    private static string[] VariantsOf(string file, bool isOfOneGeneration = false) =>
+        [.. Families.Where(family => family.File == file && family.Suffix.Length > 0 == isOfOneGeneration).SelectMany(family => family.Expressions)];
 
     private static KernelProgram PartOf(string file, int stride, int part) =>
         KernelLibrary.Program(file, Expressions(file, stride).Chunk(PartSize).ElementAt(part));

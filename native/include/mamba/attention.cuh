@@ -19,6 +19,37 @@ constexpr int kMaxHeadSize = 128;
 
 __device__ __forceinline__ float minus_infinity() { return __uint_as_float(0xff800000u); }
 
+// Scores of 16 queries (rows) and some keys (columns), as a lane has them of products (see mma.cuh): those of a key later than its query
+// become minus infinity. `behind` is how many columns the lane's first row is behind its first column.
+template <int kCount>
+__device__ __forceinline__ void leave_out_later_keys(float (&scores)[kCount][4], int behind)
+{
+#pragma unroll
+    for (int n = 0; n < kCount; ++n) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+            if (n * 8 + e % 2 > behind + e / 2 * 8) {
+                scores[n][e] = minus_infinity();
+            }
+        }
+    }
+}
+
+// The same of 16 keys (rows) and some queries (columns).
+template <int kCount>
+__device__ __forceinline__ void leave_out_earlier_queries(float (&scores)[kCount][4], int behind)
+{
+#pragma unroll
+    for (int n = 0; n < kCount; ++n) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+            if (n * 8 + e % 2 < behind + e / 2 * 8) {
+                scores[n][e] = minus_infinity();
+            }
+        }
+    }
+}
+
 // Starts bringing kRows rows; those from `rows` on become zero and are not read.
 template <int kHead, int kRows, typename T>
 __device__ __forceinline__ void stage_tile(char* tile, const T* from, long long stride, int rows)
