@@ -13,6 +13,7 @@
 //   StepProducts<kBits>   sums of their products
 #pragma once
 
+#include "mamba/fast_math.cuh"
 #include "mamba/mma.cuh"
 #include "mamba/quantized.cuh"
 #include "mamba/reductions.cuh"
