@@ -69,7 +69,9 @@ internal sealed unsafe class WorkerPool : IDisposable
 
         ArgumentOutOfRangeException.ThrowIfGreaterThan(parts, MaxParts);
         _function = &Invoke<TBody>;
-        _body = Unsafe.AsPointer(ref body);
+        // On this stack: a body within an object, as a captured one is, may be moved while workers read it.
+        TBody here = body;
+        _body = Unsafe.AsPointer(ref here);
         _done = 0;
         long generation = (_ticket >> (2 * PartBits)) + 1;
         Interlocked.Exchange(ref _ticket, (generation << (2 * PartBits)) | ((long)parts << PartBits));
@@ -89,6 +91,7 @@ internal sealed unsafe class WorkerPool : IDisposable
             spin.SpinOnce(sleep1Threshold: -1);
         }
 
+        body = here;
         if (_failure is { } failure)
         {
             _failure = null;
