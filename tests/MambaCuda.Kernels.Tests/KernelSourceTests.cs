@@ -25,6 +25,9 @@ public sealed class KernelSourceTests
     // The app's own folder, where there is no library: NVRTC is then looked for where it is installed.
     private static readonly Dictionary<string, string?> RealNvrtc = new() { [HostDevice.PathVariable] = AppContext.BaseDirectory };
 
+    // NVRTC 11.8 compiles one program of a process at a time.
+    private static readonly ParallelOptions ManyProcesses = new() { MaxDegreeOfParallelism = Environment.ProcessorCount };
+
     private static string[] Names =>
         [.. typeof(Backend).Assembly.GetManifestResourceNames().Where(name => name.StartsWith("native/", StringComparison.Ordinal))];
 
@@ -56,8 +59,6 @@ public sealed class KernelSourceTests
         string[] architectures = found.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
         Assert.SkipWhen(architectures.Length == 0, "There is no NVRTC here.");
 
-        // Many processes at once: NVRTC 11.8 compiles one program of a process at a time.
-        ParallelOptions options = new() { MaxDegreeOfParallelism = Environment.ProcessorCount };
         string[] files = [.. Families.Select(family => family.File).Distinct()];
         string[] between = [.. architectures.Skip(1).SkipLast(1)];
         IEnumerable<(string Architectures, string File, int Stride, int Part)> work =
@@ -69,7 +70,7 @@ public sealed class KernelSourceTests
             where samples.Architectures.Length > 0
             from part in Enumerable.Range(0, PartsOf(file, samples.Stride))
             select (string.Join(' ', samples.Architectures), file, samples.Stride, part);
-        await Parallel.ForEachAsync(work, options, async (item, _) =>
+        await Parallel.ForEachAsync(work, ManyProcesses, async (item, _) =>
         {
             string output = await ChildProcess.Run(Compile, RealNvrtc, item.Architectures, item.File, Word(item.Stride), Word(item.Part));
             Assert.True(output.Contains("compiled", StringComparison.Ordinal), $"{item} said nothing: {output}");
@@ -77,9 +78,9 @@ public sealed class KernelSourceTests
     }
 
     // All that device code asks an architecture for is whether it is 8.0 or 9.0. So the newest gets every variant of a file, of those that have
-    // very many every fifth, the oldest every seventh, those between the first. Variants differ in switches of two or three values, none of
-    // which stays the same at these strides. What is left out is compiled where a test of an operation takes it, by the host device, and by
-    // NVRTC where the variable asks for it.
+    // very many every fifth, the oldest every seventh, those between the first and the last. Variants differ in switches of two or three
+    // values, none of which stays the same at these strides. What is left out is compiled where a test of an operation takes it, by the host
+    // device, and by NVRTC where the variable asks for it.
     private static int NewestStride(string file) =>
         VariantsOf(file).Length > ManyVariants && Environment.GetEnvironmentVariable(AllVariable) is null ? 5 : 1;
 
@@ -91,10 +92,9 @@ public sealed class KernelSourceTests
     public async Task Kernels_for_instructions_of_one_generation_become_PTX()
     {
         Assert.SkipUnless((await ChildProcess.Run(ListArchitectures, RealNvrtc)).Contains("9.0", StringComparison.Ordinal), "No NVRTC here knows 9.0.");
-        ParallelOptions options = new() { MaxDegreeOfParallelism = Environment.ProcessorCount };
         string[] files = [.. Families.Where(family => family.Suffix.Length > 0).Select(family => family.File).Distinct()];
         Assert.NotEmpty(files);
-        await Parallel.ForEachAsync(files, options, async (file, _) =>
+        await Parallel.ForEachAsync(files, ManyProcesses, async (file, _) =>
             Assert.Contains("wgmma", await ChildProcess.Run(CompileToPtx, RealNvrtc, file), StringComparison.Ordinal));
     }
 
@@ -133,11 +133,10 @@ public sealed class KernelSourceTests
     private static void CompileToPtx(string file)
     {
         GpuArchitecture target = new(ComputeCapability.FromNumber(90), IsVirtual: true);
-        string[] all = VariantsOf(file, isOfOneGeneration: true);
         KernelProgram program = new(file, KernelSources.Kernel(file))
         {
             Headers = KernelSources.Headers,
-            NameExpressions = [.. all.Where((_, number) => number == all.Length - 1 || number % 3 == 0)],
+            NameExpressions = [.. Sample(VariantsOf(file, isOfOneGeneration: true), stride: 3)],
             Options = [.. KernelLibrary.Options, "-D__CUDA_ARCH_FEAT_SM90_ALL"],
         };
         string ptx = Encoding.ASCII.GetString(RuntimeCompiler.Load().Compile(program, target).Image.Span);
@@ -146,11 +145,10 @@ public sealed class KernelSourceTests
 
     private static int PartsOf(string file, int stride) => file.Length == 0 ? 1 : Expressions(file, stride).Chunk(PartSize).Count();
 
-    private static IEnumerable<string> Expressions(string file, int stride)
-    {
-        string[] all = VariantsOf(file);
-        return stride == int.MaxValue ? all.Take(1) : all.Where((_, number) => number == all.Length - 1 || number % stride == 0);
-    }
+    private static IEnumerable<string> Expressions(string file, int stride) => Sample(VariantsOf(file), stride);
+
+    private static IEnumerable<string> Sample(string[] variants, int stride) =>
+        variants.Where((_, number) => number == variants.Length - 1 || number % stride == 0);
 
     private static string[] VariantsOf(string file, bool isOfOneGeneration = false) =>
         [.. Families.Where(family => family.File == file && family.Suffix.Length > 0 == isOfOneGeneration).SelectMany(family => family.Expressions)];

@@ -127,7 +127,7 @@ public class SelectiveScanBackwardTests
         AssertSame(expected, Run(backend, inputs, upstream, new ScanBackwardPlacement { Asked = ScanGradients.None }), "y alone");
     }
 
-    [Theory, MemberData(nameof(RepeatedCases))]
+    [Theory, MemberData(nameof(Cases))]
     public void Gradients_of_parameters_are_added(string backendName, string name)
     {
         const float Before = 0.75f;
@@ -147,7 +147,7 @@ public class SelectiveScanBackwardTests
         AssertSame(expected, added, "added to what was there");
     }
 
-    [Theory, MemberData(nameof(RepeatedCases))]
+    [Theory, MemberData(nameof(Cases))]
     public void No_gradient_of_the_final_state_is_a_gradient_of_zero(string backendName, string name)
     {
         using Backend backend = TestBackends.Open(backendName);
@@ -180,7 +180,7 @@ public class SelectiveScanBackwardTests
         }
     }
 
-    [Theory, MemberData(nameof(RepeatedCases))]
+    [Theory, MemberData(nameof(Cases))]
     public void Checkpoints_are_the_states_that_the_tokens_before_leave(string backendName, string name)
     {
         using Backend backend = TestBackends.Open(backendName);
@@ -204,7 +204,7 @@ public class SelectiveScanBackwardTests
         Assert.Equal(checkpoints.Length, checkpoint * size);
     }
 
-    [Theory, MemberData(nameof(RepeatedCases))]
+    [Theory, MemberData(nameof(Cases))]
     public void A_packed_sequence_is_the_sequence_alone(string backendName, string name)
     {
         using Backend backend = TestBackends.Open(backendName);

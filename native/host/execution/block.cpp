@@ -225,12 +225,6 @@ unsigned int Block::lanes_of(unsigned int warp) const
     return lanes >= kWarpLanes ? 0xffffffffu : (1u << lanes) - 1;
 }
 
-void Block::set_runnable(unsigned int thread)
-{
-    _runnable[thread / kWarpLanes] |= 1u << (thread % kWarpLanes);
-    _runnable_warps |= 1u << (thread / kWarpLanes);
-}
-
 void Block::set_not_runnable(unsigned int thread)
 {
     unsigned int warp = thread / kWarpLanes;

@@ -101,7 +101,6 @@ private:
     // Lets another thread run; comes back when this one can.
     void wait();
     void go_on_with(unsigned int thread);
-    void set_runnable(unsigned int thread);
     void set_not_runnable(unsigned int thread);
     bool find_next(unsigned int thread, unsigned int& next) const;
     bool find_after(unsigned int thread, unsigned int& next) const;
