@@ -91,8 +91,7 @@ __device__ __forceinline__ void wait_for_words(PlaceOf place_of, unsigned int nu
         for (int i = 0; i < kCount; ++i) {
             const FlaggedWord* place = place_of(i);
             if (place == nullptr) {
-                words[i][0] = flagged(0, number);
-                words[i][kWide - 1] = words[i][0];
+                words[i][0] = words[i][kWide - 1] = flagged(0, number);
             } else if constexpr (kWide == 2) {
                 load_flagged(place, words[i][0], words[i][1]);
             } else {
