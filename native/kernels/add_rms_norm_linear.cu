@@ -132,7 +132,6 @@ struct RowWeights<T, Quantized<kBits>, 1> {
     static constexpr int kRowScaleWords = kWarp * kInputs / (kBits == 8 ? 64 : 32) / 2;
     static constexpr int kScaleWords = kRows * kRowScaleWords;
     static constexpr int kMostWarps = 12;  // more registers for each; rows have fewer parts
-    static constexpr float kMostFixed = 32512.0f;                          // whose upper byte is 127
     static constexpr float kNumberUnit = kBits == 8 ? 1.0f : 1.0f / 16.0f;  // numbers of 4 bits are the upper halves of bytes
 
     int lane;
@@ -189,26 +188,16 @@ struct RowWeights<T, Quantized<kBits>, 1> {
         for (int distance = 1; distance < 4; distance *= 2) {
             largest = largest_or_nan(largest, __shfl_xor_sync(kAllLanes, largest, distance));
         }
-        unit = lane % 4 == lane / 8 ? largest * (kNumberUnit / kMostFixed) : 0.0f;
-        float units = largest > 0.0f ? kMostFixed / largest : 0.0f;
-        // Beside this power of two, the lower 16 bits of a float are a whole number.
-        constexpr float kPower = 12582912.0f;
+        unit = lane % 4 == lane / 8 ? fixed_unit(largest) * kNumberUnit : 0.0f;
 #pragma unroll
         for (int i = 0; i < kWords; ++i) {
-            unsigned int four[4];
+            float four[4];
 #pragma unroll
             for (int k = 0; k < 4; ++k) {
                 // Numbers of 4 bits come out of a word as 0, 4, 1, 5 and 2, 6, 3, 7.
-                float input = kBits == 8 ? inputs[i][k] : inputs[i / 2][i % 2 * 2 + k % 2 * 4 + k / 2];
-                four[k] = __float_as_uint(fmaf(input, units, kPower));
+                four[k] = kBits == 8 ? inputs[i][k] : inputs[i / 2][i % 2 * 2 + k % 2 * 4 + k / 2];
             }
-            lower[i] = __byte_perm(__byte_perm(four[0], four[1], 0x0040u), __byte_perm(four[2], four[3], 0x0040u), 0x5410u);
-            // The lower byte has a sign, which the upper one makes up for.
-#pragma unroll
-            for (int k = 0; k < 4; ++k) {
-                four[k] += 128u;
-            }
-            upper[i] = __byte_perm(__byte_perm(four[0], four[1], 0x0051u), __byte_perm(four[2], four[3], 0x0051u), 0x5410u);
+            fixed_bytes(four, largest, upper[i], lower[i]);
         }
     }
 
@@ -258,12 +247,8 @@ struct RowWeights<T, Quantized<kBits>, 1> {
             } else {
 #pragma unroll
                 for (int i = 0; i < 4; ++i) {
-                    unsigned int above = words[i / 2][i % 2 * 2];
-                    unsigned int below = words[i / 2][i % 2 * 2 + 1];
-                    // Less 8, they are two's complement.
-                    const unsigned int a[4] = {
-                        (above << 4 ^ 0x80808080u) & 0xf0f0f0f0u, (below << 4 ^ 0x80808080u) & 0xf0f0f0f0u,
-                        (above ^ 0x80808080u) & 0xf0f0f0f0u, (below ^ 0x80808080u) & 0xf0f0f0f0u};
+                    unsigned int a[4];
+                    halves_as_bytes(words[i / 2][i % 2 * 2], words[i / 2][i % 2 * 2 + 1], a);
                     const unsigned int b[2] = {upper[2 * i], upper[2 * i + 1]};
                     const unsigned int low_b[2] = {lower[2 * i], lower[2 * i + 1]};
                     int high[4] = {};

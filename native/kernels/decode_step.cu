@@ -25,10 +25,9 @@
 // looks at once, and 20 us more where each waits 600 cycles. What can be done meanwhile is: while shares and (low, B, C) are on their way,
 // what z needs of in_weight goes through the ring, so that memory is not idle; of 1.4b this is a tenth of the step.
 //
-// Products are made by tensor cores: 16 outputs of the weights are the left matrix and x, filled up to eight rows, is the right one, whatever
-// the number of rows. A warp has the same 32 of every 256 inputs in all products of a phase: so it waits for just those, and the warps' sums
-// of an output are added at the end. Between that sum and the next values that go to others no warp waits for another: each makes u of all
-// the block's channels for itself.
+// All weights are bf16, or numbers of 8 or 4 bits times scales; step_weights.cuh tells how they are multiplied. A warp has the same eighth of
+// the inputs of a stage in all products of a phase: so it waits for just those, and the warps' sums of an output are added at the end.
+// Between that sum and the next values that go to others no warp waits for another: each makes u of all the block's channels for itself.
 // How much may be on its way from memory at once is bounded (kStepInFlight): what is needed to keep memory busy and no more, since the flagged
 // words queue behind it.
 #include "mamba/async_copy.cuh"
@@ -40,16 +39,21 @@
 #include "mamba/named_barrier.cuh"
 #include "mamba/reductions.cuh"
 #include "mamba/sequences.cuh"
+#include "mamba/step_weights.cuh"
 #include "mamba/vectors.cuh"
 
 namespace mamba {
 
 // What a layer has, in device memory; as in DecodeStep.Cuda.cs.
 struct DecodeStepLayerParams {
-    const bf16* in_weight;     // (2 channels, hidden): x, then z
-    const bf16* scan_weight;   // (rank + 2 states, channels)
-    const bf16* delta_weight;  // (channels, rank)
-    const bf16* out_weight;    // (hidden, channels)
+    const unsigned char* in_weight;     // (2 channels, hidden): x, then z
+    const unsigned char* scan_weight;   // (rank + 2 states, channels)
+    const unsigned char* delta_weight;  // (channels, rank)
+    const unsigned char* out_weight;    // (hidden, channels)
+    const bf16* in_scales;              // of each, (outputs, groups), where it consists of numbers
+    const bf16* scan_scales;
+    const bf16* delta_scales;
+    const bf16* out_scales;
     const float* norm_weight;  // (hidden)
     const float* conv_weight;  // (width, channels)
     const float* conv_bias;    // (channels), or null
@@ -67,7 +71,8 @@ struct DecodeStepParams {
     const int* token_ids;
     const bf16* embedding;  // (vocabulary, width)
     const float* final_norm_weight;
-    const bf16* head;  // (vocabulary, width)
+    const unsigned char* head;  // (vocabulary, width)
+    const bf16* head_scales;
     float* logits;
     FlaggedWord* hidden;     // (copies, rows, width / 2)
     FlaggedWord* squares;    // (kStepCopies, rows, blocks)
@@ -80,7 +85,8 @@ struct DecodeStepParams {
     int rows;
     int layer_count;
     int vocabulary;
-    int own_words;  // of the vocabulary, of a block
+    int own_words;    // of the vocabulary, of a block
+    int group_shift;  // a group of numbers has 2^group_shift of them
     float epsilon;
 };
 
@@ -90,19 +96,13 @@ constexpr int kFetchWarps = 3;
 constexpr int kFetchThreads = kFetchWarps * kWarp;
 constexpr int kListenThreads = kWarp;  // for the scale of the norm; they fetch what is small
 constexpr int kStepBlockThreads = kStepThreads + kFetchThreads + kListenThreads;
-constexpr int kStepOutputs = 16;  // of a product, and of a stage
-constexpr int kStepInputs = 256;  // of a stage
-constexpr int kStepPiece = 32;    // of them, a warp's
-constexpr int kStepRowBytes = kStepInputs * 2;
-constexpr int kStepStageBytes = kStepOutputs * kStepRowBytes;
 constexpr int kStepInFlight = 2;  // stages of a warp that fetches
 constexpr int kStepThinInFlight = 6;  // where stages have few rows
 constexpr int kStepThinRows = 4;
 constexpr int kStepSmallOutputs = 8;  // of a product with scan_weight or delta_weight, where they are the right matrix
-constexpr int kStepPieceBytes = kStepSmallOutputs * 32 * 2;
 constexpr int kStepConvWidth = 4;
-constexpr int kStepScanInputs = 16;  // channels of a product with scan_weight
-constexpr int kStepScanPieceBytes = kStepSmallOutputs * kStepScanInputs * 2;
+constexpr int kStepScanInputs = 16;   // channels of a product with scan_weight
+constexpr int kStepDeltaInputs = 32;  // of two products with delta_weight
 
 // From where a block has given its part until it looks for the others'.
 constexpr int kStepHiddenCycles = 400;
@@ -121,16 +121,19 @@ __host__ __device__ constexpr int step_parts(int whole, int part) { return (whol
 __host__ __device__ constexpr int step_fill(int value, int multiple) { return step_parts(value, multiple) * multiple; }
 
 // The sizes of a model, and what a block has of it.
-template <int kRows_, int kWidth_, int kChannels_, int kRank_, int kStates_, int kOwn_, int kStages_, int kFixedBytes_>
+template <int kBits_, int kRows_, int kWidth_, int kChannels_, int kRank_, int kStates_, int kOwn_, int kStages_, int kFixedBytes_>
 struct StepShape {
+    static constexpr int kBits = kBits_;          // of a weight
     static constexpr int kRows = kRows_;          // most: 1, 2 or 4
     static constexpr int kWidth = kWidth_;        // of the residual stream
     static constexpr int kChannels = kChannels_;
     static constexpr int kRank = kRank_;
     static constexpr int kStates = kStates_;
-    static constexpr int kOwn = kOwn_;            // channels of a block, a multiple of 4; of 8, where there are more than lanes
+    static constexpr int kOwn = kOwn_;            // channels of a block, a multiple of 4; of 8, where there are more than lanes, or numbers
     static constexpr int kStages = kStages_;      // of the ring
     static constexpr int kFixedBytes = kFixedBytes_;  // of shared memory, that the launch reckons with before the ring
+    using Format = StepFormat<kBits>;
+    static constexpr int kStageBytes = Format::kStageBytes;
     static constexpr int kBlocks = step_parts(kChannels, kOwn);
     static constexpr int kOwnWidth = step_fill(step_parts(kWidth, kBlocks), 2);
     static constexpr int kOutputs = kRank + 2 * kStates;  // of scan_weight
@@ -146,13 +149,19 @@ struct StepShape {
     static constexpr int kOutProducts = step_parts(kOwnWidth, kStepOutputs);
     static constexpr int kScanPieces = step_parts(kOwn, kStepScanInputs);
     static constexpr int kScanProducts = step_parts(kOutputs, kStepSmallOutputs);
-    static constexpr int kDeltaPieces = step_parts(kRank, 32);
+    static constexpr int kDeltaPieces = step_parts(kRank, kStepDeltaInputs);
+    static constexpr int kScanPieceBytes = kStepSmallOutputs * kStepScanInputs * kBits / 8;
+    static constexpr int kDeltaPieceBytes = kStepSmallOutputs * kStepDeltaInputs * kBits / 8;
+    // Groups that the block's columns of scan_weight, and a row of delta_weight, may touch.
+    static constexpr int kScanGroups = Format::kNumbers ? step_parts(kOwn, Format::kLeastGroup) + 1 : 1;
+    static constexpr int kDeltaGroups = Format::kNumbers ? step_parts(kRank, Format::kLeastGroup) : 1;
     static constexpr int kDeltaProducts = step_parts(kOwn, kStepSmallOutputs);
     static constexpr int kLaneChannels = step_parts(kOwn, kWarp);
     static constexpr int kScanChannels = kLaneChannels == 1 ? 4 : 8;   // of a warp in the scan
     static constexpr int kScanParts = kWarp / kScanChannels;  // of a channel's states, one a lane
     static constexpr int kPartStates = step_parts(kStates, kScanParts);
-    static constexpr int kInputs = step_parts(kChannels > kWidth ? kChannels : kWidth, kStepInputs) * (kStepPiece / 2) + 4;  // words of a warp
+    static constexpr int kMostPieces = step_parts(kChannels > kWidth ? kChannels : kWidth, Format::kInputs);  // of a warp's inputs
+    static constexpr int kInputs = kMostPieces * StepInputs<kBits>::kWords + 4;                               // words of a warp
     // What else a layer has for the block's channels: fp32 vectors of kOwn, first those that all rows share.
     static constexpr int kA = 0;
     static constexpr int kConvWeight = kA + kStates;
@@ -164,6 +173,7 @@ struct StepShape {
     static constexpr int kVectors = kShared + kRows * kRowVectors;
     static_assert(kOwnWidth <= kWarp && kRows <= 4 && kWidth % 8 == 0 && kChannels % 8 == 0 && kRank % 8 == 0, "");
     static_assert(kOwn % kScanChannels == 0 && kOwn <= kStepWarps * kScanChannels, "every channel has a warp that scans it");
+    static_assert(!Format::kNumbers || (kRows == 1 && kOwn % 8 == 0 && kWidth % Format::kPiece == 0 && kChannels % Format::kPiece == 0), "");
     static_assert(kStages % kFetchWarps == 0, "a stage is always filled by the same warp, which may look back at it");
 };
 
@@ -180,14 +190,17 @@ struct StepShared {
     MemoryBarrier hidden_given;
     MemoryBarrier inner_given;
     MemoryBarrier projected_there;
-    __align__(16) unsigned char scan_weight[Shape::kScanProducts * Shape::kScanPieces * kStepScanPieceBytes];
-    __align__(16) unsigned char delta_weight[Shape::kDeltaProducts * Shape::kDeltaPieces * kStepPieceBytes];
+    __align__(16) unsigned char scan_weight[Shape::kScanProducts * Shape::kScanPieces * Shape::kScanPieceBytes];
+    __align__(16) unsigned char delta_weight[Shape::kDeltaProducts * Shape::kDeltaPieces * Shape::kDeltaPieceBytes];
     __align__(16) float vectors[Shape::kVectors][Shape::kOwn];
+    bf16 scan_scales[Shape::kScanProducts * kStepSmallOutputs][Shape::kScanGroups];
+    bf16 delta_scales[Shape::kOwn][Shape::kDeltaGroups];
     float scale[Shape::kRows];
     // u of each warp, and low with B and C behind it, as left matrices.
     __align__(16) unsigned short u_words[kStepWarps][Shape::kRows][Shape::kLaneChannels * kWarp + 8];
     __align__(16) unsigned short projected[Shape::kRows][Shape::kProjected];
     __align__(16) unsigned int inputs[kStepWarps][Shape::kRows][Shape::kInputs];
+    float input_units[kStepWarps][Shape::kMostPieces];
     // The warps' sums.
     float in_sums[kStepWarps][Shape::kRows][Shape::kInProducts * kStepOutputs];
     float out_sums[kStepWarps][Shape::kRows][Shape::kOutProducts * kStepOutputs];
@@ -209,10 +222,6 @@ struct RingPlace {
     }
 };
 
-// Where the 16 bytes of output `row` and inputs 8 `chunk` to 8 `chunk` + 7 lie in a stage: so that the rows of a matrix (see mma.cuh) lie in
-// different banks.
-__device__ __forceinline__ int stage_offset(int row, int chunk) { return row * kStepRowBytes + (chunk ^ (row & 7)) * 16; }
-
 // The warps that fetch, each a stage in turn.
 template <typename Shape>
 struct WeightStream {
@@ -222,12 +231,14 @@ struct WeightStream {
     RingPlace<Shape::kStages> place;    // to be filled next
     RingPlace<Shape::kStages> landing;  // the oldest that may still be on its way
     int in_flight = 0;
+    int group_shift;
     int turn;  // stages until this warp's next one
 
-    __device__ __forceinline__ WeightStream(StepShared<Shape>& of_block, unsigned char* its_ring)
+    __device__ __forceinline__ WeightStream(StepShared<Shape>& of_block, unsigned char* its_ring, int its_group_shift)
         : shared(of_block)
         , ring(its_ring)
         , lane(static_cast<int>(threadIdx.x) % kWarp)
+        , group_shift(its_group_shift)
         , turn(static_cast<int>(threadIdx.x) / kWarp - kStepWarps)
     {
         place.next(turn);
@@ -242,7 +253,7 @@ struct WeightStream {
         }
         ++in_flight;
         shared.emptied[place.stage].wait(place.parity ^ 1u);
-        return ring + place.stage * kStepStageBytes;
+        return ring + place.stage * Shape::kStageBytes;
     }
 
     __device__ __forceinline__ void end_stage()
@@ -253,22 +264,39 @@ struct WeightStream {
 
     // Rows first to count - 1 of a matrix, of which that of number i is row_of(i): 16 at a time, a stage for every chunk of their columns.
     template <int kColumns, typename RowOf>
-    __device__ __forceinline__ void rows(const bf16* matrix, int first, int count, RowOf row_of)
+    __device__ __forceinline__ void rows(const unsigned char* matrix, const bf16* scales, int first, int count, RowOf row_of)
     {
-        constexpr int kChunks = step_parts(kColumns, kStepInputs);
+        using Format = typename Shape::Format;
+        constexpr int kChunks = step_parts(kColumns, Format::kInputs);
+        constexpr int kRowBytes = Format::row_bytes(kColumns);
         int all = step_parts(count - first, kStepOutputs) * kChunks;
 #pragma unroll 1
         for (; turn < all; turn += kFetchWarps) {
             int first_row = first + turn / kChunks * kStepOutputs;
-            int column = turn % kChunks * kStepInputs + lane * 8;
+            int chunk = turn % kChunks;
+            int byte = chunk * kStepRowBytes + lane * 16;
             unsigned char* stage = begin_stage(count - first_row <= kStepThinRows ? kStepThinInFlight : kStepInFlight);
-            if (kColumns % kStepInputs == 0 || column < kColumns) {
+            if (kRowBytes % kStepRowBytes == 0 || byte < kRowBytes) {
 #pragma unroll
                 for (int row = 0; row < kStepOutputs; ++row) {
                     if (first_row + row < count) {
-                        const bf16* from = matrix + row_of(first_row + row) * static_cast<long long>(kColumns) + column;
+                        const unsigned char* from = matrix + row_of(first_row + row) * static_cast<long long>(kRowBytes) + byte;
                         async_copy_16(stage + stage_offset(row, lane), from, 16);
                     }
+                }
+            }
+            if constexpr (Format::kNumbers) {
+                // Two scales in a word. Those that are not there are zero, since what they meet may be anything.
+                int groups = (kColumns + (1 << group_shift) - 1) >> group_shift;
+                int words = Format::kInputs >> (group_shift + 1);  // of an output, a power of two
+                int shift = __ffs(words) - 1;
+#pragma unroll 2
+                for (int i = lane; i < kStepOutputs * words; i += kWarp) {
+                    int row = i >> shift;
+                    int group = (chunk * words + (i & (words - 1))) * 2;
+                    bool there = first_row + row < count && group < groups;
+                    const bf16* from = scales + (there ? row_of(first_row + row) * static_cast<long long>(groups) + group : 0);
+                    async_copy<4>(stage + kStepWeightBytes + i * 4, from, there);
                 }
             }
             end_stage();
@@ -291,27 +319,37 @@ struct LayerStream {
     __device__ __forceinline__ void fetch(const DecodeStepLayerParams& layer, int number)
     {
         shared.layer_emptied.wait((number & 1) ^ 1u);
-        constexpr int kScanChunks = Shape::kScanPieces * kStepScanInputs / 4;
+        // Of scan_weight four channels at a time, or eight numbers.
+        constexpr int kAtOnce = Shape::Format::kNumbers ? 8 : 4;
+        constexpr int kBytes = kAtOnce * Shape::kBits / 8;
+        constexpr int kScanRowBytes = Shape::Format::row_bytes(Shape::kChannels);
+        constexpr int kScanChunks = Shape::kScanPieces * kStepScanInputs / kAtOnce;
+        constexpr int kPieceChunks = kStepScanInputs / kAtOnce;
 #pragma unroll 4
         for (int i = lane; i < Shape::kScanProducts * kStepSmallOutputs * kScanChunks; i += kWarp) {
             int output = i / kScanChunks;
             int chunk = i % kScanChunks;
-            bool there = output < Shape::kOutputs && chunk * 4 < own;
-            int piece = output / kStepSmallOutputs * Shape::kScanPieces + chunk / 4;
-            async_copy<8>(
-                shared.scan_weight + piece * kStepScanPieceBytes + output % kStepSmallOutputs * 32 + chunk % 4 * 8,
-                layer.scan_weight + (there ? output * Shape::kChannels + first_channel + chunk * 4 : 0), there);
+            bool there = output < Shape::kOutputs && chunk * kAtOnce < own;
+            int piece = output / kStepSmallOutputs * Shape::kScanPieces + chunk / kPieceChunks;
+            unsigned char* to = shared.scan_weight + piece * Shape::kScanPieceBytes
+                + (output % kStepSmallOutputs * kPieceChunks + chunk % kPieceChunks) * kBytes;
+            async_copy<kBytes>(
+                to, layer.scan_weight + (there ? output * kScanRowBytes + (first_channel + chunk * kAtOnce) * Shape::kBits / 8 : 0), there);
         }
-        constexpr int kDeltaChunks = Shape::kDeltaPieces * 4;
+        // Of delta_weight 16 bytes at a time.
+        constexpr int kDeltaRowBytes = Shape::Format::row_bytes(Shape::kRank);
+        constexpr int kDeltaPieceChunks = kStepDeltaInputs * Shape::kBits / 8 / 16;
+        constexpr int kDeltaChunks = Shape::kDeltaPieces * kDeltaPieceChunks;
 #pragma unroll 4
         for (int i = lane; i < Shape::kDeltaProducts * kStepSmallOutputs * kDeltaChunks; i += kWarp) {
             int channel = i / kDeltaChunks;
             int chunk = i % kDeltaChunks;
-            bool there = channel < own && chunk * 8 < Shape::kRank;
-            int piece = channel / kStepSmallOutputs * Shape::kDeltaPieces + chunk / 4;
+            bool there = channel < own && chunk * 16 < kDeltaRowBytes;
+            int piece = channel / kStepSmallOutputs * Shape::kDeltaPieces + chunk / kDeltaPieceChunks;
+            unsigned char* to = shared.delta_weight + piece * Shape::kDeltaPieceBytes
+                + (channel % kStepSmallOutputs * kDeltaPieceChunks + chunk % kDeltaPieceChunks) * 16;
             async_copy_16(
-                shared.delta_weight + piece * kStepPieceBytes + channel % kStepSmallOutputs * 64 + chunk % 4 * 16,
-                layer.delta_weight + (there ? (first_channel + channel) * Shape::kRank + chunk * 8 : 0), there ? 16 : 0);
+                to, layer.delta_weight + (there ? (first_channel + channel) * kDeltaRowBytes + chunk * 16 : 0), there ? 16 : 0);
         }
         vectors(Shape::kA, layer.a, Shape::kStates);
         vectors(Shape::kConvWeight, layer.conv_weight, kStepConvWidth);
@@ -326,7 +364,23 @@ struct LayerStream {
             vectors(to, layer.conv_state + slot * kHistory * Shape::kChannels, kHistory);
             vectors(to + kHistory, layer.state + slot * Shape::kStates * Shape::kChannels, Shape::kStates);
         }
+        if constexpr (Shape::Format::kNumbers) {
+            int first_group = first_channel >> p.group_shift;
+            scales(&shared.scan_scales[0][0], layer.scan_scales, Shape::kChannels, 0, Shape::kOutputs, first_group, Shape::kScanGroups);
+            scales(&shared.delta_scales[0][0], layer.delta_scales, Shape::kRank, first_channel, own, 0, Shape::kDeltaGroups);
+            shared.layer_filled.arrive();
+        }
         shared.layer_filled.arrive_after_copies();
+    }
+
+    // Scales of some groups of some rows of a matrix; they are too small to be copied in the background.
+    __device__ __forceinline__ void scales(bf16* to, const bf16* from, int columns, int first_row, int rows, int first_group, int count)
+    {
+        int groups = (columns + (1 << p.group_shift) - 1) >> p.group_shift;
+#pragma unroll 8
+        for (int i = lane; i < rows * count; i += kWarp) {
+            to[i] = from[(first_row + i / count) * groups + min(first_group + i % count, groups - 1)];
+        }
     }
 
     // Vectors of the block's channels from rows of a matrix, or zeros where there is none.
@@ -351,47 +405,51 @@ struct WeightReader {
     StepShared<Shape>& shared;
     const unsigned char* ring;
     RingPlace<Shape::kStages> place;
+    int group_shift;
     int lane;
     int warp;
 
-    __device__ __forceinline__ WeightReader(StepShared<Shape>& of_block, const unsigned char* its_ring)
+    __device__ __forceinline__ WeightReader(StepShared<Shape>& of_block, const unsigned char* its_ring, int its_group_shift)
         : shared(of_block)
         , ring(its_ring)
+        , group_shift(its_group_shift)
         , lane(static_cast<int>(threadIdx.x) % kWarp)
         , warp(static_cast<int>(threadIdx.x) / kWarp)
     {
     }
 
-    // Waits for this warp's part of vectors, 32 of every 256 elements, and keeps it in shared memory as right matrices: of four neighbouring
-    // lanes each has the words at its place in the quarters of a piece side by side.
+    // Waits for this warp's part of vectors, its pieces, and keeps it in shared memory as right matrices.
     template <int kColumns>
     __device__ __forceinline__ void wait_for_inputs(const FlaggedWord* vectors, unsigned int number, int rows)
     {
+        using Format = typename Shape::Format;
+        using Inputs = StepInputs<Shape::kBits>;
         constexpr int kRows = Shape::kRows;
-        constexpr int kParts = step_parts(kColumns, kStepInputs) * kRows;  // pieces, which 8 lanes read
-        constexpr int kReads = step_parts(kParts, 4);
+        constexpr int kParts = step_parts(kColumns, Format::kInputs) * kRows;  // pieces
+        constexpr int kLanes = Format::kPiece / 4;                             // that read one
+        constexpr int kPerRead = kWarp / kLanes;
+        constexpr int kReads = step_parts(kParts, kPerRead);
         constexpr int kAtOnce = kReads < 5 ? kReads : 5;
-        int in_piece = lane % 8;
-        const FlaggedWord* own = vectors + warp * kStepPiece / 2 + in_piece * 2;
+        int in_piece = lane % kLanes;
+        const FlaggedWord* own = vectors + warp * Format::kPiece / 2 + in_piece * 2;
 #pragma unroll
         for (int first = 0; first < kReads; first += kAtOnce) {
             unsigned int values[kAtOnce][2];
             auto place_of = [&](int i) {
-                int part = (first + i) * 4 + lane / 8;
-                int column = part / kRows * kStepInputs;
-                bool there = part % kRows < rows && part < kParts && (kColumns % kStepInputs == 0 || column + warp * kStepPiece < kColumns);
+                int part = (first + i) * kPerRead + lane / kLanes;
+                int column = part / kRows * Format::kInputs;
+                bool there = part % kRows < rows && part < kParts
+                    && (kColumns % Format::kInputs == 0 || column + warp * Format::kPiece < kColumns);
                 return there ? own + (part % kRows * kColumns + column) / 2 : nullptr;
             };
             wait_for_words(place_of, number, values);
 #pragma unroll
             for (int i = 0; i < kAtOnce; ++i) {
-                int part = (first + i) * 4 + lane / 8;
-                if (part < kParts) {
-                    // Words 2 in_piece and the next of a piece: of quarter in_piece / 2, of lanes in_piece % 2 * 2 and the next.
-                    unsigned int* to = &shared.inputs[warp][part % kRows][part / kRows * (kStepPiece / 2) + in_piece % 2 * 8 + in_piece / 2];
-                    to[0] = values[i][0];
-                    to[4] = values[i][1];
-                }
+                int part = (first + i) * kPerRead + lane / kLanes;
+                int piece = min(part / kRows, Shape::kMostPieces - 1);
+                Inputs::keep(
+                    &shared.inputs[warp][part % kRows][piece * Inputs::kWords], &shared.input_units[warp][piece], in_piece, values[i],
+                    part < kParts);
             }
         }
         __syncwarp();
@@ -402,33 +460,27 @@ struct WeightReader {
     template <int kColumns, int kPlaces>
     __device__ __forceinline__ void multiply(int begin_row, int count, float (&sums)[Shape::kRows][kPlaces])
     {
-        constexpr int kChunks = step_parts(kColumns, kStepInputs);
-        constexpr int kMost = 6;  // stages at once
-        constexpr int kAtOnce = kChunks <= kMost ? kChunks : kChunks % 5 == 0 ? 5 : kChunks % 4 == 0 ? 4 : 3;
+        using Format = typename Shape::Format;
+        using Inputs = StepInputs<Shape::kBits>;
+        constexpr int kChunks = step_parts(kColumns, Format::kInputs);
+        constexpr int kMost = Format::kNumbers ? 3 : 6;  // stages at once
+        constexpr int kAtOnce = kChunks <= kMost ? kChunks : kMost > 3 && kChunks % 5 == 0 ? 5 : kMost > 3 && kChunks % 4 == 0 ? 4 : 3;
         constexpr int kFitting = kChunks <= kMost ? kMost / kChunks : 1;
         constexpr int kTogether = kFitting < kPlaces / kStepOutputs ? kFitting : kPlaces / kStepOutputs;  // products
         int row = lane / 4;
-        const unsigned int* own_inputs = &shared.inputs[warp][min(row, Shape::kRows - 1)][lane % 4 * 4];
-        // Of matrices (upper or lower outputs, first or second 8 of 16 inputs) a lane names a row.
-        int named_row = lane % 16;
-        const unsigned char* own_ring = ring + named_row * kStepRowBytes;
-        int offsets[2];
-#pragma unroll
-        for (int step = 0; step < 2; ++step) {
-            offsets[step] = ((warp * 4 + step * 2 + lane / 16) ^ (named_row & 7)) * 16;
-        }
+        const unsigned int* own_inputs = shared.inputs[warp][min(row, Shape::kRows - 1)];
 #pragma unroll 1
         for (int first = begin_row; first < count; first += kTogether * kStepOutputs) {
-            float products[kTogether][4][4] = {};
+            StepProducts<Shape::kBits> products[kTogether];
 #pragma unroll 1
             for (int begin = 0; begin < kChunks; begin += kAtOnce) {
-                unsigned int weights[kTogether][kAtOnce][2][4];
-                Piece<16> x[kAtOnce];
+                StepWeights<Shape::kBits> weights[kTogether][kAtOnce];
+                Inputs x[kAtOnce];
 #pragma unroll
                 for (int i = 0; i < kAtOnce; ++i) {
                     x[i] = {};
-                    if (row < Shape::kRows && (kChunks % kAtOnce == 0 || begin + i < kChunks)) {
-                        load_piece<Access::plain>(own_inputs + (begin + i) * (kStepPiece / 2), x[i]);
+                    if (kChunks % kAtOnce == 0 || begin + i < kChunks) {
+                        x[i].load(own_inputs + (begin + i) * Inputs::kWords, &shared.input_units[warp][begin + i], lane, row < Shape::kRows);
                     }
                 }
                 auto is_there = [&](int product, int i) {
@@ -451,9 +503,7 @@ struct WeightReader {
                         if (!all) {
                             shared.filled[its.stage].wait(its.parity);
                         }
-                        const unsigned char* stage = own_ring + its.stage * kStepStageBytes;
-                        load_matrices(weights[k / kAtOnce][k % kAtOnce][0], stage + offsets[0]);
-                        load_matrices(weights[k / kAtOnce][k % kAtOnce][1], stage + offsets[1]);
+                        weights[k / kAtOnce][k % kAtOnce].load(ring + its.stage * Shape::kStageBytes, lane, warp, group_shift);
                         its.next();
                     }
                 }
@@ -471,12 +521,9 @@ struct WeightReader {
                 for (int k = 0; k < kTogether * kAtOnce; ++k) {
                     int product = k / kAtOnce;
                     int i = k % kAtOnce;
-                    if (is_there(product, i) && (kColumns % kStepInputs == 0 || (begin + i) * kStepInputs + warp * kStepPiece < kColumns)) {
-#pragma unroll
-                        for (int step = 0; step < 2; ++step) {
-                            const unsigned int b[2] = {x[i].words[2 * step], x[i].words[2 * step + 1]};
-                            multiply_accumulate<bf16>(products[product][i % 2 * 2 + step], weights[product][i][step], b);
-                        }
+                    if (is_there(product, i)
+                        && (kColumns % Format::kInputs == 0 || (begin + i) * Format::kInputs + warp * Format::kPiece < kColumns)) {
+                        products[product].add(i, weights[product][i], x[i]);
                     }
                 }
             }
@@ -487,8 +534,7 @@ struct WeightReader {
                     int its_row = lane % 4 * 2 + i % 2;
                     int output = first + product * kStepOutputs + row + i / 2 * 8;
                     if (its_row < Shape::kRows && (product == 0 || output < count)) {
-                        const float(&all)[4][4] = products[product];
-                        sums[its_row][output] = (all[0][i] + all[1][i]) + (all[2][i] + all[3][i]);
+                        sums[its_row][output] = products[product].value(i);
                     }
                 }
             }
@@ -528,7 +574,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
     static_assert(kSharedBytes <= Shape::kFixedBytes, "who launches it reckons with less shared memory than there is");
     extern __shared__ __align__(128) unsigned char step_memory[];
     StepShared<Shape>& shared = *reinterpret_cast<StepShared<Shape>*>(step_memory);
-    auto* layers = reinterpret_cast<DecodeStepLayerParams*>(step_memory + kSharedBytes + Shape::kStages * kStepStageBytes);
+    auto* layers = reinterpret_cast<DecodeStepLayerParams*>(step_memory + kSharedBytes + Shape::kStages * Shape::kStageBytes);
     unsigned char* ring = step_memory + kSharedBytes;
 
     int thread = static_cast<int>(threadIdx.x);
@@ -545,7 +591,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             shared.filled[i].begin(kWarp);
             shared.emptied[i].begin(kStepWarps);
         }
-        shared.layer_filled.begin(kListenThreads);
+        shared.layer_filled.begin(Shape::Format::kNumbers ? 2 * kListenThreads : kListenThreads);
         shared.layer_emptied.begin(kStepWarps);
         shared.scaled.begin(1);
         shared.hidden_given.begin(kRows);
@@ -606,7 +652,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
         return;
     }
     if (warp >= kStepWarps) {
-        WeightStream<Shape> stream(shared, ring);
+        WeightStream<Shape> stream(shared, ring, p.group_shift);
 #pragma unroll 1
         for (int l = 0; l < p.layer_count; ++l) {
             const DecodeStepLayerParams& layer = layers[l];
@@ -614,15 +660,15 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                 int channel = first_channel + (i < kOwn ? i : i - kOwn);
                 return min(channel, Shape::kChannels - 1) + (i < kOwn ? 0 : Shape::kChannels);
             };
-            stream.template rows<Shape::kWidth>(layer.in_weight, 0, 2 * kOwn, row_of);
-            stream.template rows<Shape::kChannels>(layer.out_weight, 0, own_width, [&](int i) { return first_width + i; });
+            stream.template rows<Shape::kWidth>(layer.in_weight, layer.in_scales, 0, 2 * kOwn, row_of);
+            stream.template rows<Shape::kChannels>(layer.out_weight, layer.out_scales, 0, own_width, [&](int i) { return first_width + i; });
         }
-        stream.template rows<Shape::kWidth>(p.head, 0, own_words, [&](int i) { return first_word + i; });
+        stream.template rows<Shape::kWidth>(p.head, p.head_scales, 0, own_words, [&](int i) { return first_word + i; });
         let_next_grid_start();
         return;
     }
 
-    WeightReader<Shape> reader(shared, ring);
+    WeightReader<Shape> reader(shared, ring, p.group_shift);
     wait_for_earlier_grids();
     unsigned int number = *p.number;
 
@@ -703,8 +749,17 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             int product = min(round * kStepWarps + warp, Shape::kScanProducts - 1);
 #pragma unroll
             for (int piece = 0; piece < Shape::kScanPieces; ++piece) {
-                load_piece<Access::plain>(
-                    shared.scan_weight + (product * Shape::kScanPieces + piece) * kStepScanPieceBytes + lane * 8, scan_weights[round][piece]);
+                const unsigned char* from = shared.scan_weight + (product * Shape::kScanPieces + piece) * Shape::kScanPieceBytes;
+                if constexpr (Shape::Format::kNumbers) {
+                    int channel = piece * kStepScanInputs + lane % 4 * 4;
+                    int group = ((first_channel + channel) >> p.group_shift) - (first_channel >> p.group_shift);
+                    bf16 scale = shared.scan_scales[product * kStepSmallOutputs + lane / 4][min(group, Shape::kScanGroups - 1)];
+                    int word = Shape::kBits == 8 ? lane : lane / 2;
+                    scaled_pairs<Shape::kBits>(
+                        reinterpret_cast<const unsigned int*>(from)[word], lane % 2, scale, scan_weights[round][piece].words);
+                } else {
+                    load_piece<Access::plain>(from + lane * 8, scan_weights[round][piece]);
+                }
             }
         }
 
@@ -822,10 +877,22 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             }
 #pragma unroll
             for (int piece = 0; piece < Shape::kDeltaPieces; ++piece) {
-                load_piece<Access::plain>(
-                    shared.delta_weight + (scan_warp * Shape::kScanChannels / kStepSmallOutputs * Shape::kDeltaPieces + piece) * kStepPieceBytes
-                        + lane * 16,
-                    delta_weights[piece]);
+                const unsigned char* from = shared.delta_weight
+                    + (scan_warp * Shape::kScanChannels / kStepSmallOutputs * Shape::kDeltaPieces + piece) * Shape::kDeltaPieceBytes;
+                if constexpr (Shape::Format::kNumbers) {
+                    int channel = scan_warp * Shape::kScanChannels / kStepSmallOutputs * kStepSmallOutputs + lane / 4;
+                    bf16 scale = shared.delta_scales[min(channel, kOwn - 1)][piece * kStepDeltaInputs >> p.group_shift];
+                    const unsigned int* words = reinterpret_cast<const unsigned int*>(from) + lane * (Shape::kBits / 4);
+#pragma unroll
+                    for (int k = 0; k < 2; ++k) {
+                        unsigned int pairs[2];
+                        scaled_pairs<Shape::kBits>(words[Shape::kBits == 8 ? k : 0], k, scale, pairs);
+                        delta_weights[piece].words[2 * k] = pairs[0];
+                        delta_weights[piece].words[2 * k + 1] = pairs[1];
+                    }
+                } else {
+                    load_piece<Access::plain>(from + lane * 16, delta_weights[piece]);
+                }
             }
 #pragma unroll
             for (int row = 0; row < kRows; ++row) {

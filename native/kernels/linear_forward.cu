@@ -4,20 +4,26 @@
 //
 // or that added to what y holds: the gradients of a layer are such products too (see linear_backward.cu).
 //
-// Three ways, one result each up to rounding; each adds the products of one y in the order of i, so that without splits a row's result does
+// Four ways, one result each up to rounding; each adds the products of one y in the order of i, so that without splits a row's result does
 // not depend on which other rows there are, nor on the size of the tile:
 //   linear_forward         tensor cores by mma.sync: x and weight of one 16-bit type
 //   linear_forward_wgmma   tensor cores by wgmma: the same on Hopper (sm_90a), where mma.sync reaches half of the rate
+//   linear_forward_rows    the same for so few rows that reading the weight decides
 //   linear_forward_simt    float arithmetic: any types
 //
-// The first two stage tiles of 64 inputs in a ring of shared memory by cp.async; a row of a tile is 128 bytes, its 16-byte pieces at
+// The first three stage tiles of 64 inputs in a ring of shared memory by cp.async; a row of a tile is 128 bytes, its 16-byte pieces at
 // piece ^ (row % 8), so that the eight rows of a matrix lie in different banks and stores and loads have no conflicts. Blocks stay and take
 // tile after tile; the ring runs on into the next tile while the last one is stored. Tiles are taken in bands of `band` rows of tiles, so
 // that those under way at one time share their operands in the L2.
 //
 // Where there are too few tiles for the card, `splits` blocks share the inputs of a tile. Each leaves its sums in `partial`; the last to
 // arrive adds them in the order of the splits, whoever that is, so that the result repeats. `arrived` is zero before and after.
+//
+// In linear_forward_rows a block has one tile, whose splits are the blocks of a cluster: each adds up some of the tile's outputs, which the
+// others leave in its shared memory. The first stages of the weight are on their way while the kernel before still runs.
 #include "mamba/async_copy.cuh"
+#include "mamba/cluster.cuh"
+#include "mamba/grid_dependency.cuh"
 #include "mamba/mma.cuh"
 #include "mamba/types.cuh"
 #include "mamba/vectors.cuh"
@@ -402,6 +408,110 @@ __global__ void __launch_bounds__(256, 1) linear_forward_wgmma(const __grid_cons
         }
     }
     async_wait<0>();
+}
+
+// Tensor cores by wgmma where there are few rows: groups of four warps, 64 rows each. Blocks along x are the splits of a tile, then the next
+// outputs; along y the rows.
+template <typename T, typename TY, int kTileRows, int kTileOutputs, int kStages>
+__global__ void __launch_bounds__(2 * kTileRows) linear_forward_rows(const __grid_constant__ LinearForwardParams p)
+{
+    constexpr int kThreads = 2 * kTileRows;
+    constexpr int kStageBytes = (kTileRows + kTileOutputs) * 128;
+    constexpr int kAhead = kStages - 2;
+    constexpr int kColumns = kTileOutputs / 8;
+
+    extern __shared__ __align__(1024) char shared[];
+    int thread = static_cast<int>(threadIdx.x);
+    int split = static_cast<int>(blockIdx.x) % p.splits;
+    int output = static_cast<int>(blockIdx.x) / p.splits * kTileOutputs;
+    long long row = static_cast<long long>(blockIdx.y) * kTileRows;
+    int group_row = thread / 128 * 64;
+    int steps = (p.inputs + kStagedInputs - 1) / kStagedInputs;
+    int first = steps * split / p.splits;
+    int end = steps * (split + 1) / p.splits;
+
+    auto bring_x = [&](int step) {
+        if (step < end) {
+            stage_rows<T, kTileRows, kThreads, true>(
+                shared + (step - first) % kStages * kStageBytes, p.x, p.x_stride, row, p.rows, step * kStagedInputs, p.inputs);
+        }
+    };
+    auto bring_weight = [&](int step) {
+        if (step < end) {
+            stage_rows<T, kTileOutputs, kThreads, true>(shared + (step - first) % kStages * kStageBytes + kTileRows * 128, p.weight,
+                p.weight_stride, output, p.outputs, step * kStagedInputs, p.inputs);
+        }
+    };
+    // The launch overlaps only where the kernel before this one does not write the weight.
+    for (int i = 0; i < kAhead; ++i) {
+        bring_weight(first + i);
+    }
+    async_commit();
+    wait_for_earlier_grids();
+    let_next_grid_start();
+    for (int i = 0; i < kAhead; ++i) {
+        bring_x(first + i);
+        async_commit();
+    }
+
+    float sums[1][kColumns][4];
+    for (int step = first; step < end; ++step) {
+        async_wait<kAhead - 1>();
+        async_proxy_fence();
+        __syncthreads();
+        const char* stage = shared + (step - first) % kStages * kStageBytes;
+        unsigned long long x = matrix_descriptor(stage + group_row * 128);
+        unsigned long long weight = matrix_descriptor(stage + kTileRows * 128);
+        wgmma_fence();
+#pragma unroll
+        for (int part = 0; part < 4; ++part) {
+            wgmma<T>(sums[0], x + 2 * part, weight + 2 * part, part > 0 || step > first);
+        }
+        wgmma_commit();
+        wgmma_wait<1>();
+        bring_x(step + kAhead);
+        bring_weight(step + kAhead);
+        async_commit();
+    }
+    wgmma_wait<0>();
+    wgmma_done(sums[0]);
+    async_wait<0>();
+    row += thread / 32 * 16;
+    if (p.splits == 1) {
+        store_sums<TY>(p, sums, row, output);
+        return;
+    }
+
+    // What others leave here lies where the stages were: (splits, own columns, threads).
+    int own = (kColumns + p.splits - 1) / p.splits;
+    float4* received = reinterpret_cast<float4*>(shared);
+    __syncthreads();
+    cluster_arrive();
+    cluster_wait();
+    int owner = 0;
+    int within = 0;
+#pragma unroll
+    for (int column = 0; column < kColumns; ++column) {
+        store_in_block(received + (split * own + within) * kThreads + thread, owner,
+            make_float4(sums[0][column][0], sums[0][column][1], sums[0][column][2], sums[0][column][3]));
+        if (++within == own) {
+            within = 0;
+            ++owner;
+        }
+    }
+    cluster_arrive();
+    cluster_wait();
+    for (int column = split * own; column < min((split + 1) * own, kColumns); ++column) {
+        float sum[1][1][4] = {};
+        for (int from = 0; from < p.splits; ++from) {
+            float4 other = received[(from * own + column - split * own) * kThreads + thread];
+            sum[0][0][0] += other.x;
+            sum[0][0][1] += other.y;
+            sum[0][0][2] += other.z;
+            sum[0][0][3] += other.w;
+        }
+        store_sums<TY>(p, sum, row, output + column * 8);
+    }
 }
 #endif
 

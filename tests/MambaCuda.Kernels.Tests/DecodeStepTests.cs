@@ -31,9 +31,9 @@ public class DecodeStepTests
     {
         using Backend backend = TestBackends.Open(Device);
         DecodeStepInputs inputs = DecodeStepCase.All[0].Operands(backend.ActivationType);
-        float[] head = [.. inputs.Head];
+        float[] head = [.. inputs.Head.Values];
         head[0] += 1;
-        DecodeStepResult<float> result = DecodeStepRunner.Run(backend, inputs with { Head = head });
+        DecodeStepResult<float> result = DecodeStepRunner.Run(backend, inputs with { Head = new DecodeStepWeight(head, Quantized: null) });
         Assert.Contains(DecodeStepValidation.Compare(inputs, result, backend.ActivationType), error => !error.IsWithin);
     }
 
@@ -77,6 +77,10 @@ public class DecodeStepTests
         int multiprocessors = ((CudaBackend)backend).Context.Device.MultiprocessorCount;
         Assert.False(Has(backend, smallest with { Channels = (40 * multiprocessors) + 32 }));
         Assert.False(Has(backend, smallest with { Rows = 2, Channels = (16 * multiprocessors) + 32 }));
+        DecodeStepCase numbers = DecodeStepCase.All.First(row => row.Quantized?.Type == QuantizedType.Int4);
+        Assert.True(Has(backend, numbers));
+        Assert.False(Has(backend, numbers with { Rows = 2 }));
+        Assert.False(Has(backend, numbers with { Width = 64 }));
     }
 
     [Theory, MemberData(nameof(WrongOperands))]

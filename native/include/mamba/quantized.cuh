@@ -15,6 +15,9 @@
 //   load_inputs            eight elements of x that such a piece is multiplied with
 //   widen_numbers          eight numbers of a piece, or of words, as floats, without the scale
 //   number_pairs<T>        the numbers of a word as pairs of bf16 or fp16, exact: two neighbours in a word, as tensor cores take them
+//   halves_as_bytes        numbers of 4 bits of two rows as a left matrix of bytes (mma.cuh), times 16
+//   fixed_bytes            four floats as fixed-point numbers of 16 bits, upper and lower bytes, as right matrices of bytes
+//   fixed_unit             what one of these is
 //
 // Conversions add the bits of a number to those of a power of two, whose last place is one, and take the power away; a conversion by the
 // instruction for it has a quarter of the rate of an addition.
@@ -170,6 +173,40 @@ __device__ __forceinline__ void number_pairs(unsigned int word, unsigned int (&t
             to[i] = add_pairs<T>((pair & 0x007f007fu) | 0x43004300u, (pair & 0x00800080u) | 0xc300c300u);
         }
     }
+}
+
+// Words of a row and of the one eight below it: numbers 0, 4, 1, 5 of each, then 2, 6, 3, 7. They are the upper halves of bytes; less 8, they
+// are two's complement.
+__device__ __forceinline__ void halves_as_bytes(unsigned int above, unsigned int below, unsigned int (&to)[4])
+{
+    to[0] = (above << 4 ^ 0x80808080u) & 0xf0f0f0f0u;
+    to[1] = (below << 4 ^ 0x80808080u) & 0xf0f0f0f0u;
+    to[2] = (above ^ 0x80808080u) & 0xf0f0f0f0u;
+    to[3] = (below ^ 0x80808080u) & 0xf0f0f0f0u;
+}
+
+constexpr float kMostFixed = 32512.0f;  // whose upper byte is 127
+
+// Of numbers of which `largest` is the greatest magnitude.
+__device__ __forceinline__ float fixed_unit(float largest) { return largest / kMostFixed; }
+
+__device__ __forceinline__ void fixed_bytes(const float (&x)[4], float largest, unsigned int& upper_bytes, unsigned int& lower_bytes)
+{
+    float units = largest > 0.0f ? kMostFixed / largest : 0.0f;
+    // Beside this power of two, the lower 16 bits of a float are a whole number.
+    constexpr float kPower = 12582912.0f;
+    unsigned int fixed[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        fixed[i] = __float_as_uint(fmaf(x[i], units, kPower));
+    }
+    lower_bytes = __byte_perm(__byte_perm(fixed[0], fixed[1], 0x0040u), __byte_perm(fixed[2], fixed[3], 0x0040u), 0x5410u);
+    // The lower byte has a sign, which the upper one makes up for.
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        fixed[i] += 128u;
+    }
+    upper_bytes = __byte_perm(__byte_perm(fixed[0], fixed[1], 0x0051u), __byte_perm(fixed[2], fixed[3], 0x0051u), 0x5410u);
 }
 
 }  // namespace mamba

@@ -10,6 +10,9 @@ public sealed unsafe partial class CudaBackend : Backend
 {
     private const int WarpThreads = 32;
 
+    /// <summary>Blocks of a cluster, as many as any card with clusters can have.</summary>
+    private const int MostClusterBlocks = 8;
+
     private readonly CudaBackendOptions _options;
     private readonly KernelLibrary _library;
     private readonly SequenceTables _sequenceTables;
@@ -246,11 +249,12 @@ public sealed unsafe partial class CudaBackend : Backend
 
     /// <summary>
     /// Puts a kernel that takes one struct into the stream; the pieces are for <see cref="OnLaunch"/> alone. One that overlaps waits in its
-    /// code for those before it, see mamba/grid_dependency.cuh; where blocks wait for each other, all of them run at once.
+    /// code for those before it, see mamba/grid_dependency.cuh; where blocks wait for each other, all of them run at once. So many blocks along
+    /// x form a cluster, see mamba/cluster.cuh.
     /// </summary>
     private void Launch<T>(
         CudaKernel kernel, Dim3 grid, Dim3 block, in T parameters, int dynamicSharedBytes = 0, int pieces = 1, bool overlaps = false,
-        bool waitForEachOther = false)
+        bool waitForEachOther = false, int cluster = 1)
         where T : unmanaged
     {
         kernel.Launch(
@@ -259,6 +263,7 @@ public sealed unsafe partial class CudaBackend : Backend
             {
                 ProgrammaticStreamSerialization = overlaps && _canOverlap,
                 Cooperative = waitForEachOther,
+                Cluster = cluster > 1 ? new Dim3(cluster) : null,
             },
             parameters);
         if (OnLaunch is { } tell)

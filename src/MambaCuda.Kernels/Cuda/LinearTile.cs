@@ -5,6 +5,9 @@ internal enum LinearTileKind
 {
     Mma,
     Wgmma,
+
+    /// <summary>By wgmma, where there are few rows.</summary>
+    Rows,
     Simt,
 }
 
@@ -21,7 +24,12 @@ internal readonly record struct LinearTile(LinearTileKind Kind, int Rows, int Ou
     public int StepInputs => Kind == LinearTileKind.Simt ? 16 : 64;
 
     /// <summary>Threads of a block.</summary>
-    public int Threads => Kind == LinearTileKind.Mma ? 32 * (Rows / WarpRows) * (Outputs / WarpOutputs) : 256;
+    public int Threads => Kind switch
+    {
+        LinearTileKind.Mma => 32 * (Rows / WarpRows) * (Outputs / WarpOutputs),
+        LinearTileKind.Rows => 2 * Rows,
+        _ => 256,
+    };
 
     /// <summary>Dynamic shared memory of a block.</summary>
     public int SharedBytes => Kind == LinearTileKind.Simt ? 0 : (Rows + Outputs) * StepInputs * 2 * Stages;
@@ -65,6 +73,9 @@ internal readonly record struct LinearTileCost(LinearTile Tile, double Throughpu
         new(new(LinearTileKind.Simt, 128, 128, 0, 0, Stages: 2), 2.03, 2.40, 2, Resident: 1),
         new(new(LinearTileKind.Simt, 64, 64, 0, 0, Stages: 2), 0.59, 0.80, 1, Resident: 4),
     ];
+
+    /// <summary>The tiles of a kernel.</summary>
+    public static IEnumerable<LinearTile> Tiles(LinearTileKind kind) => All.Where(cost => cost.Tile.Kind == kind).Select(cost => cost.Tile);
 
     /// <summary>An estimate of the time of a product, for comparison with that of other tiles.</summary>
     public double Time(long rows, int inputs, int outputs, int splits, int multiprocessors)

@@ -10,9 +10,7 @@ public sealed partial class CudaBackend
     private const int StepThreads = (StepWarps + StepFetchWarps + 1) * WarpThreads;
     private const int StepFetchWarps = 3;
     private const int StepOutputs = 16;
-    private const int StepInputs = 256;
-    private const int StepPiece = 32;
-    private const int StepStageBytes = StepOutputs * StepInputs * 2;
+    private const int StepRowBytes = 512;
     private const int StepConvolutionWidth = 4;
     private const int StepMostRows = 4;
     private const int StepMostOwnOfOneRow = 40;
@@ -24,8 +22,8 @@ public sealed partial class CudaBackend
 
     private static readonly KernelFamily<DecodeStepShape> DecodeStepKernels = new(
         "decode_step.cu",
-        shape => $"mamba::decode_step<mamba::StepShape<{shape.Rows}, {shape.Width}, {shape.Channels}, {shape.Rank}, {shape.States}, {shape.Own}, "
-            + $"{shape.Stages}, {shape.FixedBytes}>>",
+        shape => $"mamba::decode_step<mamba::StepShape<{shape.Bits}, {shape.Rows}, {shape.Width}, {shape.Channels}, {shape.Rank}, {shape.States}, "
+            + $"{shape.Own}, {shape.Stages}, {shape.FixedBytes}>>",
         DecodeStepShape.Usual);
 
     /// <inheritdoc/>
@@ -39,17 +37,23 @@ public sealed partial class CudaBackend
         int rows = (int)Math.Min(args.TokenIds.Rows, StepMostRows + 1), width = args.Embedding.Columns, channels = first.A.Columns;
         if (args.Layers.Count == 0 || rows is 0 or > StepMostRows || _options.BatchInvariant || Trace is not null
             || ActivationType != DataType.BFloat16 || Context.Device.ComputeCapability.Major * 10 < StepLeastCapability
-            || !IsStepMatrix(args.Embedding) || !IsStepMatrix(args.Head.Matrix) || first.ConvolutionWeight.Rows != StepConvolutionWidth
-            || !IsDense(args.TokenIds) || first.A.Rows > StepMostStates || first.TimeStepProjection.Columns % 8 != 0
-            || width % StepPiece != 0 || channels % StepPiece != 0)
+            || !IsStepMatrix(args.Embedding) || first.ConvolutionWeight.Rows != StepConvolutionWidth
+            || !IsDense(args.TokenIds) || first.A.Rows > StepMostStates || first.TimeStepProjection.Columns % 8 != 0)
+        {
+            return null;
+        }
+
+        WeightFormat format = WeightFormat.Of(args.Head);
+        int groupSize = format.IsQuantized ? args.Head.Quantized.Layout.GroupSize : 0;
+        if (!IsStepWeight(args.Head))
         {
             return null;
         }
 
         foreach (DecodeStepLayer layer in args.Layers)
         {
-            if (!IsStepMatrix(layer.InProjection.Matrix) || !IsStepMatrix(layer.ScanProjection.Matrix)
-                || !IsStepMatrix(layer.TimeStepProjection.Matrix) || !IsStepMatrix(layer.OutProjection.Matrix)
+            if (!IsStepWeight(layer.InProjection) || !IsStepWeight(layer.ScanProjection, pairsOfScales: false)
+                || !IsStepWeight(layer.TimeStepProjection, pairsOfScales: false) || !IsStepWeight(layer.OutProjection)
                 || !IsDense(layer.ConvolutionWeight) || !IsDense(layer.A) || !IsDense(layer.ConvolutionBefore)
                 || !IsDense(layer.ConvolutionAfter) || !IsDense(layer.ScanBefore) || !IsDense(layer.ScanAfter)
                 || !AreAligned(16, layer.ConvolutionWeight, layer.ConvolutionBias, layer.ConvolutionBefore)
@@ -60,6 +64,7 @@ public sealed partial class CudaBackend
         }
 
         return DecodeStepShape.Of(
+            format.IsQuantized ? format.Bits : 16,
             rows switch { 1 => 1, 2 => 2, _ => 4 },
             width,
             channels,
@@ -68,6 +73,24 @@ public sealed partial class CudaBackend
             args.Layers.Count,
             Context.Device.MultiprocessorCount,
             _library.MaxSharedBytes);
+
+        // Scales of the large ones are read in pairs.
+        bool IsStepWeight(in WeightView weight, bool pairsOfScales = true)
+        {
+            if (WeightFormat.Of(weight) != format)
+            {
+                return false;
+            }
+
+            if (!format.IsQuantized)
+            {
+                return IsStepMatrix(weight.Matrix);
+            }
+
+            QuantizedView quantized = weight.Quantized;
+            return quantized.Layout.GroupSize == groupSize && IsDense(quantized.Values) && IsDense(quantized.Scales)
+                && AreAligned(16, quantized.Values) && (!pairsOfScales || (quantized.Scales.Columns % 2 == 0 && AreAligned(4, quantized.Scales)));
+        }
 
         bool IsStepMatrix(in MatrixView matrix) => matrix.Type == DataType.BFloat16 && IsDense(matrix) && AreAligned(16, matrix);
 
@@ -114,7 +137,8 @@ public sealed partial class CudaBackend
                 TokenIds = backend.Address(args.TokenIds),
                 Embedding = backend.Address(args.Embedding),
                 FinalNormWeight = backend.Address(args.FinalNormWeight),
-                Head = backend.Address(args.Head.Matrix),
+                Head = backend.WeightOf(args.Head).Values,
+                HeadScales = backend.WeightOf(args.Head).Scales,
                 Logits = backend.Address(args.Logits),
                 Hidden = places[1],
                 Squares = places[2],
@@ -128,6 +152,7 @@ public sealed partial class CudaBackend
                 LayerCount = args.Layers.Count,
                 Vocabulary = vocabulary,
                 OwnWords = DivideUp(vocabulary, blocks),
+                GroupShift = backend.WeightOf(args.Head).GroupShift,
                 Epsilon = args.Epsilon,
             };
         }
@@ -137,17 +162,21 @@ public sealed partial class CudaBackend
             _shape.Blocks,
             StepThreads,
             _params,
-            _shape.FixedBytes + (_shape.Stages * StepStageBytes) + (_params.LayerCount * Marshal.SizeOf<DecodeStepLayerParams>()),
+            _shape.FixedBytes + (_shape.Stages * _shape.StageBytes) + (_params.LayerCount * Marshal.SizeOf<DecodeStepLayerParams>()),
             waitForEachOther: true);
 
         protected override void Dispose(bool disposing) => _memory.Dispose();
 
         private DecodeStepLayerParams Layer(DecodeStepLayer layer) => new()
         {
-            InWeight = _backend.Address(layer.InProjection.Matrix),
-            ScanWeight = _backend.Address(layer.ScanProjection.Matrix),
-            DeltaWeight = _backend.Address(layer.TimeStepProjection.Matrix),
-            OutWeight = _backend.Address(layer.OutProjection.Matrix),
+            InWeight = _backend.WeightOf(layer.InProjection).Values,
+            ScanWeight = _backend.WeightOf(layer.ScanProjection).Values,
+            DeltaWeight = _backend.WeightOf(layer.TimeStepProjection).Values,
+            OutWeight = _backend.WeightOf(layer.OutProjection).Values,
+            InScales = _backend.WeightOf(layer.InProjection).Scales,
+            ScanScales = _backend.WeightOf(layer.ScanProjection).Scales,
+            DeltaScales = _backend.WeightOf(layer.TimeStepProjection).Scales,
+            OutScales = _backend.WeightOf(layer.OutProjection).Scales,
             NormWeight = _backend.Address(layer.NormWeight),
             ConvWeight = _backend.Address(layer.ConvolutionWeight),
             ConvBias = _backend.Address(layer.ConvolutionBias),
@@ -162,19 +191,21 @@ public sealed partial class CudaBackend
     }
 
     /// <summary>The sizes of a model, how many channels a block owns, and the stages of its ring: all are parts of the kernel's code.</summary>
-    private readonly record struct DecodeStepShape(int Rows, int Width, int Channels, int Rank, int States, int Own, int Stages)
+    private readonly record struct DecodeStepShape(int Bits, int Rows, int Width, int Channels, int Rank, int States, int Own, int Stages)
     {
         private const int UsualMultiprocessors = 132;
         private const int UsualSharedBytes = 227 << 10;
 
         private static readonly int[] UsualRows = [1, 2, 4];
+        private static readonly int[] UsualBits = [16, 8, 4];
         private static readonly (int Width, int Layers)[] UsualModels = [(768, 24), (1024, 48), (1536, 48), (2048, 48), (2560, 64)];
 
         /// <summary>Models of the paper on an H200; others are compiled as they come.</summary>
         public static IEnumerable<DecodeStepShape> Usual =>
             from rows in UsualRows
             from model in UsualModels
-            let shape = Of(rows, model.Width, 2 * model.Width, model.Width / 16, 16, model.Layers, UsualMultiprocessors, UsualSharedBytes)
+            from bits in rows == 1 && model.Width == 2560 ? UsualBits : [16]
+            let shape = Of(bits, rows, model.Width, 2 * model.Width, model.Width / 16, 16, model.Layers, UsualMultiprocessors, UsualSharedBytes)
             where shape is not null
             select shape.Value;
 
@@ -184,16 +215,27 @@ public sealed partial class CudaBackend
         /// 216 (305); four of 130m 273 (334), 370m 470 (698). More rows of those above 370m were not timed.
         /// </summary>
         public static DecodeStepShape? Of(
-            int rows, int width, int channels, int rank, int states, int layers, int multiprocessors, int sharedBytes)
+            int bits, int rows, int width, int channels, int rank, int states, int layers, int multiprocessors, int sharedBytes)
         {
-            int each = DivideUp(channels, multiprocessors), unit = each <= WarpThreads ? 4 : 8;
+            int each = DivideUp(channels, multiprocessors), unit = bits == 16 && each <= WarpThreads ? 4 : 8;
             int own = DivideUp(each, unit) * unit;
-            DecodeStepShape shape = new(rows, width, channels, rank, states, own, 0);
-            int stages = (sharedBytes - shape.FixedBytes - (layers * Marshal.SizeOf<DecodeStepLayerParams>())) / StepStageBytes;
+            DecodeStepShape shape = new(bits, rows, width, channels, rank, states, own, 0);
+            int stages = (sharedBytes - shape.FixedBytes - (layers * Marshal.SizeOf<DecodeStepLayerParams>())) / shape.StageBytes;
             shape = shape with { Stages = Math.Min(StepMostStages, stages / StepFetchWarps * StepFetchWarps) };
             return own <= (rows == 1 ? StepMostOwnOfOneRow : StepMostOwn) && shape.OwnWidth <= WarpThreads
-                && shape.Stages >= 2 * StepFetchWarps ? shape : null;
+                && shape.Stages >= 2 * StepFetchWarps && width % shape.Piece == 0 && channels % shape.Piece == 0
+                && (bits == 16 || rows == 1) ? shape : null;
         }
+
+        /// <summary>The inputs of a stage, and of a warp of it.</summary>
+        private int Inputs => StepRowBytes * 8 / Bits;
+
+        private int Piece => Inputs / StepWarps;
+
+        /// <summary>Weights, and the scales of groups of the fewest numbers that there are.</summary>
+        public int StageBytes => StepOutputs * (StepRowBytes + (Bits == 16 ? 0 : Inputs / LeastGroup * 2));
+
+        private int LeastGroup => Bits == 8 ? 64 : 32;
 
         public int Blocks => DivideUp(Channels, Own);
 
@@ -208,17 +250,21 @@ public sealed partial class CudaBackend
             {
                 int outputs = Rank + (2 * States), scanPieces = DivideUp(Own, 16), deltaPieces = DivideUp(Rank, 32);
                 int barriers = ((2 * StepMostStages) + 6) * sizeof(long);
-                int scanWeight = DivideUp(outputs, 8) * scanPieces * 256, deltaWeight = DivideUp(Own, 8) * deltaPieces * 512;
+                int scanWeight = DivideUp(outputs, 8) * scanPieces * 16 * Bits, deltaWeight = DivideUp(Own, 8) * deltaPieces * 32 * Bits;
+                int scales = Bits == 16 ? (DivideUp(outputs, 8) * 16) + (2 * Own)
+                    : (DivideUp(outputs, 8) * 16 * (DivideUp(Own, LeastGroup) + 1)) + (2 * Own * DivideUp(Rank, LeastGroup));
                 int vectors = (States + StepConvolutionWidth + 3 + (Rows * (StepConvolutionWidth - 1 + States))) * Own * sizeof(float);
                 int ofU = 2 * StepWarps * ((DivideUp(Own, WarpThreads) * WarpThreads) + 8);
                 int perRow = sizeof(float) + ofU + (2 * ((DivideUp(outputs, 32) * 32) + 40));
-                int inputs = StepWarps * Rows * ((DivideUp(Math.Max(Width, Channels), StepInputs) * StepPiece / 2) + 4) * sizeof(int);
+                int pieces = DivideUp(Math.Max(Width, Channels), Inputs);
+                int inputs = StepWarps * ((Rows * ((pieces * Piece / 2) + 4)) + pieces) * sizeof(int);
                 int sums = StepWarps * Rows * (DivideUp(2 * Own, StepOutputs) + DivideUp(OwnWidth, StepOutputs)) * StepOutputs * sizeof(float);
-                return DivideUp(barriers + scanWeight + deltaWeight + vectors + (Rows * perRow) + inputs + sums + 512, 128) * 128;
+                return DivideUp(barriers + scanWeight + deltaWeight + scales + vectors + (Rows * perRow) + inputs + sums + 512, 128) * 128;
             }
         }
 
-        public override string ToString() => $"{Rows} {(Rows == 1 ? "row" : "rows")}, {Width} x {Channels}, {Own} channels a block";
+        public override string ToString() =>
+            $"{Rows} {(Rows == 1 ? "row" : "rows")}, {Width} x {Channels}, {Own} channels a block{(Bits == 16 ? "" : $", int{Bits}")}";
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -228,6 +274,10 @@ public sealed partial class CudaBackend
         public nint ScanWeight;
         public nint DeltaWeight;
         public nint OutWeight;
+        public nint InScales;
+        public nint ScanScales;
+        public nint DeltaScales;
+        public nint OutScales;
         public nint NormWeight;
         public nint ConvWeight;
         public nint ConvBias;
@@ -248,6 +298,7 @@ public sealed partial class CudaBackend
         public nint Embedding;
         public nint FinalNormWeight;
         public nint Head;
+        public nint HeadScales;
         public nint Logits;
         public nint Hidden;
         public nint Squares;
@@ -261,6 +312,7 @@ public sealed partial class CudaBackend
         public int LayerCount;
         public int Vocabulary;
         public int OwnWords;
+        public int GroupShift;
         public float Epsilon;
     }
 }

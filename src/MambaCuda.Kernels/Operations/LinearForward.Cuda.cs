@@ -22,20 +22,20 @@ public sealed partial class CudaBackend
         "linear_forward.cu",
         variant => $"mamba::linear_forward<{TypeName(variant.X)}, {TypeName(variant.Y)}, {variant.Tile.Rows}, {variant.Tile.Outputs}, "
             + $"{variant.Tile.WarpRows}, {variant.Tile.WarpOutputs}, {variant.Tile.Stages}, {Word(variant.Aligned)}>",
-        LinearTileVariant.Of(LinearTileKind.Mma));
+        LinearTileVariant.Of(LinearTileCost.Tiles(LinearTileKind.Mma)));
 
     private static readonly KernelFamily<LinearTileVariant> LinearWgmmaKernels = new(
         "linear_forward.cu",
         variant => $"mamba::linear_forward_wgmma<{TypeName(variant.X)}, {TypeName(variant.Y)}, "
             + $"{variant.Tile.Outputs}, {variant.Tile.Stages}>",
-        LinearTileVariant.Of(LinearTileKind.Wgmma),
+        LinearTileVariant.Of(LinearTileCost.Tiles(LinearTileKind.Wgmma)),
         suffix: "a");
 
     private static readonly KernelFamily<LinearTileVariant> LinearSimtKernels = new(
         "linear_forward.cu",
         variant => $"mamba::linear_forward_simt<{TypeName(variant.X)}, {TypeName(variant.Weight)}, {TypeName(variant.Y)}, "
             + $"{variant.Tile.Rows}>",
-        LinearTileVariant.Of(LinearTileKind.Simt));
+        LinearTileVariant.Of(LinearTileCost.Tiles(LinearTileKind.Simt)));
 
     private static readonly KernelFamily<LinearVectorVariant> LinearVectorKernels = new(
         "linear_vector.cu",
@@ -83,6 +83,7 @@ public sealed partial class CudaBackend
             }
         }
 
+        all.AddRange(RowTileVariants(args));
         if (TakesRow(args.X, args.Weight))
         {
             all.Add(new LinearVariant(LinearAlgorithm.Row));
@@ -127,6 +128,9 @@ public sealed partial class CudaBackend
             case LinearAlgorithm.Vector:
                 RunVector(args, variant.Tile.Kind == LinearTileKind.Mma);
                 break;
+            case var _ when variant.Tile.Kind == LinearTileKind.Rows:
+                RunRowTiles(args, variant.Tile, variant.Splits);
+                break;
             default:
                 RunTiles(args, variant.Tile, variant.Splits);
                 break;
@@ -156,6 +160,8 @@ public sealed partial class CudaBackend
         {
             case LinearAlgorithm.Auto or LinearAlgorithm.Row or LinearAlgorithm.Dequantized when TakesRow(args.X, args.Weight):
                 return new LinearVariant(LinearAlgorithm.Row);
+            case LinearAlgorithm.Auto or LinearAlgorithm.Row or LinearAlgorithm.Dequantized when ChooseRowTiles(args) is { } tiles:
+                return tiles;
             case LinearAlgorithm.Vector:
             case LinearAlgorithm.Auto or LinearAlgorithm.Row or LinearAlgorithm.Dequantized when isVector:
                 // One row is read in longer pieces without the matrices' layout; from two on they cost nothing more.
@@ -413,16 +419,15 @@ public sealed partial class CudaBackend
     private readonly record struct LinearTileVariant(LinearTile Tile, DataType X, DataType Weight, DataType Y, bool Aligned)
     {
         // Tensor cores take 16-bit operands of one type; wgmma aligned rows alone; the others any, element by element.
-        public static IEnumerable<LinearTileVariant> Of(LinearTileKind kind) =>
-            from cost in LinearTileCost.All
-            where cost.Tile.Kind == kind
+        public static IEnumerable<LinearTileVariant> Of(IEnumerable<LinearTile> tiles) =>
+            from tile in tiles
             from x in VectorVariant.ActivationTypes
             from weight in VectorVariant.ActivationTypes
-            where kind == LinearTileKind.Simt || (x == weight && x != DataType.Float32)
+            where tile.Kind == LinearTileKind.Simt || (x == weight && x != DataType.Float32)
             from y in ResultTypes(x)
             from aligned in VectorVariant.Either
-            where kind == LinearTileKind.Mma || aligned == (kind == LinearTileKind.Wgmma)
-            select new LinearTileVariant(cost.Tile, x, weight, y, aligned);
+            where tile.Kind == LinearTileKind.Mma || aligned == (tile.Kind is LinearTileKind.Wgmma or LinearTileKind.Rows)
+            select new LinearTileVariant(tile, x, weight, y, aligned);
 
         // The wgmma kernel takes aligned rows alone.
         public override string ToString() => Tile + Placed(Aligned && Tile.Kind == LinearTileKind.Mma);

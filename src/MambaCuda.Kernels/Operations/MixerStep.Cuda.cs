@@ -15,7 +15,7 @@ public sealed partial class CudaBackend
     private const int MixerRank = 256;
     private const int MixerSlices = 16;
 
-    // Above, reading what is small again for every row, and one after the other, takes longer than kernels of their own.
+    // Above, reading what is small again for every row, and one after the other, takes longer than kernels that have rows in tiles.
     private const int MixerRows = 4;
 
     // As many as mixer_step_project takes at once, where there are several.
@@ -41,7 +41,11 @@ public sealed partial class CudaBackend
     {
         if (!TakesMixerStep(args))
         {
-            MixerStepByParts(args);
+            if (!TryMixerStepOfRows(args))
+            {
+                MixerStepByParts(args);
+            }
+
             return;
         }
 

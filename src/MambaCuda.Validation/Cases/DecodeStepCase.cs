@@ -13,6 +13,7 @@ public sealed record DecodeStepCase(int Rows, int Width, int Channels, int Rank,
 
     private static readonly int[] WideRows = [1, 2, 4];
     private static readonly int[] WideChannels = [8, 12, 16, 24, 32, 40];
+    private static readonly WeightNumbers[] WideNumbers = [new(QuantizedType.Int8, 64), new(QuantizedType.Int4, 32)];
 
     /// <summary>How many layers there are.</summary>
     public int LayerCount { get; init; } = 2;
@@ -29,9 +30,12 @@ public sealed record DecodeStepCase(int Rows, int Width, int Channels, int Rank,
     /// <summary>Whether sequences have slots in an order of their own, one left free.</summary>
     public bool OwnSlots { get; init; }
 
+    /// <summary>How the projections and the head are quantized, or null.</summary>
+    public WeightNumbers? Quantized { get; init; }
+
     /// <summary>What it is, for people and as the key of <see cref="Named"/>.</summary>
     public string Name => $"r{Rows} d{Width} c{Channels} rank{Rank} n{StateSize} l{LayerCount} v{Vocabulary}{(ConvolutionBias ? " bias" : "")}"
-        + $"{(InPlace ? " in-place" : "")}{(OwnSlots ? " slots" : "")}";
+        + $"{(InPlace ? " in-place" : "")}{(OwnSlots ? " slots" : "")}{(Quantized is null ? "" : $" w-{Quantized}")}";
 
     /// <summary>
     /// Small ones that any device takes: 1, 2 and 4 rows and one that is filled up, a vocabulary of less and more than a block multiplies at
@@ -45,6 +49,10 @@ public sealed record DecodeStepCase(int Rows, int Width, int Channels, int Rank,
         new(2, 96, 64, 8, 5) { ConvolutionBias = false, OwnSlots = true },
         new(3, 64, 32, 32, 9) { OwnSlots = true },
         new(4, 128, 64, 24, 16) { InPlace = true, OwnSlots = true, Vocabulary = 333 },
+        .. from numbers in WeightNumbers.All
+           where numbers.GroupSize < 128
+           from sizes in new DecodeStepCase[] { new(1, 128, 128, 40, 16) { InPlace = true }, new(1, 128, 128, 160, 5) { Vocabulary = 203 } }
+           select sizes with { Quantized = numbers },
     ];
 
     /// <summary>
@@ -62,6 +70,18 @@ public sealed record DecodeStepCase(int Rows, int Width, int Channels, int Rank,
                 LayerCount = own <= 16 ? 1 : 2,
                 OwnSlots = rows > 1,
             }).Distinct(),
+        .. (from numbers in WideNumbers
+            from own in WideChannels
+            where own % 8 == 0
+            let channels = Math.Max(1, own * multiprocessors / 128) * 128
+            select new DecodeStepCase(1, Math.Max(1, channels / 256) * 128, channels, 160, 16) { Quantized = numbers }).Distinct(),
+
+        // Rows of at least two groups.
+        .. from numbers in WeightNumbers.All
+           where numbers.GroupSize == 128
+           let channels = 24 * multiprocessors / 256 * 256
+           where channels > 0
+           select new DecodeStepCase(1, channels, channels, 48, 16) { Quantized = numbers },
     ];
 
     /// <summary>The names of all cases.</summary>
@@ -76,7 +96,13 @@ public sealed record DecodeStepCase(int Rows, int Width, int Channels, int Rank,
     {
         RandomValues random = new(Name);
         int slots = OwnSlots ? Rows + 1 : Rows, outputs = Rank + (2 * StateSize);
-        float[] Weight(int rows, int columns) => StoredValues.Round(random.Normal(rows * columns, 0, 1 / MathF.Sqrt(columns)), activation);
+        DecodeStepWeight Weight(int rows, int columns)
+        {
+            QuantizedWeight? quantized = Quantized?.Random(random, rows, columns, 1 / MathF.Sqrt(columns));
+            return new DecodeStepWeight(
+                quantized?.Weights() ?? StoredValues.Round(random.Normal(rows * columns, 0, 1 / MathF.Sqrt(columns)), activation), quantized);
+        }
+
         return new DecodeStepInputs
         {
             Case = this,
@@ -130,7 +156,7 @@ public sealed record DecodeStepInputs
     public required float[] FinalNormWeight { get; init; }
 
     /// <summary>The head.</summary>
-    public required float[] Head { get; init; }
+    public required DecodeStepWeight Head { get; init; }
 
     /// <summary>The layers.</summary>
     public required IReadOnlyList<DecodeStepLayerInputs> Layers { get; init; }
@@ -143,7 +169,7 @@ public sealed record DecodeStepLayerInputs
     public required float[] NormWeight { get; init; }
 
     /// <summary>Gives x and z.</summary>
-    public required float[] InProjection { get; init; }
+    public required DecodeStepWeight InProjection { get; init; }
 
     /// <summary>The convolution's kernel.</summary>
     public required float[] ConvolutionWeight { get; init; }
@@ -155,10 +181,10 @@ public sealed record DecodeStepLayerInputs
     public required float[] ConvolutionState { get; init; }
 
     /// <summary>Gives low-rank delta, B and C.</summary>
-    public required float[] ScanProjection { get; init; }
+    public required DecodeStepWeight ScanProjection { get; init; }
 
     /// <summary>Gives delta.</summary>
-    public required float[] TimeStepProjection { get; init; }
+    public required DecodeStepWeight TimeStepProjection { get; init; }
 
     /// <summary>Added to delta.</summary>
     public required float[] TimeStepBias { get; init; }
@@ -173,8 +199,11 @@ public sealed record DecodeStepLayerInputs
     public required float[] State { get; init; }
 
     /// <summary>Gives what is added to the residual stream.</summary>
-    public required float[] OutProjection { get; init; }
+    public required DecodeStepWeight OutProjection { get; init; }
 }
 
 /// <summary>What it leaves: logits, (rows, vocabulary), and layer by layer the states, those of free slots as they were.</summary>
 public sealed record DecodeStepResult<T>(T[] Logits, T[] ConvolutionStates, T[] States);
+
+/// <summary>A weight: what each element is, and how it is stored where it is quantized.</summary>
+public sealed record DecodeStepWeight(float[] Values, QuantizedWeight? Quantized);

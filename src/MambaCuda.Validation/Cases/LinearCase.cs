@@ -19,7 +19,7 @@ public sealed record LinearCase(int Rows, int Outputs, int Inputs, DataType Weig
     private static readonly int[] RowInputs = [80, 1304];
 
     private static readonly (int Rows, int Outputs, int Inputs)[] VariantSizes =
-        [(1, 21, 301), (7, 21, 301), (13, 37, 77), (135, 265, 205)];
+        [(1, 21, 301), (7, 21, 301), (13, 37, 77), (70, 150, 205), (135, 265, 205)];
 
     /// <summary>Whether a bias is added.</summary>
     public bool Bias { get; init; }

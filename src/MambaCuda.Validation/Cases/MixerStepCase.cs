@@ -38,6 +38,17 @@ public sealed record MixerStepCase(int Rows, int Channels, int Rank, int StateSi
         new(1, 64, 8, 17),
         new(1, 70, 3, 5),
         new(9, 64, 8, 16) { OwnSlots = true },
+
+        // Tiles of rows, of channels and of outputs, the last ones in part; several shares, and more than there may be.
+        new(5, 8, 8, 1) { InPlace = true },
+        new(7, 328, 48, 16) { OwnSlots = true },
+        new(8, 64, 16, 5) { ConvolutionBias = false, InPlace = true },
+        new(17, 680, 160, 16) { InPlace = true, OwnSlots = true },
+        new(33, 72, 24, 16) { OwnSlots = true },
+        new(64, 96, 48, 9) { InPlace = true },
+        new(65, 1288, 40, 3) { ConvolutionBias = false },
+        new(6, 1544, 48, 16) { OwnSlots = true },
+        new(9, 5128, 160, 16) { InPlace = true },
         .. from numbers in WeightNumbers.All
            from sizes in new MixerStepCase[]
            {

@@ -77,8 +77,12 @@ public sealed record WeightNumbers(QuantizedType Type, int GroupSize)
         Enum.GetValues<QuantizedType>().SelectMany(type => QuantizedLayout.GroupSizesOf(type).Select(size => new WeightNumbers(type, size)));
 
     /// <summary>A weight of any numbers.</summary>
-    public QuantizedWeight Random(RandomValues random, int outputs, int inputs) =>
-        QuantizedWeight.Random(random, outputs, new QuantizedLayout(Type, inputs, GroupSize));
+    /// <param name="random">Where they come from.</param>
+    /// <param name="outputs">Its rows.</param>
+    /// <param name="inputs">Its columns.</param>
+    /// <param name="size">About how large the largest weights are.</param>
+    public QuantizedWeight Random(RandomValues random, int outputs, int inputs, float size = 0.1f) =>
+        QuantizedWeight.Random(random, outputs, new QuantizedLayout(Type, inputs, GroupSize), size);
 
     /// <summary>As in "int4/32".</summary>
     public override string ToString() => $"{(Type == QuantizedType.Int8 ? "int8" : "int4")}/{GroupSize}";
@@ -91,13 +95,13 @@ public sealed record WeightNumbers(QuantizedType Type, int GroupSize)
 public sealed record QuantizedWeight(QuantizedLayout Layout, int[] Numbers, float[] Scales)
 {
     /// <summary>Any numbers that there can be, and scales of either sign.</summary>
-    public static QuantizedWeight Random(RandomValues random, int outputs, QuantizedLayout layout)
+    public static QuantizedWeight Random(RandomValues random, int outputs, QuantizedLayout layout, float size = 0.1f)
     {
         ArgumentNullException.ThrowIfNull(random);
         (int least, int count) = layout.Type == QuantizedType.Int8 ? (-127, 255) : (-8, 16);
         return new QuantizedWeight(
             layout, [.. random.Integers(outputs * layout.Columns, count).Select(number => number + least)],
-            StoredValues.Round(random.Normal(outputs * layout.Groups, 0, 0.2f / count), DataType.BFloat16));
+            StoredValues.Round(random.Normal(outputs * layout.Groups, 0, 2 * size / count), DataType.BFloat16));
     }
 
     /// <summary>The weights, each a number times its scale, which float32 holds exactly.</summary>

@@ -19,18 +19,18 @@ public static class DecodeStepOracle
         foreach (DecodeStepLayerInputs layer in inputs.Layers)
         {
             T[] hidden = Norm(residual, layer.NormWeight, round);
-            (T[] xz, T[] xzSizes) = Product(hidden, layer.InProjection, rows, 2 * channels, width);
+            (T[] xz, T[] xzSizes) = Product(hidden, layer.InProjection.Values, rows, 2 * channels, width);
             T[] convolution = Array.ConvertAll(layer.ConvolutionState, Of<T>), state = Array.ConvertAll(layer.State, Of<T>);
             T[] convolutionSize = Array.ConvertAll(convolution, T.Abs), stateSize = Array.ConvertAll(state, T.Abs);
             T[] u = Convolve(inputs, layer, Array.ConvertAll(xz, value => round(value)), xzSizes, convolution, convolutionSize, round);
-            (T[] projected, _) = Product(u, layer.ScanProjection, rows, sizes.Rank + (2 * sizes.StateSize), channels);
+            (T[] projected, _) = Product(u, layer.ScanProjection.Values, rows, sizes.Rank + (2 * sizes.StateSize), channels);
             T[] y = Advance(inputs, layer, u, Array.ConvertAll(projected, value => round(value)), state, stateSize, round);
             for (int i = 0; i < y.Length; i++)
             {
                 y[i] = round(y[i] * Activations.Silu(round(xz[(i / channels * 2 * channels) + channels + (i % channels)])));
             }
 
-            (T[] added, _) = Product(y, layer.OutProjection, rows, width, channels);
+            (T[] added, _) = Product(y, layer.OutProjection.Values, rows, width, channels);
             for (int i = 0; i < residual.Length; i++)
             {
                 residual[i] += round(added[i]);
@@ -42,7 +42,7 @@ public static class DecodeStepOracle
             stateSizes.AddRange(stateSize);
         }
 
-        (T[] logits, T[] logitSizes) = Product(Norm(residual, inputs.FinalNormWeight, round), inputs.Head, rows, sizes.Vocabulary, width);
+        (T[] logits, T[] logitSizes) = Product(Norm(residual, inputs.FinalNormWeight, round), inputs.Head.Values, rows, sizes.Vocabulary, width);
         return (
             new DecodeStepResult<T>(logits, [.. convolutionStates], [.. states]),
             new DecodeStepResult<T>(logitSizes, [.. convolutionSizes], [.. stateSizes]));
@@ -134,7 +134,7 @@ public static class DecodeStepOracle
             T delta = T.Zero;
             for (int k = 0; k < rank; k++)
             {
-                delta += projected[first + k] * Of<T>(layer.TimeStepProjection[(channel * rank) + k]);
+                delta += projected[first + k] * Of<T>(layer.TimeStepProjection.Values[(channel * rank) + k]);
             }
 
             delta = Activations.Softplus(round(delta) + Of<T>(layer.TimeStepBias[channel]));

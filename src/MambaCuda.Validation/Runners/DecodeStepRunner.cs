@@ -14,6 +14,7 @@ public static class DecodeStepRunner
         (int rows, int width, int channels, int rank, int states) = (sizes.Rows, sizes.Width, sizes.Channels, sizes.Rank, sizes.StateSize);
         DataType type = backend.ActivationType;
         List<(string Name, GuardedMatrix Matrix)> read = [], written = [];
+        List<PlacedWeight> weights = [];
 
         // Rows one after the other: others are not taken.
         MatrixView Read(string name, DataType as_, int count, int columns, float[]? values)
@@ -25,6 +26,12 @@ public static class DecodeStepRunner
 
             read.Add((name, GuardedMatrix.Input(backend, as_, count, columns, values, gap: 0)));
             return read[^1].Matrix.View;
+        }
+
+        WeightView Weight(string name, int outputs, int columns, DecodeStepWeight weight)
+        {
+            weights.Add(new PlacedWeight(backend, name, type, outputs, columns, weight.Values, weight.Quantized, gap: 0));
+            return weights[^1].View;
         }
 
         GuardedMatrix Written(string name, int count, int columns, float[]? values, int gap)
@@ -44,15 +51,15 @@ public static class DecodeStepRunner
                 return new DecodeStepLayer
                 {
                     NormWeight = Read("norm", DataType.Float32, 1, width, layer.NormWeight),
-                    InProjection = Read("in projection", type, 2 * channels, width, layer.InProjection),
+                    InProjection = Weight("in projection", 2 * channels, width, layer.InProjection),
                     ConvolutionWeight = Read("convolution", DataType.Float32, DecodeStepCase.ConvolutionWidth, channels, layer.ConvolutionWeight),
                     ConvolutionBias = Read("convolution bias", DataType.Float32, 1, channels, layer.ConvolutionBias),
-                    ScanProjection = Read("scan projection", type, rank + (2 * states), channels, layer.ScanProjection),
-                    TimeStepProjection = Read("time step projection", type, channels, rank, layer.TimeStepProjection),
+                    ScanProjection = Weight("scan projection", rank + (2 * states), channels, layer.ScanProjection),
+                    TimeStepProjection = Weight("time step projection", channels, rank, layer.TimeStepProjection),
                     TimeStepBias = Read("time step bias", DataType.Float32, 1, channels, layer.TimeStepBias),
                     A = Read("A", DataType.Float32, states, channels, layer.A),
                     D = Read("D", DataType.Float32, 1, channels, layer.D),
-                    OutProjection = Read("out projection", type, width, channels, layer.OutProjection),
+                    OutProjection = Weight("out projection", width, channels, layer.OutProjection),
                     ConvolutionBefore = sizes.InPlace ? convolutions[^1].View
                         : Read("convolution before", DataType.Float32, inputs.SlotCount * History, channels, layer.ConvolutionState),
                     ConvolutionAfter = convolutions[^1].View,
@@ -71,7 +78,7 @@ public static class DecodeStepRunner
                 Layers = [.. inputs.Layers.Select(Layer)],
                 FinalNormWeight = Read("final norm", DataType.Float32, 1, width, inputs.FinalNormWeight),
                 Epsilon = DecodeStepCase.Epsilon,
-                Head = Read("head", type, sizes.Vocabulary, width, inputs.Head),
+                Head = Weight("head", sizes.Vocabulary, width, inputs.Head),
                 Logits = logits.View,
             };
             using (PreparedDecodeStep step = backend.PrepareDecodeStep(args)
@@ -86,6 +93,7 @@ public static class DecodeStepRunner
             }
 
             read.ForEach(each => each.Matrix.AssertUnchanged(each.Name));
+            weights.ForEach(each => each.AssertUnchanged());
             written.ForEach(each => each.Matrix.AssertGuardsIntact(each.Name));
             convolutions.ForEach(each => each.AssertRowsUnchanged("convolution state", row => !inputs.Slots.Contains(row / History)));
             scans.ForEach(each => each.AssertRowsUnchanged("scan state", row => !inputs.Slots.Contains(row / states)));
@@ -95,6 +103,7 @@ public static class DecodeStepRunner
         finally
         {
             read.ForEach(each => each.Matrix.Dispose());
+            weights.ForEach(each => each.Dispose());
             written.ForEach(each => each.Matrix.Dispose());
         }
     }

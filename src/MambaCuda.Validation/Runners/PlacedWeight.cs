@@ -20,7 +20,7 @@ public sealed class PlacedWeight : IDisposable
     /// <param name="columns">The inputs.</param>
     /// <param name="floats">The floats, where it is not quantized.</param>
     /// <param name="quantized">The weight, where it is; or null.</param>
-    /// <param name="gap">The gap between rows of floats, or of scales.</param>
+    /// <param name="gap">The gap between rows of floats, or of scales; without one, those of numbers lie one after the other too.</param>
     public PlacedWeight(
         Backend backend, string name, DataType type, int rows, int columns, float[] floats, QuantizedWeight? quantized, int gap)
     {
@@ -34,7 +34,7 @@ public sealed class PlacedWeight : IDisposable
 
         QuantizedLayout layout = quantized.Layout;
         float[] numbers = StoredValues.Decode(quantized.Bytes(), layout.StoredType);
-        _stored = GuardedMatrix.Input(backend, layout.StoredType, rows, layout.RowBytes, numbers, QuantizedGap);
+        _stored = GuardedMatrix.Input(backend, layout.StoredType, rows, layout.RowBytes, numbers, gap == 0 ? 0 : QuantizedGap);
         _scales = GuardedMatrix.Input(backend, DataType.BFloat16, rows, layout.Groups, quantized.Scales, gap);
         View = new QuantizedView(_stored.View, _scales.View, layout);
     }
