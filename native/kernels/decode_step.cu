@@ -21,7 +21,7 @@
 // x, z, u, delta and the scan's states never leave the block that owns the channel.
 //
 // A look that comes too early costs more than it finds: it is traffic on the very lines that are to be written. So a block looks only once
-// it has given its own part, some hundred cycles later, and by few warps (kStep...Cycles). On an H200 a step of 130m takes 40 us more where each
+// it has given its own part, some hundred cycles later, and by few warps (StepPauses). On an H200 a step of 130m takes 40 us more where each
 // looks at once, and 20 us more where each waits 600 cycles. What can be done meanwhile is: while shares and (low, B, C) are on their way,
 // what z needs of in_weight goes through the ring, so that memory is not idle; of 1.4b this is a tenth of the step.
 //
@@ -99,18 +99,23 @@ constexpr int kStepBlockThreads = kStepThreads + kFetchThreads + kListenThreads;
 constexpr int kStepInFlight = 2;  // stages of a warp that fetches
 constexpr int kStepThinInFlight = 6;  // where stages have few rows
 constexpr int kStepThinRows = 4;
+constexpr int kStepSmallInFlight = 4;  // pieces of eight rows of scan_weight or delta_weight
 constexpr int kStepSmallOutputs = 8;  // of a product with scan_weight or delta_weight, where they are the right matrix
 constexpr int kStepConvWidth = 4;
 constexpr int kStepScanInputs = 16;   // channels of a product with scan_weight
 constexpr int kStepDeltaInputs = 32;  // of two products with delta_weight
 
-// From where a block has given its part until it looks for the others'.
-constexpr int kStepHiddenCycles = 400;
-constexpr int kStepSquaresCycles = 1100;
-constexpr int kStepSharesCycles = 900;
-constexpr int kStepProjectedCycles = 800;
-constexpr int kStepInnerCycles = 600;
-constexpr int kStepIdleCycles = 1600;  // what adding up takes, for a block that has nothing to add up
+// Cycles from where a block has given its part until it looks for the others'. Where much is to be read, as of long vectors, or by many
+// blocks at one time, as where the weights are soon there, looks that find nothing cost more than coming late does.
+template <bool kLong>
+struct StepPauses {
+    static constexpr int kHidden = kLong ? 1500 : 400;
+    static constexpr int kSquares = kLong ? 1700 : 1100;
+    static constexpr int kShares = kLong ? 1300 : 900;
+    static constexpr int kProjected = kLong ? 1200 : 800;
+    static constexpr int kInner = kLong ? 1900 : 600;
+    static constexpr int kIdle = kLong ? 2400 : 1600;  // what adding up takes, for a block that has nothing to add up
+};
 
 // What all blocks read is there so often, for as many groups of them: a few lines that all of them ask for are a queue before a few slices
 // of the L2.
@@ -133,6 +138,7 @@ struct StepShape {
     static constexpr int kStages = kStages_;      // of the ring
     static constexpr int kFixedBytes = kFixedBytes_;  // of shared memory, that the launch reckons with before the ring
     using Format = StepFormat<kBits>;
+    using Pauses = StepPauses<Format::kNumbers || kWidth_ >= 2560>;
     static constexpr int kStageBytes = Format::kStageBytes;
     static constexpr int kBlocks = step_parts(kChannels, kOwn);
     static constexpr int kOwnWidth = step_fill(step_parts(kWidth, kBlocks), 2);
@@ -152,8 +158,8 @@ struct StepShape {
     static constexpr int kDeltaPieces = step_parts(kRank, kStepDeltaInputs);
     static constexpr int kScanPieceBytes = kStepSmallOutputs * kStepScanInputs * kBits / 8;
     static constexpr int kDeltaPieceBytes = kStepSmallOutputs * kStepDeltaInputs * kBits / 8;
-    // Groups that the block's columns of scan_weight, and a row of delta_weight, may touch.
-    static constexpr int kScanGroups = Format::kNumbers ? step_parts(kOwn, Format::kLeastGroup) + 1 : 1;
+    // Groups that the block's columns of scan_weight, in pairs from an even one on, and a row of delta_weight may touch.
+    static constexpr int kScanGroups = Format::kNumbers ? 2 * (step_parts(kOwn, 2 * Format::kLeastGroup) + 1) : 1;
     static constexpr int kDeltaGroups = Format::kNumbers ? step_parts(kRank, Format::kLeastGroup) : 1;
     static constexpr int kDeltaProducts = step_parts(kOwn, kStepSmallOutputs);
     static constexpr int kLaneChannels = step_parts(kOwn, kWarp);
@@ -193,8 +199,8 @@ struct StepShared {
     __align__(16) unsigned char scan_weight[Shape::kScanProducts * Shape::kScanPieces * Shape::kScanPieceBytes];
     __align__(16) unsigned char delta_weight[Shape::kDeltaProducts * Shape::kDeltaPieces * Shape::kDeltaPieceBytes];
     __align__(16) float vectors[Shape::kVectors][Shape::kOwn];
-    bf16 scan_scales[Shape::kScanProducts * kStepSmallOutputs][Shape::kScanGroups];
-    bf16 delta_scales[Shape::kOwn][Shape::kDeltaGroups];
+    __align__(16) bf16 scan_scales[Shape::kScanProducts * kStepSmallOutputs][Shape::kScanGroups];
+    __align__(16) bf16 delta_scales[Shape::kOwn * Shape::kDeltaGroups];
     float scale[Shape::kRows];
     // u of each warp, and low with B and C behind it, as left matrices.
     __align__(16) unsigned short u_words[kStepWarps][Shape::kRows][Shape::kLaneChannels * kWarp + 8];
@@ -286,17 +292,25 @@ struct WeightStream {
                 }
             }
             if constexpr (Format::kNumbers) {
-                // Two scales in a word. Those that are not there are zero, since what they meet may be anything.
+                // Eight scales at a time where a row has so many, else two. Those that are not there are zero, since what they meet may be
+                // anything.
                 int groups = (kColumns + (1 << group_shift) - 1) >> group_shift;
-                int words = Format::kInputs >> (group_shift + 1);  // of an output, a power of two
-                int shift = __ffs(words) - 1;
-#pragma unroll 2
-                for (int i = lane; i < kStepOutputs * words; i += kWarp) {
+                int of_stage = Format::kInputs >> group_shift;  // of an output, a power of two
+                bool wide = (groups | of_stage) % 8 == 0;
+                int copies = wide ? of_stage / 8 : of_stage / 2;
+                int shift = __ffs(copies) - 1;
+#pragma unroll 1
+                for (int i = lane; i < kStepOutputs * copies; i += kWarp) {
                     int row = i >> shift;
-                    int group = (chunk * words + (i & (words - 1))) * 2;
+                    int group = chunk * of_stage + (i & (copies - 1)) * (wide ? 8 : 2);
                     bool there = first_row + row < count && group < groups;
                     const bf16* from = scales + (there ? row_of(first_row + row) * static_cast<long long>(groups) + group : 0);
-                    async_copy<4>(stage + kStepWeightBytes + i * 4, from, there);
+                    unsigned char* to = stage + kStepWeightBytes + i * (wide ? 16 : 4);
+                    if (wide) {
+                        async_copy<16>(to, from, there);
+                    } else {
+                        async_copy<4>(to, from, there);
+                    }
                 }
             }
             end_stage();
@@ -305,7 +319,8 @@ struct WeightStream {
     }
 };
 
-// The warp that fetches what a layer has beside the matrices that go through the ring.
+// The warp that fetches what a layer has beside the matrices that go through the ring: little at a time (kStepSmallInFlight), since all at once
+// holds the weights up, by a fiftieth of a step of 2.8b.
 template <typename Shape>
 struct LayerStream {
     StepShared<Shape>& shared;
@@ -319,38 +334,13 @@ struct LayerStream {
     __device__ __forceinline__ void fetch(const DecodeStepLayerParams& layer, int number)
     {
         shared.layer_emptied.wait((number & 1) ^ 1u);
-        // Of scan_weight four channels at a time, or eight numbers.
-        constexpr int kAtOnce = Shape::Format::kNumbers ? 8 : 4;
-        constexpr int kBytes = kAtOnce * Shape::kBits / 8;
-        constexpr int kScanRowBytes = Shape::Format::row_bytes(Shape::kChannels);
-        constexpr int kScanChunks = Shape::kScanPieces * kStepScanInputs / kAtOnce;
-        constexpr int kPieceChunks = kStepScanInputs / kAtOnce;
-#pragma unroll 4
-        for (int i = lane; i < Shape::kScanProducts * kStepSmallOutputs * kScanChunks; i += kWarp) {
-            int output = i / kScanChunks;
-            int chunk = i % kScanChunks;
-            bool there = output < Shape::kOutputs && chunk * kAtOnce < own;
-            int piece = output / kStepSmallOutputs * Shape::kScanPieces + chunk / kPieceChunks;
-            unsigned char* to = shared.scan_weight + piece * Shape::kScanPieceBytes
-                + (output % kStepSmallOutputs * kPieceChunks + chunk % kPieceChunks) * kBytes;
-            async_copy<kBytes>(
-                to, layer.scan_weight + (there ? output * kScanRowBytes + (first_channel + chunk * kAtOnce) * Shape::kBits / 8 : 0), there);
-        }
-        // Of delta_weight 16 bytes at a time.
+        // Of scan_weight four channels at a time, or eight numbers; of delta_weight 16 bytes.
+        constexpr int kScanBytes = (Shape::Format::kNumbers ? 8 : 4) * Shape::kBits / 8;
         constexpr int kDeltaRowBytes = Shape::Format::row_bytes(Shape::kRank);
-        constexpr int kDeltaPieceChunks = kStepDeltaInputs * Shape::kBits / 8 / 16;
-        constexpr int kDeltaChunks = Shape::kDeltaPieces * kDeltaPieceChunks;
-#pragma unroll 4
-        for (int i = lane; i < Shape::kDeltaProducts * kStepSmallOutputs * kDeltaChunks; i += kWarp) {
-            int channel = i / kDeltaChunks;
-            int chunk = i % kDeltaChunks;
-            bool there = channel < own && chunk * 16 < kDeltaRowBytes;
-            int piece = channel / kStepSmallOutputs * Shape::kDeltaPieces + chunk / kDeltaPieceChunks;
-            unsigned char* to = shared.delta_weight + piece * Shape::kDeltaPieceBytes
-                + (channel % kStepSmallOutputs * kDeltaPieceChunks + chunk % kDeltaPieceChunks) * 16;
-            async_copy_16(
-                to, layer.delta_weight + (there ? (first_channel + channel) * kDeltaRowBytes + chunk * 16 : 0), there ? 16 : 0);
-        }
+        pieces<kScanBytes, Shape::kScanProducts, Shape::kScanPieces, Shape::kScanPieceBytes, Shape::Format::row_bytes(Shape::kChannels)>(
+            shared.scan_weight, layer.scan_weight + first_channel * Shape::kBits / 8, Shape::kOutputs, own * Shape::kBits / 8);
+        pieces<16, Shape::kDeltaProducts, Shape::kDeltaPieces, Shape::kDeltaPieceBytes, kDeltaRowBytes>(
+            shared.delta_weight, layer.delta_weight + first_channel * kDeltaRowBytes, own, kDeltaRowBytes);
         vectors(Shape::kA, layer.a, Shape::kStates);
         vectors(Shape::kConvWeight, layer.conv_weight, kStepConvWidth);
         vectors(Shape::kConvBias, layer.conv_bias, 1);
@@ -365,21 +355,57 @@ struct LayerStream {
             vectors(to + kHistory, layer.state + slot * Shape::kStates * Shape::kChannels, Shape::kStates);
         }
         if constexpr (Shape::Format::kNumbers) {
-            int first_group = first_channel >> p.group_shift;
-            scales(&shared.scan_scales[0][0], layer.scan_scales, Shape::kChannels, 0, Shape::kOutputs, first_group, Shape::kScanGroups);
-            scales(&shared.delta_scales[0][0], layer.delta_scales, Shape::kRank, first_channel, own, 0, Shape::kDeltaGroups);
-            shared.layer_filled.arrive();
+            scales(layer);
         }
         shared.layer_filled.arrive_after_copies();
     }
 
-    // Scales of some groups of some rows of a matrix; they are too small to be copied in the background.
-    __device__ __forceinline__ void scales(bf16* to, const bf16* from, int columns, int first_row, int rows, int first_group, int count)
+    // A matrix as pieces of eight rows and some columns, kBytes at a time, of which there are so many rows and bytes of a row. A lane stays in
+    // its column.
+    template <int kBytes, int kRowPieces, int kPieces, int kPieceBytes, int kRowBytes>
+    __device__ __forceinline__ void pieces(unsigned char* to, const unsigned char* from, int rows, int bytes)
     {
-        int groups = (columns + (1 << p.group_shift) - 1) >> p.group_shift;
-#pragma unroll 8
-        for (int i = lane; i < rows * count; i += kWarp) {
-            to[i] = from[(first_row + i / count) * groups + min(first_group + i % count, groups - 1)];
+        constexpr int kPieceRowBytes = kPieceBytes / kStepSmallOutputs;
+        constexpr int kChunks = kPieces * kPieceRowBytes / kBytes;
+        constexpr int kLanes = kChunks <= 4 ? 4 : kChunks <= 8 ? 8 : kChunks <= 16 ? 16 : 32;
+        constexpr int kRowsAtOnce = kWarp / kLanes;
+#pragma unroll 1
+        for (int byte = lane % kLanes * kBytes; byte < kChunks * kBytes; byte += kLanes * kBytes) {
+            int row = lane / kLanes;
+            unsigned char* its_to = to + byte / kPieceRowBytes * kPieceBytes + byte % kPieceRowBytes + row * kPieceRowBytes;
+            const unsigned char* its_from = from + row * static_cast<long long>(kRowBytes) + byte;
+            int its_rows = byte < bytes ? rows : 0;
+#pragma unroll 1
+            for (int row_piece = 0; row_piece < kRowPieces; ++row_piece) {
+#pragma unroll
+                for (int i = 0; i < kStepSmallOutputs; i += kRowsAtOnce) {
+                    bool there = row + i < its_rows;
+                    async_copy<kBytes>(its_to + i * kPieceRowBytes, there ? its_from + i * kRowBytes : from, there);
+                }
+                async_commit();
+                async_wait<kStepSmallInFlight>();
+                row += kStepSmallOutputs;
+                its_to += kPieces * kPieceBytes;
+                its_from += kStepSmallOutputs * kRowBytes;
+            }
+        }
+    }
+
+    // Of scan_weight pairs of groups; those behind the last are not used. Of delta_weight all of the block's rows, which lie side by side.
+    __device__ __forceinline__ void scales(const DecodeStepLayerParams& layer)
+    {
+        constexpr int kPairs = Shape::kScanGroups / 2;
+        int pairs = (Shape::kChannels + (1 << p.group_shift) - 1) >> (p.group_shift + 1);
+#pragma unroll 4
+        for (int i = lane; i < Shape::kOutputs * kPairs; i += kWarp) {
+            int output = i / kPairs;
+            int pair = min((first_channel >> (p.group_shift + 1)) + i % kPairs, pairs - 1);
+            async_copy<4>(&shared.scan_scales[output][i % kPairs * 2], layer.scan_scales + (output * pairs + pair) * 2, true);
+        }
+        int groups = (Shape::kRank + (1 << p.group_shift) - 1) >> p.group_shift;
+#pragma unroll 1
+        for (int i = lane * 8; i < own * groups; i += kWarp * 8) {
+            async_copy_16(&shared.delta_scales[i], layer.delta_scales + first_channel * groups + i, 16);
         }
     }
 
@@ -387,14 +413,18 @@ struct LayerStream {
     __device__ __forceinline__ void vectors(int to, const float* from, int count)
     {
         constexpr int kChunks = Shape::kOwn / 4;
-#pragma unroll 2
-        for (int i = lane; i < count * kChunks; i += kWarp) {
-            int row = i / kChunks;
-            int chunk = i % kChunks;
-            bool there = from != nullptr && chunk * 4 < own;
-            async_copy_16(
-                &shared.vectors[to + row][chunk * 4],
-                there ? from + row * Shape::kChannels + first_channel + chunk * 4 : static_cast<const float*>(nullptr), there ? 16 : 0);
+        constexpr int kRowsAtOnce = kWarp / kChunks;
+        int channel = lane % kChunks * 4;
+        int row = min(lane / kChunks, count - 1);
+        bool there = from != nullptr && channel < own;
+        const float* its_from = there ? from + row * Shape::kChannels + first_channel + channel : nullptr;
+        float* its_to = &shared.vectors[to + row][channel];
+        int left = lane < kRowsAtOnce * kChunks ? count - lane / kChunks : 0;
+#pragma unroll 1
+        for (; left > 0; left -= kRowsAtOnce) {
+            async_copy_16(its_to, its_from, there ? 16 : 0);
+            its_to += kRowsAtOnce * Shape::kOwn;
+            its_from += kRowsAtOnce * Shape::kChannels;
         }
     }
 };
@@ -456,15 +486,17 @@ struct WeightReader {
     }
 
     // This warp's part of the products of its inputs with rows begin_row to count - 1 of a matrix, 16 at a time, which are the left matrix.
-    // As much as registers hold is under way at once: of a small model all of it, since each step of the way costs it more than the work does.
+    // Of a small model all of it is under way at once, since each step of the way costs it more than the work does. What is at once has no
+    // branch: of 2.8b in 8 bits, a step took half as long again where each stage was asked for whether it is there.
     template <int kColumns, int kPlaces>
     __device__ __forceinline__ void multiply(int begin_row, int count, float (&sums)[Shape::kRows][kPlaces])
     {
         using Format = typename Shape::Format;
         using Inputs = StepInputs<Shape::kBits>;
         constexpr int kChunks = step_parts(kColumns, Format::kInputs);
-        constexpr int kMost = Format::kNumbers ? 3 : 6;  // stages at once
-        constexpr int kAtOnce = kChunks <= kMost ? kChunks : kMost > 3 && kChunks % 5 == 0 ? 5 : kMost > 3 && kChunks % 4 == 0 ? 4 : 3;
+        constexpr int kMost = Shape::kBits == 4 ? 3 : Format::kNumbers ? 5 : 6;  // stages at once, as many as registers hold
+        constexpr int kAtOnce = kChunks <= kMost ? kChunks : kMost >= 5 && kChunks % 5 == 0 ? 5 : kMost >= 4 && kChunks % 4 == 0 ? 4 : 3;
+        constexpr int kUnroll = kChunks % kAtOnce == 0 ? 1 : step_parts(kChunks, kAtOnce);  // else it is asked for each whether it is there
         constexpr int kFitting = kChunks <= kMost ? kMost / kChunks : 1;
         constexpr int kTogether = kFitting < kPlaces / kStepOutputs ? kFitting : kPlaces / kStepOutputs;  // products
         int row = lane / 4;
@@ -472,15 +504,21 @@ struct WeightReader {
 #pragma unroll 1
         for (int first = begin_row; first < count; first += kTogether * kStepOutputs) {
             StepProducts<Shape::kBits> products[kTogether];
-#pragma unroll 1
+#pragma unroll kUnroll
             for (int begin = 0; begin < kChunks; begin += kAtOnce) {
                 StepWeights<Shape::kBits> weights[kTogether][kAtOnce];
                 Inputs x[kAtOnce];
-#pragma unroll
-                for (int i = 0; i < kAtOnce; ++i) {
+                auto load_inputs = [&](int i) {
                     x[i] = {};
                     if (kChunks % kAtOnce == 0 || begin + i < kChunks) {
                         x[i].load(own_inputs + (begin + i) * Inputs::kWords, &shared.input_units[warp][begin + i], lane, row < Shape::kRows);
+                    }
+                };
+                // Those that numbers meet are more than registers hold beside the weights.
+                if constexpr (!Format::kNumbers) {
+#pragma unroll
+                    for (int i = 0; i < kAtOnce; ++i) {
+                        load_inputs(i);
                     }
                 }
                 auto is_there = [&](int product, int i) {
@@ -521,8 +559,13 @@ struct WeightReader {
                 for (int k = 0; k < kTogether * kAtOnce; ++k) {
                     int product = k / kAtOnce;
                     int i = k % kAtOnce;
+                    if (Format::kNumbers && product == 0) {
+                        load_inputs(i);
+                    }
+                    // Numbers of columns that there are not meet zeros; what lies in the place of others may be infinite.
                     if (is_there(product, i)
-                        && (kColumns % Format::kInputs == 0 || (begin + i) * Format::kInputs + warp * Format::kPiece < kColumns)) {
+                        && (Format::kNumbers || kColumns % Format::kInputs == 0
+                            || (begin + i) * Format::kInputs + warp * Format::kPiece < kColumns)) {
                         products[product].add(i, weights[product][i], x[i]);
                     }
                 }
@@ -591,7 +634,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             shared.filled[i].begin(kWarp);
             shared.emptied[i].begin(kStepWarps);
         }
-        shared.layer_filled.begin(Shape::Format::kNumbers ? 2 * kListenThreads : kListenThreads);
+        shared.layer_filled.begin(kListenThreads);
         shared.layer_emptied.begin(kStepWarps);
         shared.scaled.begin(1);
         shared.hidden_given.begin(kRows);
@@ -627,7 +670,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                 return i / kSquares < p.rows && its_block < kBlocks ? from + i / kSquares * kBlocks + its_block : nullptr;
             };
             shared.hidden_given.wait(l & 1);
-            let_cycles_pass(cycles_now(), kStepSquaresCycles);
+            let_cycles_pass(cycles_now(), Shape::Pauses::kSquares);
             wait_for_words(place_of, number, squares);
 #pragma unroll
             for (int row = 0; row < kRows; ++row) {
@@ -722,7 +765,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
 
         // x of the block's channels, which goes through the convolution.
         shared.hidden_given.wait(l & 1);
-        let_cycles_pass(cycles_now(), kStepHiddenCycles);
+        let_cycles_pass(cycles_now(), Shape::Pauses::kHidden);
         reader.template wait_for_inputs<Shape::kWidth>(hidden, number, p.rows);
         reader.template multiply<Shape::kWidth>(0, Shape::kXRows, shared.in_sums[warp]);
 
@@ -752,7 +795,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                 const unsigned char* from = shared.scan_weight + (product * Shape::kScanPieces + piece) * Shape::kScanPieceBytes;
                 if constexpr (Shape::Format::kNumbers) {
                     int channel = piece * kStepScanInputs + lane % 4 * 4;
-                    int group = ((first_channel + channel) >> p.group_shift) - (first_channel >> p.group_shift);
+                    int group = ((first_channel + channel) >> p.group_shift) - (first_channel >> (p.group_shift + 1)) * 2;
                     bf16 scale = shared.scan_scales[product * kStepSmallOutputs + lane / 4][min(group, Shape::kScanGroups - 1)];
                     int word = Shape::kBits == 8 ? lane : lane / 2;
                     scaled_pairs<Shape::kBits>(
@@ -839,7 +882,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                 unsigned int shares[kShares][1];
                 const FlaggedWord* from = p.shares + (block * kBlocks + lane) * Shape::kOwnValues + k;
                 auto place_of = [&](int i) { return lane + i * kWarp < kBlocks ? from + i * (kWarp * Shape::kOwnValues) : nullptr; };
-                let_cycles_pass(given, kStepSharesCycles);
+                let_cycles_pass(given, Shape::Pauses::kShares);
                 wait_for_words(place_of, number, shares);
                 float sum = 0.0f;
 #pragma unroll
@@ -853,7 +896,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
             }
         }
 
-        unsigned int added = block * Shape::kOwnValues < Shape::kValues ? cycles_now() : given + kStepIdleCycles;
+        unsigned int added = block * Shape::kOwnValues < Shape::kValues ? cycles_now() : given + Shape::Pauses::kIdle;
         reader.template multiply<Shape::kWidth>(Shape::kZRows, 2 * kOwn, shared.in_sums[warp]);
 
         // What the scan needs beside (low, B, C).
@@ -881,7 +924,8 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                     + (scan_warp * Shape::kScanChannels / kStepSmallOutputs * Shape::kDeltaPieces + piece) * Shape::kDeltaPieceBytes;
                 if constexpr (Shape::Format::kNumbers) {
                     int channel = scan_warp * Shape::kScanChannels / kStepSmallOutputs * kStepSmallOutputs + lane / 4;
-                    bf16 scale = shared.delta_scales[min(channel, kOwn - 1)][piece * kStepDeltaInputs >> p.group_shift];
+                    int groups = (Shape::kRank + (1 << p.group_shift) - 1) >> p.group_shift;
+                    bf16 scale = shared.delta_scales[min(channel, kOwn - 1) * groups + (piece * kStepDeltaInputs >> p.group_shift)];
                     const unsigned int* words = reinterpret_cast<const unsigned int*>(from) + lane * (Shape::kBits / 4);
 #pragma unroll
                     for (int k = 0; k < 2; ++k) {
@@ -916,7 +960,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
 
         // The first warp gets all of them for the block.
         if (warp == 0) {
-            let_cycles_pass(added, kStepProjectedCycles);
+            let_cycles_pass(added, Shape::Pauses::kProjected);
             constexpr int kRead = step_parts(Shape::kValues, kWarp);
             unsigned int projected[kRead][1];
             const FlaggedWord* from = p.projected + small_copy * Shape::kValues + lane;
@@ -1027,7 +1071,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
         // The block's part of the residual stream.
         {
             float norm_weight = norm_weight_of(l + 1 < p.layer_count ? layers[l + 1].norm_weight : p.final_norm_weight);
-            let_cycles_pass(cycles_now(), kStepInnerCycles);
+            let_cycles_pass(cycles_now(), Shape::Pauses::kInner);
             reader.template wait_for_inputs<Shape::kChannels>(inner, number, p.rows);
             reader.template multiply<Shape::kChannels>(0, own_width, shared.out_sums[warp]);
             step_sync();

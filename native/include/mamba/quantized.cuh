@@ -23,6 +23,7 @@
 // instruction for it has a quarter of the rate of an addition.
 #pragma once
 
+#include "mamba/fast_math.cuh"
 #include "mamba/mma.cuh"
 #include "mamba/types.cuh"
 #include "mamba/vectors.cuh"
@@ -132,6 +133,24 @@ __device__ __forceinline__ unsigned int add_pairs<fp16>(unsigned int a, unsigned
 }
 #endif
 
+// The products of two pairs.
+template <typename T>
+__device__ __forceinline__ unsigned int multiply_pairs(unsigned int a, unsigned int b)
+{
+    return narrow_pair<T>(lower<T>(a) * lower<T>(b), upper<T>(a) * upper<T>(b));
+}
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+template <>
+__device__ __forceinline__ unsigned int multiply_pairs<bf16>(unsigned int a, unsigned int b)
+{
+    // As above; plus negative zero is the same.
+    unsigned int result;
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(0x80008000u));
+    return result;
+}
+#endif
+
 // A power of two with room for a number beside it, in both halves of a word, and what takes it and the excess of the number away.
 template <typename T>
 struct NumberBase;
@@ -186,13 +205,14 @@ __device__ __forceinline__ void halves_as_bytes(unsigned int above, unsigned int
 }
 
 constexpr float kMostFixed = 32512.0f;  // whose upper byte is 127
+constexpr float kLeastFixed = 0x1p-100f;  // below, all are taken for zero
 
 // Of numbers of which `largest` is the greatest magnitude.
-__device__ __forceinline__ float fixed_unit(float largest) { return largest / kMostFixed; }
+__device__ __forceinline__ float fixed_unit(float largest) { return largest * (1.0f / kMostFixed); }
 
 __device__ __forceinline__ void fixed_bytes(const float (&x)[4], float largest, unsigned int& upper_bytes, unsigned int& lower_bytes)
 {
-    float units = largest > 0.0f ? kMostFixed / largest : 0.0f;
+    float units = largest > kLeastFixed ? reciprocal_approx(fixed_unit(largest)) : 0.0f;
     // Beside this power of two, the lower 16 bits of a float are a whole number.
     constexpr float kPower = 12582912.0f;
     unsigned int fixed[4];

@@ -259,7 +259,7 @@ __device__ __forceinline__ void scaled_pairs(unsigned int word, [[maybe_unused]]
     }
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-        to[i] = narrow_pair<bf16>(lower<bf16>(to[i]) * to_float(scale), upper<bf16>(to[i]) * to_float(scale));
+        to[i] = multiply_pairs<bf16>(to[i], scale.bits * 0x10001u);
     }
 }
 

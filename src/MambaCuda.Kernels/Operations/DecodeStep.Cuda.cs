@@ -52,7 +52,7 @@ public sealed partial class CudaBackend
 
         foreach (DecodeStepLayer layer in args.Layers)
         {
-            if (!IsStepWeight(layer.InProjection) || !IsStepWeight(layer.ScanProjection, pairsOfScales: false)
+            if (!IsStepWeight(layer.InProjection) || !IsStepWeight(layer.ScanProjection)
                 || !IsStepWeight(layer.TimeStepProjection, pairsOfScales: false) || !IsStepWeight(layer.OutProjection)
                 || !IsDense(layer.ConvolutionWeight) || !IsDense(layer.A) || !IsDense(layer.ConvolutionBefore)
                 || !IsDense(layer.ConvolutionAfter) || !IsDense(layer.ScanBefore) || !IsDense(layer.ScanAfter)
@@ -74,7 +74,7 @@ public sealed partial class CudaBackend
             Context.Device.MultiprocessorCount,
             _library.MaxSharedBytes);
 
-        // Scales of the large ones are read in pairs.
+        // Scales are read in pairs; those of the time step's projection as they lie side by side.
         bool IsStepWeight(in WeightView weight, bool pairsOfScales = true)
         {
             if (WeightFormat.Of(weight) != format)
@@ -89,7 +89,7 @@ public sealed partial class CudaBackend
 
             QuantizedView quantized = weight.Quantized;
             return quantized.Layout.GroupSize == groupSize && IsDense(quantized.Values) && IsDense(quantized.Scales)
-                && AreAligned(16, quantized.Values) && (!pairsOfScales || (quantized.Scales.Columns % 2 == 0 && AreAligned(4, quantized.Scales)));
+                && AreAligned(16, quantized.Values) && Address(quantized.Scales) % 16 == 0 && (!pairsOfScales || quantized.Scales.Columns % 2 == 0);
         }
 
         bool IsStepMatrix(in MatrixView matrix) => matrix.Type == DataType.BFloat16 && IsDense(matrix) && AreAligned(16, matrix);
@@ -211,8 +211,10 @@ public sealed partial class CudaBackend
 
         /// <summary>
         /// How a model is cut for a card, or null where the captured kernels of a step's parts are to be taken. Microseconds of a whole step on
-        /// an H200, beside theirs: one row of 130m 189 (265), 370m 375 (552), 790m 529 (726), 1.4b 768 (994), 2.8b 1,550 (1,771); two rows of 130m
-        /// 216 (305); four of 130m 273 (334), 370m 470 (698). More rows of those above 370m were not timed.
+        /// an H200, beside theirs: one row of 130m 191 (265), 370m 375 (552), 790m 529 (726), 1.4b 762 (994), 2.8b 1,488 (1,771), in 8 bits
+        /// 1,026 (1,362), in 4 bits 1,026 (1,502); two rows of 130m 216 (305); four of 130m 273 (334), 370m 470 (698). More rows of larger
+        /// models were timed, two of 1.4b at 876 (1,398) and of 2.8b at 1,892 (2,583), four of 790m at 899 (1,230) but of 1.4b at 1,510 (1,438);
+        /// their results were not yet held to float64 on a card.
         /// </summary>
         public static DecodeStepShape? Of(
             int bits, int rows, int width, int channels, int rank, int states, int layers, int multiprocessors, int sharedBytes)
@@ -252,7 +254,7 @@ public sealed partial class CudaBackend
                 int barriers = ((2 * StepMostStages) + 6) * sizeof(long);
                 int scanWeight = DivideUp(outputs, 8) * scanPieces * 16 * Bits, deltaWeight = DivideUp(Own, 8) * deltaPieces * 32 * Bits;
                 int scales = Bits == 16 ? (DivideUp(outputs, 8) * 16) + (2 * Own)
-                    : (DivideUp(outputs, 8) * 16 * (DivideUp(Own, LeastGroup) + 1)) + (2 * Own * DivideUp(Rank, LeastGroup));
+                    : (DivideUp(outputs, 8) * 32 * (DivideUp(Own, 2 * LeastGroup) + 1)) + (2 * Own * DivideUp(Rank, LeastGroup));
                 int vectors = (States + StepConvolutionWidth + 3 + (Rows * (StepConvolutionWidth - 1 + States))) * Own * sizeof(float);
                 int ofU = 2 * StepWarps * ((DivideUp(Own, WarpThreads) * WarpThreads) + 8);
                 int perRow = sizeof(float) + ofU + (2 * ((DivideUp(outputs, 32) * 32) + 40));
