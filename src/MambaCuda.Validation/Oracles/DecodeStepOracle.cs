@@ -20,26 +20,24 @@ public static class DecodeStepOracle
         {
             T[] hidden = Norm(residual, layer.NormWeight, round);
             (T[] xz, T[] xzSizes) = Product(hidden, layer.InProjection.Values, rows, 2 * channels, width);
-            T[] convolution = Array.ConvertAll(layer.ConvolutionState, Of<T>), state = Array.ConvertAll(layer.State, Of<T>);
-            T[] convolutionSize = Array.ConvertAll(convolution, T.Abs), stateSize = Array.ConvertAll(state, T.Abs);
-            T[] u = Convolve(inputs, layer, Array.ConvertAll(xz, value => round(value)), xzSizes, convolution, convolutionSize, round);
-            (T[] projected, _) = Product(u, layer.ScanProjection.Values, rows, sizes.Rank + (2 * sizes.StateSize), channels);
-            T[] y = Advance(inputs, layer, u, Array.ConvertAll(projected, value => round(value)), state, stateSize, round);
-            for (int i = 0; i < y.Length; i++)
-            {
-                y[i] = round(y[i] * Activations.Silu(round(xz[(i / channels * 2 * channels) + channels + (i % channels)])));
-            }
-
+            T[] x = Half(xz, channels, 0, round), z = Half(xz, channels, channels, round);
+            MixerStepWeights weights = new(
+                channels, sizes.Rank, sizes.StateSize, layer.ConvolutionWeight, layer.ConvolutionBias, layer.ScanProjection.Values,
+                layer.TimeStepProjection.Values, layer.TimeStepBias, layer.A, layer.D);
+            MixerStepResult<T> inner =
+                MixerStepOracle.Run(weights, inputs.Slots, x, z, layer.ConvolutionState, layer.State, round, value => value);
+            MixerStepResult<T> size = MixerStepOracle.Run(weights, inputs.Slots, x, z, layer.ConvolutionState, layer.State, round, T.Abs);
+            T[] y = Array.ConvertAll(inner.Y, value => round(value));
             (T[] added, _) = Product(y, layer.OutProjection.Values, rows, width, channels);
             for (int i = 0; i < residual.Length; i++)
             {
                 residual[i] += round(added[i]);
             }
 
-            convolutionStates.AddRange(convolution);
-            convolutionSizes.AddRange(convolutionSize);
-            states.AddRange(state);
-            stateSizes.AddRange(stateSize);
+            convolutionStates.AddRange(inner.ConvolutionState);
+            convolutionSizes.AddRange(ConvolutionSizes(inputs, inner.ConvolutionState, xzSizes));
+            states.AddRange(inner.State);
+            stateSizes.AddRange(size.State.Select(T.Abs));
         }
 
         (T[] logits, T[] logitSizes) = Product(Norm(residual, inputs.FinalNormWeight, round), inputs.Head.Values, rows, sizes.Vocabulary, width);
@@ -88,68 +86,22 @@ public static class DecodeStepOracle
         return (y, sizes);
     }
 
-    /// <summary>Gives u, and puts x at the end of the convolution's state.</summary>
-    private static T[] Convolve<T>(
-        DecodeStepInputs inputs, DecodeStepLayerInputs layer, T[] xz, T[] xzSizes, T[] state, T[] stateSizes, Func<T, T> round)
-        where T : IFloatingPointIeee754<T>
+    /// <summary>Of x and z, as they lie side by side in a row, the half that begins at a column.</summary>
+    private static T[] Half<T>(T[] xz, int channels, int column, Func<T, T> round) where T : IFloatingPointIeee754<T> =>
+        [.. Enumerable.Range(0, xz.Length / 2).Select(i => round(xz[(i / channels * 2 * channels) + column + (i % channels)]))];
+
+    /// <summary>What the terms of the convolution's state amount to: x, which is new in it, is a sum.</summary>
+    private static T[] ConvolutionSizes<T>(DecodeStepInputs inputs, T[] state, T[] xzSizes) where T : IFloatingPointIeee754<T>
     {
         const int History = DecodeStepCase.ConvolutionWidth - 1;
         int channels = inputs.Case.Channels;
-        T[] u = new T[inputs.Case.Rows * channels];
-        for (int i = 0; i < u.Length; i++)
+        T[] sizes = Array.ConvertAll(state, T.Abs);
+        for (int row = 0; row < inputs.Case.Rows; row++)
         {
-            (int row, int channel) = (i / channels, i % channels);
-            int Place(int k) => (((inputs.Slots[row] * History) + k) * channels) + channel;
-            int at = (row * 2 * channels) + channel;
-            T sum = layer.ConvolutionBias is null ? T.Zero : Of<T>(layer.ConvolutionBias[channel]);
-            for (int k = 0; k <= History; k++)
-            {
-                sum += Of<T>(layer.ConvolutionWeight[(k * channels) + channel]) * (k < History ? state[Place(k)] : xz[at]);
-            }
-
-            for (int k = 0; k < History; k++)
-            {
-                state[Place(k)] = k + 1 < History ? state[Place(k + 1)] : xz[at];
-                stateSizes[Place(k)] = k + 1 < History ? stateSizes[Place(k + 1)] : xzSizes[at];
-            }
-
-            u[i] = round(Activations.Silu(sum));
+            int newest = ((inputs.Slots[row] * History) + History - 1) * channels;
+            Array.Copy(xzSizes, row * 2 * channels, sizes, newest, channels);
         }
 
-        return u;
-    }
-
-    /// <summary>Advances the scan's state and gives y before the gate.</summary>
-    private static T[] Advance<T>(
-        DecodeStepInputs inputs, DecodeStepLayerInputs layer, T[] u, T[] projected, T[] state, T[] stateSizes, Func<T, T> round)
-        where T : IFloatingPointIeee754<T>
-    {
-        DecodeStepCase sizes = inputs.Case;
-        (int channels, int rank, int states) = (sizes.Channels, sizes.Rank, sizes.StateSize);
-        T[] y = new T[u.Length];
-        for (int i = 0; i < u.Length; i++)
-        {
-            (int row, int channel) = (i / channels, i % channels);
-            int first = row * (rank + (2 * states));
-            T delta = T.Zero;
-            for (int k = 0; k < rank; k++)
-            {
-                delta += projected[first + k] * Of<T>(layer.TimeStepProjection.Values[(channel * rank) + k]);
-            }
-
-            delta = Activations.Softplus(round(delta) + Of<T>(layer.TimeStepBias[channel]));
-            y[i] = Of<T>(layer.D[channel]) * u[i];
-            for (int n = 0; n < states; n++)
-            {
-                int at = (((inputs.Slots[row] * states) + n) * channels) + channel;
-                T kept = T.Exp(delta * Of<T>(layer.A[(n * channels) + channel])) * state[at];
-                T given = delta * u[i] * projected[first + rank + n];
-                state[at] = kept + given;
-                stateSizes[at] = T.Abs(kept) + T.Abs(given);
-                y[i] += state[at] * projected[first + rank + states + n];
-            }
-        }
-
-        return y;
+        return sizes;
     }
 }
