@@ -5,7 +5,7 @@ namespace MambaCuda.Kernels;
 
 public sealed partial class CudaBackend
 {
-    // As in decode_step.cu.
+    // As in step_shape.cuh.
     private const int StepWarps = 8;
     private const int StepThreads = (StepWarps + StepFetchWarps + 1) * WarpThreads;
     private const int StepFetchWarps = 3;
