@@ -15,7 +15,8 @@ public static class MixerStepOracle
         MixerStepWeights weights = new(
             sizes.Channels, sizes.Rank, sizes.StateSize, inputs.ConvolutionWeight, inputs.ConvolutionBias, inputs.ScanProjection,
             inputs.TimeStepProjection, inputs.TimeStepBias, inputs.A, inputs.D);
-        return Run(weights, inputs.Slots, Array.ConvertAll(inputs.X, Of<T>), Array.ConvertAll(inputs.Z, Of<T>), inputs.ConvolutionState, inputs.State, round, term);
+        T[] x = Array.ConvertAll(inputs.X, Of<T>), z = Array.ConvertAll(inputs.Z, Of<T>);
+        return Run(weights, inputs.Slots, x, z, inputs.ConvolutionState, inputs.State, round, term);
     }
 
     /// <summary>Runs it within a larger computation.</summary>
