@@ -40,8 +40,7 @@ public class ParameterLayoutTests
         foreach (string kernel in KernelSources.Kernels)
         {
             // Each file by itself, since two may have constants of one name.
-            string text = KernelSources.Kernel(kernel);
-            Type[] types = [.. Parameters.Where(type => text.Contains($"struct {type.Name} {{", StringComparison.Ordinal))];
+            Type[] types = [.. Parameters.Where(type => Defines(kernel, type))];
             Assert.True(types.Length > 0, $"No parameters of {kernel} are known in C#.");
             StringBuilder checks = new(source.ToString());
             checks.Append(CultureInfo.InvariantCulture, $"#include \"kernels/{kernel}\"\n");
@@ -54,8 +53,16 @@ public class ParameterLayoutTests
         }
 
         Assert.Equal("", complaints.ToString());
-        Assert.All(Parameters, type => Assert.Contains(
-            KernelSources.Kernels, kernel => KernelSources.Kernel(kernel).Contains($"struct {type.Name} {{", StringComparison.Ordinal)));
+        Assert.All(Parameters, type => Assert.Contains(KernelSources.Kernels, kernel => Defines(kernel, type)));
+    }
+
+    /// <summary>Whether a file of kernels has a struct, itself or in a header that it names.</summary>
+    private static bool Defines(string kernel, Type type)
+    {
+        string text = KernelSources.Kernel(kernel), definition = $"struct {type.Name} {{";
+        return text.Contains(definition, StringComparison.Ordinal)
+            || KernelSources.Headers.Any(header => text.Contains($"\"{header.Key}\"", StringComparison.Ordinal)
+                && header.Value.Contains(definition, StringComparison.Ordinal));
     }
 
     private static void AppendChecks(StringBuilder source, Type type, string name)
