@@ -29,6 +29,12 @@ struct RingPlace {
 // The warps that fetch, each a stage in turn.
 template <typename Shape>
 struct WeightStream {
+    // A warp has so many stages of the ring, and no more may be under way: the oldest is looked back at by its parity, which is the same again
+    // two rounds later.
+    static constexpr int kOwnStages = Shape::kStages / kFetchWarps;
+    static constexpr int kThinInFlight = kStepThinInFlight < kOwnStages ? kStepThinInFlight : kOwnStages;
+    static_assert(kStepInFlight <= kOwnStages, "");
+
     StepShared<Shape>& shared;
     unsigned char* ring;
     int lane;
@@ -79,7 +85,7 @@ struct WeightStream {
             int first_row = turn / kChunks * kStepOutputs;
             int chunk = turn % kChunks;
             int byte = chunk * kStepRowBytes + lane * 16;
-            unsigned char* stage = begin_stage(count - first_row <= kStepThinRows ? kStepThinInFlight : kStepInFlight);
+            unsigned char* stage = begin_stage(count - first_row <= kStepThinRows ? kThinInFlight : kStepInFlight);
             if (kRowBytes % kStepRowBytes == 0 || byte < kRowBytes) {
 #pragma unroll
                 for (int row = 0; row < kStepOutputs; ++row) {
