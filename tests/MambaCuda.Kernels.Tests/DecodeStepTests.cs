@@ -27,6 +27,14 @@ public class DecodeStepTests
     }
 
     [Fact]
+    public async Task The_ring_may_have_few_stages()
+    {
+        Assert.SkipUnless(HostDevice.IsInUse, "Only the host device has as many multiprocessors as one likes.");
+        Dictionary<string, string?> variables = new() { ["MAMBACUDA_HOST_MULTIPROCESSORS"] = "16" };
+        Assert.Contains("right", await ChildProcess.Run(RunFewStages, variables, "16"), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_row_fails_where_a_weight_is_another()
     {
         using Backend backend = TestBackends.Open(Device);
@@ -138,10 +146,14 @@ public class DecodeStepTests
         { "two tokens", "a sequence has 2 tokens, but a one-token update takes one." },
     };
 
-    private static void RunWide(string multiprocessors)
+    private static void RunWide(string multiprocessors) => RunAll(DecodeStepCase.Wide(int.Parse(multiprocessors, null)));
+
+    private static void RunFewStages(string multiprocessors) => RunAll([DecodeStepCase.FewStages(int.Parse(multiprocessors, null))]);
+
+    private static void RunAll(IEnumerable<DecodeStepCase> rows)
     {
         using Backend backend = TestBackends.Open(Device);
-        foreach (DecodeStepCase row in DecodeStepCase.Wide(int.Parse(multiprocessors, null)))
+        foreach (DecodeStepCase row in rows)
         {
             AssertRight(backend, row);
         }

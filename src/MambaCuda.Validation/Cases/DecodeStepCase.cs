@@ -82,7 +82,15 @@ public sealed record DecodeStepCase(int Rows, int Width, int Channels, int Rank,
            let channels = 24 * multiprocessors / 256 * 256
            where channels > 0
            select new DecodeStepCase(1, channels, channels, 48, 16) { Quantized = numbers },
+        .. Enumerable.Repeat(FewStages(multiprocessors), multiprocessors < 16 ? 0 : 1),
     ];
+
+    /// <summary>
+    /// Of so high a rank that the ring has two stages of each warp that fetches, while a block's part of the residual stream is few rows, of
+    /// which more would be under way at once. From 16 multiprocessors on.
+    /// </summary>
+    public static DecodeStepCase FewStages(int multiprocessors) =>
+        new(1, multiprocessors / 8 * 32, 40 * multiprocessors / 32 * 32, 840, 16) { LayerCount = 2 };
 
     /// <summary>The names of all cases.</summary>
     public static IEnumerable<string> Names => All.Select(row => row.Name);
