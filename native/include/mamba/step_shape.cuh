@@ -65,10 +65,19 @@ constexpr int kStepThreads = kStepWarps * kWarp;
 constexpr int kFetchWarps = 3;
 constexpr int kListenThreads = kWarp;  // for the scale of the norm; they fetch what is small
 constexpr int kStepBlockThreads = kStepThreads + kFetchWarps * kWarp + kListenThreads;
-constexpr int kStepInFlight = 2;  // stages of a warp that fetches
-constexpr int kStepThinInFlight = 6;  // where stages have few rows
+#ifndef CYC_FLIGHT
+#define CYC_FLIGHT 2
+#endif
+constexpr int kStepInFlight = CYC_FLIGHT;  // stages of a warp that fetches
+#ifndef CYC_THIN
+#define CYC_THIN 6
+#endif
+constexpr int kStepThinInFlight = CYC_THIN;  // where stages have few rows
 constexpr int kStepThinRows = 4;
-constexpr int kStepSmallInFlight = 4;  // pieces of eight rows of scan_weight or delta_weight
+#ifndef CYC_SMALL
+#define CYC_SMALL 4
+#endif
+constexpr int kStepSmallInFlight = CYC_SMALL;  // pieces of eight rows of scan_weight or delta_weight
 constexpr int kStepSmallOutputs = 8;  // of a product with scan_weight or delta_weight, where they are the right matrix
 constexpr int kStepConvWidth = 4;
 constexpr int kStepScanInputs = 16;   // channels of a product with scan_weight
@@ -76,14 +85,53 @@ constexpr int kStepDeltaInputs = 32;  // of two products with delta_weight
 
 // Cycles from where a block has given its part until it looks for the others'. Where much is to be read, as of long vectors, or by many
 // blocks at one time, as where the weights are soon there, looks that find nothing cost more than coming late does.
+#ifndef CYC_HID
+#define CYC_HID 1500
+#endif
+#ifndef CYC_SHID
+#define CYC_SHID 400
+#endif
+#ifndef CYC_SQ
+#define CYC_SQ 1700
+#endif
+#ifndef CYC_SSQ
+#define CYC_SSQ 1100
+#endif
+#ifndef CYC_SH
+#define CYC_SH 1300
+#endif
+#ifndef CYC_SSH
+#define CYC_SSH 900
+#endif
+#ifndef CYC_PR
+#define CYC_PR 1200
+#endif
+#ifndef CYC_SPR
+#define CYC_SPR 800
+#endif
+#ifndef CYC_IN
+#define CYC_IN 1900
+#endif
+#ifndef CYC_SIN
+#define CYC_SIN 600
+#endif
+#ifndef CYC_IDLE
+#define CYC_IDLE 2400
+#endif
+#ifndef CYC_SIDLE
+#define CYC_SIDLE 1600
+#endif
+#ifndef CYC_LONGFROM
+#define CYC_LONGFROM 2560
+#endif
 template <bool kLong>
 struct StepPauses {
-    static constexpr int kHidden = kLong ? 1500 : 400;
-    static constexpr int kSquares = kLong ? 1700 : 1100;
-    static constexpr int kShares = kLong ? 1300 : 900;
-    static constexpr int kProjected = kLong ? 1200 : 800;
-    static constexpr int kInner = kLong ? 1900 : 600;
-    static constexpr int kIdle = kLong ? 2400 : 1600;  // what adding up takes, for a block that has nothing to add up
+    static constexpr int kHidden = kLong ? CYC_HID : CYC_SHID;
+    static constexpr int kSquares = kLong ? CYC_SQ : CYC_SSQ;
+    static constexpr int kShares = kLong ? CYC_SH : CYC_SSH;
+    static constexpr int kProjected = kLong ? CYC_PR : CYC_SPR;
+    static constexpr int kInner = kLong ? CYC_IN : CYC_SIN;
+    static constexpr int kIdle = kLong ? CYC_IDLE : CYC_SIDLE;  // what adding up takes, for a block that has nothing to add up
 };
 
 // What all blocks read is there so often, for as many groups of them: a few lines that all of them ask for are a queue before a few slices
@@ -107,7 +155,7 @@ struct StepShape {
     static constexpr int kStages = kStages_;      // of the ring
     static constexpr int kFixedBytes = kFixedBytes_;  // of shared memory, that the launch reckons with before the ring
     using Format = StepFormat<kBits>;
-    using Pauses = StepPauses<Format::kNumbers || kWidth_ >= 2560>;
+    using Pauses = StepPauses<Format::kNumbers || kWidth_ >= CYC_LONGFROM>;
     static constexpr int kStageBytes = Format::kStageBytes;
     static constexpr int kBlocks = step_parts(kChannels, kOwn);
     static constexpr int kOwnWidth = step_fill(step_parts(kWidth, kBlocks), 2);

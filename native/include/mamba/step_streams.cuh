@@ -51,6 +51,9 @@ struct WeightStream {
         , group_shift(its_group_shift)
         , turn(static_cast<int>(threadIdx.x) / kWarp - kStepWarps)
     {
+#ifdef CYC_PAIR
+        turn *= 2;
+#endif
         place.next(turn);
         landing.next(turn);
     }
@@ -80,6 +83,48 @@ struct WeightStream {
         constexpr int kChunks = step_parts(kColumns, Format::kInputs);
         constexpr int kRowBytes = Format::row_bytes(kColumns);
         int all = step_parts(count, kStepOutputs) * kChunks;
+#ifdef CYC_PAIR
+        // Two neighbouring stages at once, row by row; there are as many as pairs of them, which of bf16 models is so.
+        for (; turn < all; turn += 2 * kFetchWarps) {
+            unsigned char* stages[2];
+            int first_rows[2];
+            int bytes[2];
+            int most = count - turn / kChunks * kStepOutputs <= kStepThinRows ? kStepThinInFlight / 2 : kStepInFlight;
+            for (; in_flight >= most; --in_flight) {
+                RingPlace<Shape::kStages> other = landing;
+                other.next();
+                shared.filled[landing.stage].wait(landing.parity);
+                shared.filled[other.stage].wait(other.parity);
+                landing.next(2 * kFetchWarps);
+            }
+            ++in_flight;
+            RingPlace<Shape::kStages> second = place;
+            second.next();
+            shared.emptied[place.stage].wait(place.parity ^ 1u);
+            shared.emptied[second.stage].wait(second.parity ^ 1u);
+#pragma unroll
+            for (int i = 0; i < 2; ++i) {
+                stages[i] = ring + (i == 0 ? place.stage : second.stage) * Shape::kStageBytes;
+                first_rows[i] = (turn + i) / kChunks * kStepOutputs;
+                bytes[i] = (turn + i) % kChunks * kStepRowBytes + lane * 16;
+            }
+#pragma unroll
+            for (int row = 0; row < kStepOutputs; ++row) {
+#pragma unroll
+                for (int i = 0; i < 2; ++i) {
+                    if (first_rows[i] + row < count && (kRowBytes % kStepRowBytes == 0 || bytes[i] < kRowBytes)) {
+                        async_copy_16(
+                            stages[i] + stage_offset(row, lane), matrix + row_of(first_rows[i] + row) * static_cast<long long>(kRowBytes) + bytes[i], 16);
+                    }
+                }
+            }
+            shared.filled[place.stage].arrive_after_copies();
+            shared.filled[second.stage].arrive_after_copies();
+            place.next(2 * kFetchWarps);
+        }
+        turn -= all;
+        return;
+#endif
 #pragma unroll 1
         for (; turn < all; turn += kFetchWarps) {
             int first_row = turn / kChunks * kStepOutputs;
@@ -90,7 +135,12 @@ struct WeightStream {
 #pragma unroll
                 for (int row = 0; row < kStepOutputs; ++row) {
                     if (first_row + row < count) {
+#ifdef CYC_LINEAR
+                        const unsigned char* from =
+                            matrix + row_of(first_row) * static_cast<long long>(kRowBytes) + min(count - first_row, 16) * (chunk * 512) + row * 512 + lane * 16;
+#else
                         const unsigned char* from = matrix + row_of(first_row + row) * static_cast<long long>(kRowBytes) + byte;
+#endif
                         async_copy_16(stage + stage_offset(row, lane), from, 16);
                     }
                 }
