@@ -359,7 +359,7 @@ __global__ void __launch_bounds__(kStepBlockThreads, 1) decode_step(const __grid
                     + (scan_warp * Shape::kScanChannels / kStepSmallOutputs * Shape::kDeltaPieces + piece) * Shape::kDeltaPieceBytes;
                 if constexpr (Shape::Format::kNumbers) {
                     int channel = scan_warp * Shape::kScanChannels / kStepSmallOutputs * kStepSmallOutputs + lane / 4;
-                    int groups = (Shape::kRank + (1 << p.group_shift) - 1) >> p.group_shift;
+                    int groups = step_groups(Shape::kRank, p.group_shift);
                     bf16 scale = shared.delta_scales[min(channel, kOwn - 1) * groups + (piece * kStepDeltaInputs >> p.group_shift)];
                     const unsigned int* words = reinterpret_cast<const unsigned int*>(from) + lane * (Shape::kBits / 4);
 #pragma unroll

@@ -98,7 +98,7 @@ struct WeightStream {
             if constexpr (Format::kNumbers) {
                 // Eight scales at a time where a row has so many, else two. Those that are not there are zero, since what they meet may be
                 // anything.
-                int groups = (kColumns + (1 << group_shift) - 1) >> group_shift;
+                int groups = step_groups(kColumns, group_shift);
                 int of_stage = Format::kInputs >> group_shift;  // of an output, a power of two
                 bool wide = (groups | of_stage) % 8 == 0;
                 int copies = wide ? of_stage / 8 : of_stage / 2;
@@ -206,7 +206,7 @@ struct LayerStream {
             int pair = min((first_channel >> (p.group_shift + 1)) + i % kPairs, pairs - 1);
             async_copy<4>(&shared.scan_scales[output][i % kPairs * 2], layer.scan_scales + (output * pairs + pair) * 2, true);
         }
-        int groups = (Shape::kRank + (1 << p.group_shift) - 1) >> p.group_shift;
+        int groups = step_groups(Shape::kRank, p.group_shift);
 #pragma unroll 1
         for (int i = lane * 8; i < own * groups; i += kWarp * 8) {
             async_copy_16(&shared.delta_scales[i], layer.delta_scales + first_channel * groups + i, 16);

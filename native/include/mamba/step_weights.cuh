@@ -28,6 +28,9 @@ constexpr int kStepWeightBytes = kStepOutputs * kStepRowBytes;
 // Where the 16 bytes of output `row` and number `chunk` of a stage lie: so that the rows of a matrix (see mma.cuh) lie in different banks.
 __device__ __forceinline__ int stage_offset(int row, int chunk) { return row * kStepRowBytes + (chunk ^ (row & 7)) * 16; }
 
+// The groups of a row of numbers; a group has 2^group_shift.
+__device__ __forceinline__ int step_groups(int columns, int group_shift) { return (columns + (1 << group_shift) - 1) >> group_shift; }
+
 template <int kBits>
 struct StepFormat {
     static constexpr bool kNumbers = kBits < 16;
