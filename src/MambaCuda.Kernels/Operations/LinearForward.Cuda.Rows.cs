@@ -108,19 +108,7 @@ public sealed partial class CudaBackend
     {
         LinearTileVariant variant = new(tile, args.X.Type, args.Weight.Matrix.Type, args.Y.Type, Aligned: true);
         Dim3 grid = new(DivideUp((int)args.Weight.Rows, tile.Outputs) * splits, DivideUp((int)args.X.Rows, tile.Rows));
-        Launch(LinearRowsKernels.Get(_library, variant), grid, tile.Threads, new LinearForwardParams
-        {
-            X = Address(args.X),
-            Weight = Address(args.Weight.Matrix),
-            Bias = Address(args.Bias),
-            Y = Address(args.Y),
-            Rows = args.X.Rows,
-            XStride = args.X.RowStride,
-            WeightStride = args.Weight.Matrix.RowStride,
-            YStride = args.Y.RowStride,
-            Inputs = args.X.Columns,
-            Outputs = checked((int)args.Weight.Rows),
-            Splits = splits,
-        }, tile.SharedBytes, splits, overlaps: args.WeightIsAtRest, cluster: splits);
+        Launch(LinearRowsKernels.Get(_library, variant), grid, tile.Threads, LinearParams(args, splits), tile.SharedBytes, splits,
+            overlaps: args.WeightIsAtRest, cluster: splits);
     }
 }

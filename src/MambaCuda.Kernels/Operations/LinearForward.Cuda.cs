@@ -245,25 +245,28 @@ public sealed partial class CudaBackend
     internal static bool KnowsWgmma(ComputeCapability capability, CudaVersion compiler) =>
         capability is { Major: 9, Minor: 0 } && compiler >= new CudaVersion(12, 0);
 
+    /// <summary>What every kernel of tiles is given.</summary>
+    private LinearForwardParams LinearParams(in LinearForwardArgs args, int splits) => new()
+    {
+        X = Address(args.X),
+        Weight = Address(args.Weight.Matrix),
+        Bias = Address(args.Bias),
+        Y = Address(args.Y),
+        Rows = args.X.Rows,
+        XStride = args.X.RowStride,
+        WeightStride = args.Weight.Matrix.RowStride,
+        YStride = args.Y.RowStride,
+        Inputs = args.X.Columns,
+        Outputs = checked((int)args.Weight.Rows),
+        Splits = splits,
+    };
+
     private void RunTiles(in LinearForwardArgs args, LinearTile tile, int splits, bool accumulate = false)
     {
         int tiles = checked((int)tile.Count(args.X.Rows, args.Weight.Rows));
-        LinearForwardParams parameters = new()
-        {
-            X = Address(args.X),
-            Weight = Address(args.Weight.Matrix),
-            Bias = Address(args.Bias),
-            Y = Address(args.Y),
-            Rows = args.X.Rows,
-            XStride = args.X.RowStride,
-            WeightStride = args.Weight.Matrix.RowStride,
-            YStride = args.Y.RowStride,
-            Inputs = args.X.Columns,
-            Outputs = checked((int)args.Weight.Rows),
-            Splits = splits,
-            Band = Math.Max(1, 2048 / tile.Rows),
-            Accumulate = accumulate ? 1 : 0,
-        };
+        LinearForwardParams parameters = LinearParams(args, splits);
+        parameters.Band = Math.Max(1, 2048 / tile.Rows);
+        parameters.Accumulate = accumulate ? 1 : 0;
         if (splits > 1)
         {
             parameters.Partial = _scratch.Reserve((long)tiles * splits * tile.Sums * sizeof(float));
