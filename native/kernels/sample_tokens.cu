@@ -4,7 +4,7 @@
 //   -> token_ids (rows), log_probabilities (rows); the chosen token's count and the random state move on
 //
 // One block a row. Each warp owns a contiguous part of the vocabulary, so that ids are in order from warp to warp and within one.
-// Phases: 1. read the logits: check, penalties, the largest, the logarithm of the sum of exponentials
+// Phases: 1. read the logits: penalties, the largest, the logarithm of the sum of exponentials, which tells of bad ones too
 // 2. p = e^((v - largest) / temperature)   3. top-k and top-p: a threshold and how many of the tokens that are equal to it stay (the lower
 // ids), by radix selection over the bits of p, three passes of 10 bits   4. sum what is kept, draw, and walk the part of the warp in which
 // the draw lies.
@@ -235,6 +235,30 @@ __device__ __forceinline__ float penalized(float value, int count, const TokenSa
     return __fsub_rn(__fsub_rn(value, options.presence_penalty), __fmul_rn(static_cast<float>(count), options.frequency_penalty));
 }
 
+// Says which logit is none to choose a token by, the first of them, or that no token may be chosen.
+__device__ void report_bad(const float* logits, bool is_none, Fault* fault, long long row, const Place& place, SampleScratch& scratch)
+{
+    int bad = 0x7fffffff;
+    for_each_token(logits, place, [&](int i, float value) {
+        // False for NaN too.
+        if (!(value < __uint_as_float(0x7f800000u))) {
+            bad = min(bad, i);
+        }
+    });
+#pragma unroll
+    for (int distance = kWarp / 2; distance > 0; distance /= 2) {
+        bad = min(bad, __shfl_xor_sync(kAllLanes, bad, distance));
+    }
+    if (place.lane == 0) {
+        scratch.bad[place.warp] = bad;
+    }
+    __syncthreads();
+    for (int warp = 0; warp < place.warps; ++warp) {
+        bad = min(bad, scratch.bad[warp]);
+    }
+    report(fault, is_none ? FaultKind::no_token : FaultKind::logit, row, is_none ? 0 : bad);
+}
+
 template <int kThreads>
 __global__ void __launch_bounds__(kThreads) sample_tokens(const __grid_constant__ SampleTokensParams p)
 {
@@ -248,47 +272,63 @@ __global__ void __launch_bounds__(kThreads) sample_tokens(const __grid_constant_
     const float* columns = p.options + row * p.options_stride;
     TokenSampling options = {columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], columns[6]};
 
-    // 1. Read.
-    constexpr int kNone = 0x7fffffff;
+    // 1. Read. Many at a time: one block reads them all, and waits for every load.
+    constexpr int kAhead = 16;
+    bool draws = options.temperature != 0.0f;
     ExponentialSum sum = ExponentialSum::of_nothing();
-    unsigned long long largest = 0;
-    int bad = kNone;
-    for_each_token(logits, place, [&](int i, float value) {
-        // False for NaN too.
-        if (!(value < __uint_as_float(0x7f800000u))) {
-            bad = min(bad, i);
+    float best = ExponentialSum::minus_infinity();
+    int best_id = place.first + place.lane;
+    auto consider = [&](int id, float value) {
+        if (value > best) {
+            best = value;
+            best_id = id;
         }
-        float values[1] = {value};
+        if (draws) {
+            work[id] = value;
+        }
+    };
+    for (int first = place.first + place.lane; first < place.end; first += kAhead * kWarp) {
+        float values[kAhead];
+#pragma unroll
+        for (int k = 0; k < kAhead; ++k) {
+            values[k] = first + k * kWarp < place.end ? logits[first + k * kWarp] : ExponentialSum::minus_infinity();
+        }
         sum.add_terms(values);
-        value = penalized(value, counts != nullptr ? counts[i] : 0, options);
-        unsigned long long rank = rank_of(value, i);
-        largest = rank > largest ? rank : largest;
-        work[i] = value;
-    });
+        if (counts == nullptr) {
+#pragma unroll
+            for (int k = 0; k < kAhead; ++k) {
+                if (first + k * kWarp < place.end) {
+                    consider(first + k * kWarp, values[k]);
+                }
+            }
+        }
+    }
+    if (counts != nullptr) {
+        for_each_token(logits, place, [&](int i, float value) { consider(i, penalized(value, counts[i], options)); });
+    }
     sum = block_sum(sum, scratch.sums);
+    unsigned long long largest = place.first + place.lane < place.end ? rank_of(best, best_id) : 0;
 #pragma unroll
     for (int distance = kWarp / 2; distance > 0; distance /= 2) {
         unsigned long long other = __shfl_xor_sync(kAllLanes, largest, distance);
         largest = other > largest ? other : largest;
-        bad = min(bad, __shfl_xor_sync(kAllLanes, bad, distance));
     }
     if (place.lane == 0) {
         scratch.largest[place.warp] = largest;
-        scratch.bad[place.warp] = bad;
     }
     __syncthreads();
     for (int warp = 0; warp < place.warps; ++warp) {
         largest = scratch.largest[warp] > largest ? scratch.largest[warp] : largest;
-        bad = min(bad, scratch.bad[warp]);
     }
-    if (bad != kNone || sum.sum == 0.0f) {
-        report(p.fault, bad != kNone ? FaultKind::logit : FaultKind::no_token, row, bad != kNone ? bad : 0);
+    // The sum is NaN where a logit is that or plus infinity, and 0 where all are minus infinity.
+    if (!(sum.sum > 0.0f)) {
+        report_bad(logits, sum.sum == 0.0f, p.fault, row, place, scratch);
         return;
     }
     let_next_grid_start();
 
     int chosen = id_of_rank(largest);
-    if (options.temperature != 0.0f) {
+    if (draws) {
         // 2. Probabilities, the largest being 1.
         float top = value_of_rank(largest);
         Mass total = 0;

@@ -1,7 +1,7 @@
 // step_shape.cuh: what decode_step.cu is given, and how it cuts a model into blocks.
 //
 //   DecodeStepLayerParams, DecodeStepParams   operands in device memory
-//   StepPauses<kLong>                         how long to wait before looking for what others give
+//   StepPauses<kBits, kWidth>                 how long to wait before looking for what others give
 //   StepShape<...>                            the sizes of a model, and what of it a block has
 //   StepShared<Shape>                         shared memory of a block
 #pragma once
@@ -75,15 +75,18 @@ constexpr int kStepScanInputs = 16;   // channels of a product with scan_weight
 constexpr int kStepDeltaInputs = 32;  // of two products with delta_weight
 
 // Cycles from where a block has given its part until it looks for the others'. Where much is to be read, as of long vectors, or by many
-// blocks at one time, as where the weights are soon there, looks that find nothing cost more than coming late does.
-template <bool kLong>
+// blocks at one time, as where the weights are soon there, looks that find nothing cost more than coming late does. Of 4 bits, the block's own
+// part of a layer is read sooner than others' come, and a later look only adds to that.
+template <int kBits, int kWidth>
 struct StepPauses {
+    static constexpr bool kLong = kBits < 16 || kWidth >= 1536;
+    static constexpr bool kLonger = kLong && kBits > 4;
     static constexpr int kHidden = kLong ? 1500 : 400;
     static constexpr int kSquares = kLong ? 1700 : 1100;
-    static constexpr int kShares = kLong ? 1300 : 900;
-    static constexpr int kProjected = kLong ? 1200 : 800;
+    static constexpr int kShares = kLonger ? 1700 : kLong ? 1300 : 900;
+    static constexpr int kProjected = kLonger ? 1600 : kLong ? 1200 : 800;
     static constexpr int kInner = kLong ? 1900 : 600;
-    static constexpr int kIdle = kLong ? 2400 : 1600;  // what adding up takes, for a block that has nothing to add up
+    static constexpr int kIdle = kLonger ? 3200 : kLong ? 2400 : 1600;  // what adding up takes, for a block that has nothing to add up
 };
 
 // What all blocks read is there so often, for as many groups of them: a few lines that all of them ask for are a queue before a few slices
@@ -107,7 +110,7 @@ struct StepShape {
     static constexpr int kStages = kStages_;      // of the ring
     static constexpr int kFixedBytes = kFixedBytes_;  // of shared memory, that the launch reckons with before the ring
     using Format = StepFormat<kBits>;
-    using Pauses = StepPauses<Format::kNumbers || kWidth_ >= 2560>;
+    using Pauses = StepPauses<kBits_, kWidth_>;
     static constexpr int kStageBytes = Format::kStageBytes;
     static constexpr int kBlocks = step_parts(kChannels, kOwn);
     static constexpr int kOwnWidth = step_fill(step_parts(kWidth, kBlocks), 2);

@@ -87,11 +87,31 @@ struct WeightStream {
             int byte = chunk * kStepRowBytes + lane * 16;
             unsigned char* stage = begin_stage(count - first_row <= kStepThinRows ? kThinInFlight : kStepInFlight);
             if (kRowBytes % kStepRowBytes == 0 || byte < kRowBytes) {
+                // Most stages have 16 rows that follow each other in memory, whose places the instruction itself holds then: of numbers, a step
+                // is a thirteenth shorter so.
+                int here = count - first_row;
+                int last = min(here, kStepOutputs) - 1;
+                const unsigned char* from = matrix + row_of(first_row) * static_cast<long long>(kRowBytes) + byte;
+                bool follow = row_of(first_row + last) == row_of(first_row) + last;
+                if (follow && here >= kStepOutputs) {
 #pragma unroll
-                for (int row = 0; row < kStepOutputs; ++row) {
-                    if (first_row + row < count) {
-                        const unsigned char* from = matrix + row_of(first_row + row) * static_cast<long long>(kRowBytes) + byte;
-                        async_copy_16(stage + stage_offset(row, lane), from, 16);
+                    for (int row = 0; row < kStepOutputs; ++row) {
+                        async_copy_16(stage + stage_offset(row, lane), from + row * kRowBytes, 16);
+                    }
+                } else if (follow) {
+#pragma unroll
+                    for (int row = 0; row < kStepOutputs; ++row) {
+                        if (row < here) {
+                            async_copy_16(stage + stage_offset(row, lane), from + row * kRowBytes, 16);
+                        }
+                    }
+                } else {
+#pragma unroll
+                    for (int row = 0; row < kStepOutputs; ++row) {
+                        if (row < here) {
+                            from = matrix + row_of(first_row + row) * static_cast<long long>(kRowBytes) + byte;
+                            async_copy_16(stage + stage_offset(row, lane), from, 16);
+                        }
                     }
                 }
             }

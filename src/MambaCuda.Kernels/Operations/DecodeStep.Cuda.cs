@@ -13,8 +13,8 @@ public sealed partial class CudaBackend
     private const int StepRowBytes = 512;
     private const int StepConvolutionWidth = 4;
     private const int StepMostRows = 4;
-    private const int StepMostOwnOfOneRow = 40;
-    private const int StepMostOwn = 16;
+    private const int StepMostOwn = 40;
+    private const int StepMostOwnOfFourRows = 24;
     private const int StepMostStates = 16;
     private const int StepCopies = 8;
     private const int StepMostStages = 24;
@@ -212,9 +212,8 @@ public sealed partial class CudaBackend
         /// <summary>
         /// How a model is cut for a card, or null where the captured kernels of a step's parts are to be taken. Microseconds of a whole step on
         /// an H200, beside theirs: one row of 130m 191 (265), 370m 375 (552), 790m 529 (726), 1.4b 762 (994), 2.8b 1,488 (1,771), in 8 bits
-        /// 1,026 (1,362), in 4 bits 1,026 (1,502); two rows of 130m 216 (305); four of 130m 273 (334), 370m 470 (698). More rows of larger
-        /// models were timed, two of 1.4b at 876 (1,398) and of 2.8b at 1,892 (2,583), four of 790m at 899 (1,230) but of 1.4b at 1,510 (1,438);
-        /// their results were not yet held to float64 on a card.
+        /// 1,026 (1,362), in 4 bits 1,026 (1,502); two rows of 130m 216 (305), 1.4b 876 (1,398), 2.8b 1,892 (2,583); four of 130m 273 (334),
+        /// 370m 470 (698), 790m 899 (1,230), but of 1.4b 1,510 (1,438).
         /// </summary>
         public static DecodeStepShape? Of(
             int bits, int rows, int width, int channels, int rank, int states, int layers, int multiprocessors, int sharedBytes)
@@ -224,7 +223,7 @@ public sealed partial class CudaBackend
             DecodeStepShape shape = new(bits, rows, width, channels, rank, states, own, 0);
             int stages = (sharedBytes - shape.FixedBytes - (layers * Marshal.SizeOf<DecodeStepLayerParams>())) / shape.StageBytes;
             shape = shape with { Stages = Math.Min(StepMostStages, stages / StepFetchWarps * StepFetchWarps) };
-            return own <= (rows == 1 ? StepMostOwnOfOneRow : StepMostOwn) && shape.OwnWidth <= WarpThreads
+            return own <= (rows == 4 ? StepMostOwnOfFourRows : StepMostOwn) && shape.OwnWidth <= WarpThreads
                 && shape.Stages >= 2 * StepFetchWarps && width % shape.Piece == 0 && channels % shape.Piece == 0
                 && (bits == 16 || rows == 1) ? shape : null;
         }

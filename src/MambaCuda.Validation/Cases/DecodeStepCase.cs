@@ -63,7 +63,7 @@ public sealed record DecodeStepCase(int Rows, int Width, int Channels, int Rank,
     [
         .. (from rows in WideRows
             from own in WideChannels
-            where own <= 16 || rows == 1
+            where rows < 4 || own <= 24
             let channels = Math.Max(1, own * multiprocessors / 32) * 32
             select new DecodeStepCase(rows, Math.Max(1, channels / 64) * 32, channels, 48, 16)
             {
