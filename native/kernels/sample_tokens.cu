@@ -3,13 +3,15 @@
 //   logits (rows, vocabulary), fp32   options (rows, 7)   counts (rows, vocabulary) or none   random_states (rows, 4)
 //   -> token_ids (rows), log_probabilities (rows); the chosen token's count and the random state move on
 //
-// One block a row. Each warp owns a contiguous part of the vocabulary, so that ids are in order from warp to warp and within one.
+// One cluster of blocks a row, of which all share the first phase and the first block does the rest. Each warp owns a contiguous part of the
+// vocabulary, so that ids are in order from warp to warp and within one.
 // Phases: 1. read the logits: penalties, the largest, the logarithm of the sum of exponentials, which tells of bad ones too
 // 2. p = e^((v - largest) / temperature)   3. top-k and top-p: a threshold and how many of the tokens that are equal to it stay (the lower
 // ids), by radix selection over the bits of p, three passes of 10 bits   4. sum what is kept, draw, and walk the part of the warp in which
 // the draw lies.
 // Sums of p are of integers, in steps of 2^-40 of the largest p: they do not depend on the order, so that histograms can be made by atomics
 // and a draw still repeats bit for bit. What is kept between the phases is `work`, (rows, vocabulary), which the second-level cache holds.
+#include "mamba/cluster.cuh"
 #include "mamba/exponential_sum.cuh"
 #include "mamba/faults.cuh"
 #include "mamba/grid_dependency.cuh"
@@ -33,6 +35,7 @@ struct SampleTokensParams {
     long long token_ids_stride;
     long long log_probabilities_stride;
     int vocabulary;
+    int blocks;  // of a cluster, the same power of two for all rows
 };
 
 // The columns of `options`, as MambaCuda.Kernels.TokenSampling writes them.
@@ -49,6 +52,7 @@ struct TokenSampling {
 using Mass = unsigned long long;
 
 constexpr int kMostWarps = 32;
+constexpr int kMostBlocks = 8;  // of a cluster
 constexpr int kDigitBits = 10;
 constexpr int kDigits = 1 << kDigitBits;
 constexpr int kKeyBits = 30;  // of p in [0, 1], whose bits as an integer are in its own order
@@ -71,6 +75,7 @@ struct SampleScratch {
     Mass masses[kMostWarps];
     unsigned long long largest[kMostWarps];
     ExponentialSum sums[kMostWarps];
+    float4 parts[kMostBlocks];  // of a block each: its sum, and the two words of its largest rank
     unsigned int ties[kMostWarps];
     int bad[kMostWarps];
     Mass rest;
@@ -87,13 +92,13 @@ struct Place {
     int first;  // of the tokens of the warp
     int end;
 
-    __device__ __forceinline__ explicit Place(int vocabulary)
+    __device__ __forceinline__ Place(int vocabulary, int block, int blocks)
         : lane(static_cast<int>(threadIdx.x) % kWarp),
           warp(static_cast<int>(threadIdx.x) / kWarp),
           warps(static_cast<int>(blockDim.x) / kWarp)
     {
-        int part = ((vocabulary - 1) / warps / kWarp + 1) * kWarp;
-        first = min(warp * part, vocabulary);
+        int part = ((vocabulary - 1) / (blocks * warps) / kWarp + 1) * kWarp;
+        first = min((block * warps + warp) * part, vocabulary);
         end = min(first + part, vocabulary);
     }
 };
@@ -235,6 +240,11 @@ __device__ __forceinline__ float penalized(float value, int count, const TokenSa
     return __fsub_rn(__fsub_rn(value, options.presence_penalty), __fmul_rn(static_cast<float>(count), options.frequency_penalty));
 }
 
+__device__ __forceinline__ unsigned long long part_rank(float4 part)
+{
+    return static_cast<unsigned long long>(__float_as_uint(part.z)) << 32 | __float_as_uint(part.w);
+}
+
 // Says which logit is none to choose a token by, the first of them, or that no token may be chosen.
 __device__ void report_bad(const float* logits, bool is_none, Fault* fault, long long row, const Place& place, SampleScratch& scratch)
 {
@@ -263,8 +273,10 @@ template <int kThreads>
 __global__ void __launch_bounds__(kThreads) sample_tokens(const __grid_constant__ SampleTokensParams p)
 {
     __shared__ SampleScratch scratch;
-    long long row = blockIdx.x;
-    Place place(p.vocabulary);
+    int block = cluster_block();
+    cluster_arrive();
+    long long row = static_cast<int>(blockIdx.x) / p.blocks;
+    Place part(p.vocabulary, block, p.blocks);
     const float* logits = p.logits + row * p.logits_stride;
     float* work = p.work + row * p.vocabulary;
     int* counts = p.counts != nullptr ? p.counts + row * p.counts_stride : nullptr;
@@ -272,12 +284,12 @@ __global__ void __launch_bounds__(kThreads) sample_tokens(const __grid_constant_
     const float* columns = p.options + row * p.options_stride;
     TokenSampling options = {columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], columns[6]};
 
-    // 1. Read. Many at a time: one block reads them all, and waits for every load.
+    // 1. Read. Many at a time: few warps read them all, and would wait for every load.
     constexpr int kAhead = 16;
     bool draws = options.temperature != 0.0f;
     ExponentialSum sum = ExponentialSum::of_nothing();
     float best = ExponentialSum::minus_infinity();
-    int best_id = place.first + place.lane;
+    int best_id = part.first + part.lane;
     auto consider = [&](int id, float value) {
         if (value > best) {
             best = value;
@@ -287,46 +299,65 @@ __global__ void __launch_bounds__(kThreads) sample_tokens(const __grid_constant_
             work[id] = value;
         }
     };
-    for (int first = place.first + place.lane; first < place.end; first += kAhead * kWarp) {
+    for (int first = part.first + part.lane; first < part.end; first += kAhead * kWarp) {
         float values[kAhead];
 #pragma unroll
         for (int k = 0; k < kAhead; ++k) {
-            values[k] = first + k * kWarp < place.end ? logits[first + k * kWarp] : ExponentialSum::minus_infinity();
+            values[k] = first + k * kWarp < part.end ? logits[first + k * kWarp] : ExponentialSum::minus_infinity();
         }
         sum.add_terms(values);
         if (counts == nullptr) {
 #pragma unroll
             for (int k = 0; k < kAhead; ++k) {
-                if (first + k * kWarp < place.end) {
+                if (first + k * kWarp < part.end) {
                     consider(first + k * kWarp, values[k]);
                 }
             }
         }
     }
     if (counts != nullptr) {
-        for_each_token(logits, place, [&](int i, float value) { consider(i, penalized(value, counts[i], options)); });
+        for_each_token(logits, part, [&](int i, float value) { consider(i, penalized(value, counts[i], options)); });
     }
     sum = block_sum(sum, scratch.sums);
-    unsigned long long largest = place.first + place.lane < place.end ? rank_of(best, best_id) : 0;
+    unsigned long long largest = part.first + part.lane < part.end ? rank_of(best, best_id) : 0;
 #pragma unroll
     for (int distance = kWarp / 2; distance > 0; distance /= 2) {
         unsigned long long other = __shfl_xor_sync(kAllLanes, largest, distance);
         largest = other > largest ? other : largest;
     }
-    if (place.lane == 0) {
-        scratch.largest[place.warp] = largest;
+    if (part.lane == 0) {
+        scratch.largest[part.warp] = largest;
     }
     __syncthreads();
-    for (int warp = 0; warp < place.warps; ++warp) {
-        largest = scratch.largest[warp] > largest ? scratch.largest[warp] : largest;
+    if (threadIdx.x == 0) {
+        for (int warp = 0; warp < part.warps; ++warp) {
+            largest = scratch.largest[warp] > largest ? scratch.largest[warp] : largest;
+        }
     }
+    cluster_wait();
+    if (threadIdx.x == 0) {
+        store_in_block(scratch.parts + block, 0,
+            make_float4(sum.largest, sum.sum, __uint_as_float(static_cast<unsigned int>(largest >> 32)),
+                __uint_as_float(static_cast<unsigned int>(largest))));
+    }
+    let_next_grid_start();
+    cluster_arrive();
+    cluster_wait();
+    if (block != 0) {
+        return;
+    }
+    sum = {scratch.parts[0].x, scratch.parts[0].y};
+    largest = part_rank(scratch.parts[0]);
+    for (int i = 1; i < p.blocks; ++i) {
+        sum.add({scratch.parts[i].x, scratch.parts[i].y});
+        largest = max(largest, part_rank(scratch.parts[i]));
+    }
+    Place place(p.vocabulary, 0, 1);
     // The sum is NaN where a logit is that or plus infinity, and 0 where all are minus infinity.
     if (!(sum.sum > 0.0f)) {
         report_bad(logits, sum.sum == 0.0f, p.fault, row, place, scratch);
         return;
     }
-    let_next_grid_start();
-
     int chosen = id_of_rank(largest);
     if (draws) {
         // 2. Probabilities, the largest being 1.

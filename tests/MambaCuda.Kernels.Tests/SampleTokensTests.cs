@@ -113,7 +113,7 @@ public class SampleTokensTests
         using Backend backend = TestBackends.Open(name);
         SampleTokensInputs inputs = SampleTokensCase.All.First(row => row.Vocabulary == 1000).Inputs();
         SampledTokens expected = SampleTokensRunner.Run(backend, inputs with { Counts = new int[inputs.Counts.Length] });
-        SampledTokens actual = SampleTokensRunner.Run(backend, inputs, withCounts: false);
+        SampledTokens actual = SampleTokensRunner.Run(backend, inputs with { AreCounted = false });
         Assert.Equal(expected.TokenIds, actual.TokenIds);
     }
 

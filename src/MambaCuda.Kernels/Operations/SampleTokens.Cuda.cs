@@ -18,8 +18,9 @@ public sealed partial class CudaBackend
         }
 
         int vocabulary = args.Logits.Columns;
-        int threads = Math.Min(RoundUp(vocabulary, WarpThreads), MostSampleThreads);
-        Launch(SampleTokensKernels.Get(_library, MostSampleThreads), checked((int)args.Logits.Rows), threads, new SampleTokensParams
+        int threads = Math.Min(RoundUp(vocabulary, WarpThreads), MostSampleThreads), rows = checked((int)args.Logits.Rows);
+        int blocks = SampleBlocks(rows, vocabulary);
+        Launch(SampleTokensKernels.Get(_library, MostSampleThreads), checked(rows * blocks), threads, new SampleTokensParams
         {
             Logits = Address(args.Logits),
             Options = Address(args.Options),
@@ -36,7 +37,20 @@ public sealed partial class CudaBackend
             TokenIdsStride = args.TokenIds.RowStride,
             LogProbabilitiesStride = args.LogProbabilities.RowStride,
             Vocabulary = vocabulary,
-        }, overlaps: true);
+            Blocks = blocks,
+        }, overlaps: true, cluster: blocks);
+    }
+
+    /// <summary>Blocks of a row: as many as there is room for beside those of the others, and something to read for.</summary>
+    private int SampleBlocks(int rows, int vocabulary)
+    {
+        int most = Context.Device.HasClusterLaunch ? MostClusterBlocks : 1, blocks = 1;
+        while (2 * blocks <= most && 2 * blocks * rows <= Context.Device.MultiprocessorCount && vocabulary > 4 * blocks * MostSampleThreads)
+        {
+            blocks *= 2;
+        }
+
+        return blocks;
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -57,5 +71,6 @@ public sealed partial class CudaBackend
         public long TokenIdsStride;
         public long LogProbabilitiesStride;
         public int Vocabulary;
+        public int Blocks;
     }
 }

@@ -14,6 +14,9 @@ public sealed record SampleTokensInputs
     /// <summary>How many times each token was seen, (rows, vocabulary).</summary>
     public required int[] Counts { get; init; }
 
+    /// <summary>Whether counts are given and kept.</summary>
+    public bool AreCounted { get; init; } = true;
+
     /// <summary>Where the random numbers stand: each row has the stream of its number.</summary>
     public long[] RandomStates
     {

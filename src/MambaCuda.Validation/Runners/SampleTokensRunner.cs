@@ -15,8 +15,7 @@ public static class SampleTokensRunner
     /// <summary>Chooses a token of each row.</summary>
     /// <param name="backend">What runs it.</param>
     /// <param name="inputs">The rows.</param>
-    /// <param name="withCounts">Whether it is told which tokens were seen.</param>
-    public static SampledTokens Run(Backend backend, SampleTokensInputs inputs, bool withCounts = true)
+    public static SampledTokens Run(Backend backend, SampleTokensInputs inputs)
     {
         ArgumentNullException.ThrowIfNull(inputs);
         int rows = inputs.Rows, vocabulary = inputs.Vocabulary;
@@ -36,7 +35,7 @@ public static class SampleTokensRunner
         {
             Logits = logits.View,
             Options = columns.View,
-            Counts = withCounts ? counts.View : default,
+            Counts = inputs.AreCounted ? counts.View : default,
             RandomStates = states.View,
             TokenIds = tokens.View,
             LogProbabilities = logProbabilities.View,

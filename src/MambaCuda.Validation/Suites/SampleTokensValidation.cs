@@ -13,7 +13,7 @@ public static class SampleTokensValidation
             SampleTokensInputs inputs = row.Inputs();
             return Compare(inputs, SampleTokensRunner.Run(device, inputs));
         })
-        { Work = SampleTokensCase.Rows * row.Vocabulary };
+        { Work = row.Rows * row.Vocabulary };
 
     /// <summary>How far a row's random number is from the share of its token, and what else came of the draw.</summary>
     public static IReadOnlyList<OutputError> Compare(SampleTokensInputs inputs, SampledTokens actual)
@@ -46,7 +46,7 @@ public static class SampleTokensValidation
             random.CopyStateTo(state);
             wrongStates += SampleTokensInputs.StateOf(actual.RandomStates, row).SequenceEqual(state) ? 0 : 1;
             int[] counts = inputs.CountsOf(row).ToArray();
-            counts[chosen]++;
+            counts[chosen] += inputs.AreCounted ? 1 : 0;
             wrongCounts += actual.Counts.AsSpan(row * inputs.Vocabulary, inputs.Vocabulary).SequenceEqual(counts) ? 0 : 1;
         }
 
