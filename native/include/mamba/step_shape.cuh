@@ -75,18 +75,18 @@ constexpr int kStepScanInputs = 16;   // channels of a product with scan_weight
 constexpr int kStepDeltaInputs = 32;  // of two products with delta_weight
 
 // Cycles from where a block has given its part until it looks for the others'. Where much is to be read, as of long vectors, or by many
-// blocks at one time, as where the weights are soon there, looks that find nothing cost more than coming late does. Of 4 bits, the block's own
-// part of a layer is read sooner than others' come, and a later look only adds to that.
+// blocks at one time, as where the weights are soon there, looks that find nothing cost more than coming late does. Each as was best on an H200.
 template <int kBits, int kWidth>
 struct StepPauses {
     static constexpr bool kLong = kBits < 16 || kWidth >= 1536;
-    static constexpr bool kLonger = kLong && kBits > 4;
+    static constexpr int kClass = !kLong ? 0 : kBits < 8 ? 1 : kBits < 16 || kWidth < 2560 ? 2 : 3;
     static constexpr int kHidden = kLong ? 1500 : 400;
     static constexpr int kSquares = kLong ? 1700 : 1100;
-    static constexpr int kShares = kLonger ? 1700 : kLong ? 1300 : 900;
-    static constexpr int kProjected = kLonger ? 1600 : kLong ? 1200 : 800;
+    static constexpr int kShares = kClass == 0 ? 900 : kClass == 1 ? 1300 : kClass == 2 ? 1700 : 2100;
+    static constexpr int kProjected = kClass == 0 ? 800 : kClass == 1 ? 1200 : kClass == 2 ? 1600 : 2000;
     static constexpr int kInner = kLong ? 1900 : 600;
-    static constexpr int kIdle = kLonger ? 3200 : kLong ? 2400 : 1600;  // what adding up takes, for a block that has nothing to add up
+    // What adding up takes, for a block that has nothing to add up.
+    static constexpr int kIdle = kClass == 0 ? 1600 : kClass == 1 ? 2400 : kClass == 2 ? 3200 : 4000;
 };
 
 // What all blocks read is there so often, for as many groups of them: a few lines that all of them ask for are a queue before a few slices

@@ -211,8 +211,8 @@ public sealed partial class CudaBackend
 
         /// <summary>
         /// How a model is cut for a card, or null where the captured kernels of a step's parts are to be taken. Microseconds of a whole step on
-        /// an H200, beside theirs: one row of 130m 191 (265), 370m 375 (552), 790m 529 (726), 1.4b 762 (994), 2.8b 1,488 (1,771), in 8 bits
-        /// 1,026 (1,362), in 4 bits 1,026 (1,502); two rows of 130m 216 (305), 1.4b 876 (1,398), 2.8b 1,892 (2,583); four of 130m 273 (334),
+        /// an H200, beside theirs: one row of 130m 174 (265), 370m 373 (552), 790m 525 (726), 1.4b 696 (994), 2.8b 1,469 (1,771), in 8 bits
+        /// 930 (1,362), in 4 bits 1,012 (1,502); two rows of 130m 216 (305), 1.4b 876 (1,398), 2.8b 1,892 (2,583); four of 130m 273 (334),
         /// 370m 470 (698), 790m 899 (1,230), but of 1.4b 1,510 (1,438).
         /// </summary>
         public static DecodeStepShape? Of(
