@@ -17,13 +17,17 @@ public class DecodeStepTests
         AssertRight(backend, DecodeStepCase.Named(name));
     }
 
-    /// <summary>The host device has as many blocks as its processes are told; of seven, the last has fewer channels than the others.</summary>
-    [Theory, InlineData(7), InlineData(11)]
-    public async Task Blocks_may_have_more_channels_than_the_last(int multiprocessors)
+    /// <summary>
+    /// The host device has as many blocks as its processes are told; of seven, the last has fewer channels than the others. Weights of 16 bits
+    /// with seven, numbers with eleven: each of these kernels takes seconds to compile.
+    /// </summary>
+    [Theory, InlineData(7, false), InlineData(11, true)]
+    public async Task Blocks_may_have_more_channels_than_the_last(int multiprocessors, bool areNumbers)
     {
         Assert.SkipUnless(HostDevice.IsInUse, "Only the host device has as many multiprocessors as one likes.");
         Dictionary<string, string?> variables = new() { ["MAMBACUDA_HOST_MULTIPROCESSORS"] = $"{multiprocessors}" };
-        Assert.Contains("right", await ChildProcess.Run(RunWide, variables, $"{multiprocessors}"), StringComparison.Ordinal);
+        string output = await ChildProcess.Run(RunWide, variables, $"{multiprocessors}", $"{areNumbers}");
+        Assert.Contains("right", output, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -84,7 +88,8 @@ public class DecodeStepTests
         Assert.False(Has(backend, smallest with { StateSize = 17 }));
         int multiprocessors = ((CudaBackend)backend).Context.Device.MultiprocessorCount;
         Assert.False(Has(backend, smallest with { Channels = (40 * multiprocessors) + 32 }));
-        Assert.False(Has(backend, smallest with { Rows = 2, Channels = (16 * multiprocessors) + 32 }));
+        Assert.False(Has(backend, smallest with { Rows = 2, Channels = (40 * multiprocessors) + 32 }));
+        Assert.False(Has(backend, smallest with { Rows = 4, Channels = (24 * multiprocessors) + 32 }));
         DecodeStepCase numbers = DecodeStepCase.All.First(row => row.Quantized?.Type == QuantizedType.Int4);
         Assert.True(Has(backend, numbers));
         Assert.False(Has(backend, numbers with { Rows = 2 }));
@@ -146,19 +151,22 @@ public class DecodeStepTests
         { "two tokens", "a sequence has 2 tokens, but a one-token update takes one." },
     };
 
-    private static void RunWide(string multiprocessors) => RunAll(DecodeStepCase.Wide(int.Parse(multiprocessors, null)));
+    private static void RunWide(string multiprocessors, string areNumbers) =>
+        RunAll(DecodeStepCase.Wide(int.Parse(multiprocessors, null)).Where(row => row.Quantized is not null == bool.Parse(areNumbers)));
 
     private static void RunFewStages(string multiprocessors) => RunAll([DecodeStepCase.FewStages(int.Parse(multiprocessors, null))]);
 
     private static void RunAll(IEnumerable<DecodeStepCase> rows)
     {
         using Backend backend = TestBackends.Open(Device);
+        int count = 0;
         foreach (DecodeStepCase row in rows)
         {
             AssertRight(backend, row);
+            count++;
         }
 
-        Console.WriteLine("right");
+        Console.WriteLine(count > 0 ? "right" : "no rows");
     }
 
     private static void AssertRight(Backend backend, DecodeStepCase row)
