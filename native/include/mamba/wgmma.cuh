@@ -75,202 +75,113 @@ __device__ __forceinline__ void wgmma(float (&d)[16][4], unsigned long long a, u
 template <typename T>
 __device__ __forceinline__ void wgmma(float (&d)[8][4], unsigned long long a, unsigned long long b, bool accumulate);
 
-template <>
-__device__ __forceinline__ void wgmma<bf16>(float (&d)[32][4], unsigned long long a, unsigned long long b, bool accumulate)
-{
-    asm volatile("{\n"
-        ".reg .pred accumulate;\n"
-        "setp.ne.b32 accumulate, %130, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
-        "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
-        "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
-        "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
-        "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
-        "%128, %129, accumulate, 1, 1, 0, 0;\n}"
-        : MAMBA_SIXTEEN(0),
-          MAMBA_SIXTEEN(16),
-          MAMBA_SIXTEEN(32),
-          MAMBA_SIXTEEN(48),
-          MAMBA_SIXTEEN(64),
-          MAMBA_SIXTEEN(80),
-          MAMBA_SIXTEEN(96),
-          MAMBA_SIXTEEN(112)
-        : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
-}
-
-template <>
-__device__ __forceinline__ void wgmma<fp16>(float (&d)[32][4], unsigned long long a, unsigned long long b, bool accumulate)
-{
-    asm volatile("{\n"
-        ".reg .pred accumulate;\n"
-        "setp.ne.b32 accumulate, %130, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n256k16.f32.f16.f16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
-        "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
-        "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
-        "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
-        "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
-        "%128, %129, accumulate, 1, 1, 0, 0;\n}"
-        : MAMBA_SIXTEEN(0),
-          MAMBA_SIXTEEN(16),
-          MAMBA_SIXTEEN(32),
-          MAMBA_SIXTEEN(48),
-          MAMBA_SIXTEEN(64),
-          MAMBA_SIXTEEN(80),
-          MAMBA_SIXTEEN(96),
-          MAMBA_SIXTEEN(112)
-        : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
-}
-
-template <>
-__device__ __forceinline__ void wgmma<bf16>(float (&d)[16][4], unsigned long long a, unsigned long long b, bool accumulate)
-{
-    asm volatile("{\n"
-        ".reg .pred accumulate;\n"
-        "setp.ne.b32 accumulate, %66, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
-        "%64, %65, accumulate, 1, 1, 0, 0;\n}"
-        : MAMBA_SIXTEEN(0),
-          MAMBA_SIXTEEN(16),
-          MAMBA_SIXTEEN(32),
-          MAMBA_SIXTEEN(48)
-        : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
-}
-
-template <>
-__device__ __forceinline__ void wgmma<fp16>(float (&d)[16][4], unsigned long long a, unsigned long long b, bool accumulate)
-{
-    asm volatile("{\n"
-        ".reg .pred accumulate;\n"
-        "setp.ne.b32 accumulate, %66, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
-        "%64, %65, accumulate, 1, 1, 0, 0;\n}"
-        : MAMBA_SIXTEEN(0),
-          MAMBA_SIXTEEN(16),
-          MAMBA_SIXTEEN(32),
-          MAMBA_SIXTEEN(48)
-        : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
-}
-
-template <>
-__device__ __forceinline__ void wgmma<bf16>(float (&d)[8][4], unsigned long long a, unsigned long long b, bool accumulate)
-{
-    asm volatile("{\n"
-        ".reg .pred accumulate;\n"
-        "setp.ne.b32 accumulate, %34, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-        "%32, %33, accumulate, 1, 1, 0, 0;\n}"
-        : MAMBA_SIXTEEN(0),
-          MAMBA_SIXTEEN(16)
-        : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
-}
-
-template <>
-__device__ __forceinline__ void wgmma<fp16>(float (&d)[8][4], unsigned long long a, unsigned long long b, bool accumulate)
-{
-    asm volatile("{\n"
-        ".reg .pred accumulate;\n"
-        "setp.ne.b32 accumulate, %34, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-        "%32, %33, accumulate, 1, 1, 0, 0;\n}"
-        : MAMBA_SIXTEEN(0),
-          MAMBA_SIXTEEN(16)
-        : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
-}
-
 template <typename T>
 __device__ __forceinline__ void wgmma_rows(float (&d)[8][4], const unsigned int (&a)[4], unsigned long long b);
 
 template <typename T>
 __device__ __forceinline__ void wgmma_rows(float (&d)[16][4], const unsigned int (&a)[4], unsigned long long b);
 
-template <>
-__device__ __forceinline__ void wgmma_rows<bf16>(float (&d)[8][4], const unsigned int (&a)[4], unsigned long long b)
-{
-    asm volatile("{\n"
-        ".reg .pred accumulate;\n"
-        "setp.ne.b32 accumulate, %37, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-        "{%32, %33, %34, %35}, %36, accumulate, 1, 1, 1;\n}"
-        : MAMBA_SIXTEEN(0),
-          MAMBA_SIXTEEN(16)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1));
+// All of them for a type of operands, by the name that PTX has for it.
+#define MAMBA_WGMMA_OF(T, type) \
+template <>                                                                                                            \
+__device__ __forceinline__ void wgmma<T>(float (&d)[32][4], unsigned long long a, unsigned long long b, bool accumulate) \
+{                                                                                                                      \
+    asm volatile("{\n"                                                                                                 \
+        ".reg .pred accumulate;\n"                                                                                     \
+        "setp.ne.b32 accumulate, %130, 0;\n"                                                                           \
+        "wgmma.mma_async.sync.aligned.m64n256k16.f32." type "." type " {"                                              \
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                                       \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "                             \
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "                             \
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "                             \
+        "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "                             \
+        "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "                             \
+        "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "                 \
+        "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "            \
+        "%128, %129, accumulate, 1, 1, 0, 0;\n}"                                                                       \
+        : MAMBA_SIXTEEN(0),                                                                                            \
+          MAMBA_SIXTEEN(16),                                                                                           \
+          MAMBA_SIXTEEN(32),                                                                                           \
+          MAMBA_SIXTEEN(48),                                                                                           \
+          MAMBA_SIXTEEN(64),                                                                                           \
+          MAMBA_SIXTEEN(80),                                                                                           \
+          MAMBA_SIXTEEN(96),                                                                                           \
+          MAMBA_SIXTEEN(112)                                                                                           \
+        : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));                                                          \
+}                                                                                                                      \
+                                                                                                                       \
+template <>                                                                                                            \
+__device__ __forceinline__ void wgmma<T>(float (&d)[16][4], unsigned long long a, unsigned long long b, bool accumulate) \
+{                                                                                                                      \
+    asm volatile("{\n"                                                                                                 \
+        ".reg .pred accumulate;\n"                                                                                     \
+        "setp.ne.b32 accumulate, %66, 0;\n"                                                                            \
+        "wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type " {"                                              \
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                                       \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "                             \
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "                             \
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "                            \
+        "%64, %65, accumulate, 1, 1, 0, 0;\n}"                                                                         \
+        : MAMBA_SIXTEEN(0),                                                                                            \
+          MAMBA_SIXTEEN(16),                                                                                           \
+          MAMBA_SIXTEEN(32),                                                                                           \
+          MAMBA_SIXTEEN(48)                                                                                            \
+        : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));                                                          \
+}                                                                                                                      \
+                                                                                                                       \
+template <>                                                                                                            \
+__device__ __forceinline__ void wgmma<T>(float (&d)[8][4], unsigned long long a, unsigned long long b, bool accumulate) \
+{                                                                                                                      \
+    asm volatile("{\n"                                                                                                 \
+        ".reg .pred accumulate;\n"                                                                                     \
+        "setp.ne.b32 accumulate, %34, 0;\n"                                                                            \
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type " {"                                               \
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                                       \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "                            \
+        "%32, %33, accumulate, 1, 1, 0, 0;\n}"                                                                         \
+        : MAMBA_SIXTEEN(0),                                                                                            \
+          MAMBA_SIXTEEN(16)                                                                                            \
+        : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));                                                          \
+}                                                                                                                      \
+                                                                                                                       \
+template <>                                                                                                            \
+__device__ __forceinline__ void wgmma_rows<T>(float (&d)[8][4], const unsigned int (&a)[4], unsigned long long b)      \
+{                                                                                                                      \
+    asm volatile("{\n"                                                                                                 \
+        ".reg .pred accumulate;\n"                                                                                     \
+        "setp.ne.b32 accumulate, %37, 0;\n"                                                                            \
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type " {"                                               \
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                                       \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "                            \
+        "{%32, %33, %34, %35}, %36, accumulate, 1, 1, 1;\n}"                                                           \
+        : MAMBA_SIXTEEN(0),                                                                                            \
+          MAMBA_SIXTEEN(16)                                                                                            \
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1));                                                 \
+}                                                                                                                      \
+                                                                                                                       \
+template <>                                                                                                            \
+__device__ __forceinline__ void wgmma_rows<T>(float (&d)[16][4], const unsigned int (&a)[4], unsigned long long b)     \
+{                                                                                                                      \
+    asm volatile("{\n"                                                                                                 \
+        ".reg .pred accumulate;\n"                                                                                     \
+        "setp.ne.b32 accumulate, %69, 0;\n"                                                                            \
+        "wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type " {"                                              \
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                                       \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "                             \
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "                             \
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "                            \
+        "{%64, %65, %66, %67}, %68, accumulate, 1, 1, 1;\n}"                                                           \
+        : MAMBA_SIXTEEN(0),                                                                                            \
+          MAMBA_SIXTEEN(16),                                                                                           \
+          MAMBA_SIXTEEN(32),                                                                                           \
+          MAMBA_SIXTEEN(48)                                                                                            \
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1));                                                 \
 }
 
-template <>
-__device__ __forceinline__ void wgmma_rows<fp16>(float (&d)[8][4], const unsigned int (&a)[4], unsigned long long b)
-{
-    asm volatile("{\n"
-        ".reg .pred accumulate;\n"
-        "setp.ne.b32 accumulate, %37, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-        "{%32, %33, %34, %35}, %36, accumulate, 1, 1, 1;\n}"
-        : MAMBA_SIXTEEN(0),
-          MAMBA_SIXTEEN(16)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1));
-}
+MAMBA_WGMMA_OF(bf16, "bf16")
+MAMBA_WGMMA_OF(fp16, "f16")
 
-template <>
-__device__ __forceinline__ void wgmma_rows<bf16>(float (&d)[16][4], const unsigned int (&a)[4], unsigned long long b)
-{
-    asm volatile("{\n"
-        ".reg .pred accumulate;\n"
-        "setp.ne.b32 accumulate, %69, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
-        "{%64, %65, %66, %67}, %68, accumulate, 1, 1, 1;\n}"
-        : MAMBA_SIXTEEN(0),
-          MAMBA_SIXTEEN(16),
-          MAMBA_SIXTEEN(32),
-          MAMBA_SIXTEEN(48)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1));
-}
-
-template <>
-__device__ __forceinline__ void wgmma_rows<fp16>(float (&d)[16][4], const unsigned int (&a)[4], unsigned long long b)
-{
-    asm volatile("{\n"
-        ".reg .pred accumulate;\n"
-        "setp.ne.b32 accumulate, %69, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
-        "{%64, %65, %66, %67}, %68, accumulate, 1, 1, 1;\n}"
-        : MAMBA_SIXTEEN(0),
-          MAMBA_SIXTEEN(16),
-          MAMBA_SIXTEEN(32),
-          MAMBA_SIXTEEN(48)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1));
-}
-
+#undef MAMBA_WGMMA_OF
 #undef MAMBA_FOUR
 #undef MAMBA_SIXTEEN
 // clang-format on
