@@ -20,7 +20,8 @@ public sealed class KernelSourceTests
     private const int PartSize = 12;
 
     private const int ManyVariants = 64;
-    private const int OldestStride = 7;
+    private const int NewestStrideOfMany = 5;
+    private const int OldestStrideOfFew = 7;
 
     // The app's own folder, where there is no library: NVRTC is then looked for where it is installed.
     private static readonly Dictionary<string, string?> RealNvrtc = new() { [HostDevice.PathVariable] = AppContext.BaseDirectory };
@@ -65,11 +66,12 @@ public sealed class KernelSourceTests
             from file in files.Prepend("")
             from samples in new (string[] Architectures, int Stride)[]
             {
-                ([architectures[0]], OldestStride), (between, int.MaxValue), ([architectures[^1]], NewestStride(file)),
+                ([architectures[0]], OldestStride(file)), (between, int.MaxValue), ([architectures[^1]], NewestStride(file)),
             }
-            where samples.Architectures.Length > 0
+            let takers = samples.Architectures.Where(each => ComputeCapability.FromNumber(NumberOf(each)) >= OldestOf(file)).ToArray()
+            where takers.Length > 0
             from part in Enumerable.Range(0, PartsOf(file, samples.Stride))
-            select (string.Join(' ', samples.Architectures), file, samples.Stride, part);
+            select (string.Join(' ', takers), file, samples.Stride, part);
         await Parallel.ForEachAsync(work, ManyProcesses, async (item, _) =>
         {
             string output = await ChildProcess.Run(Compile, RealNvrtc, item.Architectures, item.File, Word(item.Stride), Word(item.Part));
@@ -78,11 +80,20 @@ public sealed class KernelSourceTests
     }
 
     // All that device code asks an architecture for is whether it is 8.0 or 9.0. So the newest gets every variant of a file, of those that have
-    // very many every fifth, the oldest every seventh, those between the first and the last. Variants differ in switches of two or three
-    // values, none of which stays the same at these strides. What is left out is compiled where a test of an operation takes it, by the host
-    // device, and by NVRTC where the variable asks for it.
+    // very many every fifth, the oldest every seventh or, of very many, the first and the last, as those between. Variants differ in switches
+    // of two or three values, none of which stays the same at these strides. What is left out is compiled where a test of an operation takes
+    // it, by the host device, and by NVRTC where the variable asks for it. Cards that do without a kernel are not asked for it.
     private static int NewestStride(string file) =>
-        VariantsOf(file).Length > ManyVariants && Environment.GetEnvironmentVariable(AllVariable) is null ? 5 : 1;
+        HasMany(file) && Environment.GetEnvironmentVariable(AllVariable) is null ? NewestStrideOfMany : 1;
+
+    private static int OldestStride(string file) => HasMany(file) ? int.MaxValue : OldestStrideOfFew;
+
+    private static bool HasMany(string file) => VariantsOf(file).Length > ManyVariants;
+
+    private static ComputeCapability OldestOf(string file) =>
+        Families.Where(family => family.File == file).Select(family => family.Oldest).DefaultIfEmpty().Min();
+
+    private static int NumberOf(string architecture) => int.Parse(architecture.Replace(".", "", StringComparison.Ordinal), CultureInfo.InvariantCulture);
 
     /// <summary>
     /// NVRTC before 12 has no instructions of sm_90a, but hands on what it does not know: the kernels that have them are compiled, with the
@@ -119,7 +130,7 @@ public sealed class KernelSourceTests
             : [PartOf(file, int.Parse(stride, CultureInfo.InvariantCulture), int.Parse(part, CultureInfo.InvariantCulture))];
         foreach (string architecture in architectures.Split(' '))
         {
-            GpuArchitecture target = new(ComputeCapability.FromNumber(int.Parse(architecture.Replace(".", "", StringComparison.Ordinal), null)));
+            GpuArchitecture target = new(ComputeCapability.FromNumber(NumberOf(architecture)));
             foreach (KernelProgram program in programs)
             {
                 Assert.NotEmpty(RuntimeCompiler.Load().Compile(program, target).Image.ToArray());

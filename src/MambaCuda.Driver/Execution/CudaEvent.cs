@@ -1,22 +1,16 @@
 namespace MambaCuda.Driver;
 
 /// <summary>
-/// A mark in a stream (<see cref="CudaStream.Record"/>) that others wait for, and between two of which time is measured.
+/// A mark in a stream (<see cref="CudaStream.Record"/>; CUevent) that others wait for, and between two of which time is measured.
 /// Made by <see cref="CudaContext.CreateEvent"/>, or somebody else's (<see cref="Adopt"/>), which is never destroyed here.
 /// </summary>
-public sealed class CudaEvent : IDisposable
+public sealed class CudaEvent : CudaResource
 {
     private const uint BlockingSync = 1;
     private const uint DisableTiming = 2;
 
-    private readonly nint _handle;
-    private int _disposed;
-
-    private CudaEvent(CudaContext context, nint handle, bool isOwned)
+    private CudaEvent(CudaContext context, nint handle, bool isOwned) : base(context, handle, isOwned ? CudaApi.cuEventDestroy_v2 : null)
     {
-        Context = context;
-        _handle = handle;
-        IsOwned = isOwned;
     }
 
     /// <summary>Uses an event that something else made and will destroy.</summary>
@@ -28,23 +22,6 @@ public sealed class CudaEvent : IDisposable
         return handle == 0
             ? throw new ArgumentException("Zero is no event.", nameof(handle))
             : new CudaEvent(context, handle, isOwned: false);
-    }
-
-    /// <summary>The context.</summary>
-    public CudaContext Context { get; }
-
-    /// <summary>Whether <see cref="Dispose"/> destroys it; false for an adopted event.</summary>
-    public bool IsOwned { get; }
-
-    /// <summary>The driver's handle (CUevent).</summary>
-    /// <exception cref="ObjectDisposedException">It was disposed of.</exception>
-    public nint Handle
-    {
-        get
-        {
-            ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
-            return _handle;
-        }
     }
 
     /// <summary>Whether it happened; true too where it was never recorded.</summary>
@@ -82,15 +59,6 @@ public sealed class CudaEvent : IDisposable
         CudaException.ThrowIfFailed(
             CudaApi.cuEventElapsedTime(out float milliseconds, start.Handle, Handle), "measuring the time between two events");
         return TimeSpan.FromMilliseconds(milliseconds);
-    }
-
-    /// <summary>Destroys the event; does nothing for an adopted one. A second call does nothing.</summary>
-    public void Dispose()
-    {
-        if (Interlocked.Exchange(ref _disposed, 1) == 0 && IsOwned)
-        {
-            Context.Release(_handle, CudaApi.cuEventDestroy_v2);
-        }
     }
 
     internal static CudaEvent Create(CudaContext context, bool timing, bool blocking)

@@ -1,32 +1,13 @@
 namespace MambaCuda.Driver;
 
 /// <summary>
-/// Work that was captured from a stream (<see cref="CudaStream.Capture"/>): a plan, of which <see cref="Instantiate"/> makes what can
+/// Work that was captured from a stream (<see cref="CudaStream.Capture"/>; CUgraph): a plan, of which <see cref="Instantiate"/> makes what can
 /// be run.
 /// </summary>
-public sealed unsafe class CudaGraph : IDisposable
+public sealed unsafe class CudaGraph : CudaResource
 {
-    private readonly nint _handle;
-    private int _disposed;
-
-    internal CudaGraph(CudaContext context, nint handle)
+    internal CudaGraph(CudaContext context, nint handle) : base(context, handle, CudaApi.cuGraphDestroy)
     {
-        Context = context;
-        _handle = handle;
-    }
-
-    /// <summary>The context.</summary>
-    public CudaContext Context { get; }
-
-    /// <summary>The driver's handle (CUgraph).</summary>
-    /// <exception cref="ObjectDisposedException">It was disposed of.</exception>
-    public nint Handle
-    {
-        get
-        {
-            ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
-            return _handle;
-        }
     }
 
     /// <summary>The number of nodes: kernels, copies, fills and the rest.</summary>
@@ -47,14 +28,5 @@ public sealed unsafe class CudaGraph : IDisposable
         CudaException.ThrowIfFailed(
             CudaApi.cuGraphInstantiateWithFlags(out nint instance, Handle, 0), $"making an instance of a graph of {NodeCount} nodes");
         return new CudaGraphInstance(Context, instance);
-    }
-
-    /// <summary>Destroys the plan. A second call does nothing.</summary>
-    public void Dispose()
-    {
-        if (Interlocked.Exchange(ref _disposed, 1) == 0)
-        {
-            Context.Release(_handle, CudaApi.cuGraphDestroy);
-        }
     }
 }

@@ -1,29 +1,10 @@
 namespace MambaCuda.Driver;
 
 /// <summary>A graph ready to run (CUgraphExec): all its work is started by one call. One run at a time.</summary>
-public sealed unsafe class CudaGraphInstance : IDisposable
+public sealed unsafe class CudaGraphInstance : CudaResource
 {
-    private readonly nint _handle;
-    private int _disposed;
-
-    internal CudaGraphInstance(CudaContext context, nint handle)
+    internal CudaGraphInstance(CudaContext context, nint handle) : base(context, handle, CudaApi.cuGraphExecDestroy)
     {
-        Context = context;
-        _handle = handle;
-    }
-
-    /// <summary>The context.</summary>
-    public CudaContext Context { get; }
-
-    /// <summary>The driver's handle (CUgraphExec).</summary>
-    /// <exception cref="ObjectDisposedException">It was disposed of.</exception>
-    public nint Handle
-    {
-        get
-        {
-            ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
-            return _handle;
-        }
     }
 
     /// <summary>Puts one run of the graph into a stream.</summary>
@@ -60,14 +41,5 @@ public sealed unsafe class CudaGraphInstance : IDisposable
         }
 
         return result.Outcome;
-    }
-
-    /// <summary>Destroys the instance; a run that is under way is finished. A second call does nothing.</summary>
-    public void Dispose()
-    {
-        if (Interlocked.Exchange(ref _disposed, 1) == 0)
-        {
-            Context.Release(_handle, CudaApi.cuGraphExecDestroy);
-        }
     }
 }

@@ -2,30 +2,11 @@ using System.Runtime.InteropServices;
 
 namespace MambaCuda.Driver;
 
-/// <summary>Kernels and globals that were loaded into a context from a cubin or a PTX text.</summary>
-public sealed unsafe class CudaModule : IDisposable
+/// <summary>Kernels and globals that were loaded into a context from a cubin or a PTX text (CUmodule). None may be running when it is disposed of.</summary>
+public sealed unsafe class CudaModule : CudaResource
 {
-    private readonly nint _handle;
-    private int _disposed;
-
-    private CudaModule(CudaContext context, nint handle)
+    private CudaModule(CudaContext context, nint handle) : base(context, handle, CudaApi.cuModuleUnload)
     {
-        Context = context;
-        _handle = handle;
-    }
-
-    /// <summary>The context.</summary>
-    public CudaContext Context { get; }
-
-    /// <summary>The driver's handle (CUmodule).</summary>
-    /// <exception cref="ObjectDisposedException">It was disposed of.</exception>
-    public nint Handle
-    {
-        get
-        {
-            ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
-            return _handle;
-        }
     }
 
     /// <summary>A kernel of the module. It lives as long as the module.</summary>
@@ -51,15 +32,6 @@ public sealed unsafe class CudaModule : IDisposable
         CudaException.ThrowIfFailed(
             CudaApi.cuModuleGetGlobal_v2(out nint address, out nuint bytes, Handle, name), $"looking for the variable {name} in a module");
         return DeviceMemory.Adopt(Context, address, (long)bytes);
-    }
-
-    /// <summary>Unloads it; none of its kernels may be running. A second call does nothing.</summary>
-    public void Dispose()
-    {
-        if (Interlocked.Exchange(ref _disposed, 1) == 0)
-        {
-            Context.Release(_handle, CudaApi.cuModuleUnload);
-        }
     }
 
     internal static CudaModule Load(CudaContext context, ReadOnlySpan<byte> image)

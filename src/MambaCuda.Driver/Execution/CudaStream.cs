@@ -1,23 +1,18 @@
 namespace MambaCuda.Driver;
 
 /// <summary>
-/// A queue of work on a device: what is put in runs in order. Made by <see cref="CudaContext.CreateStream"/>, or somebody else's
+/// A queue of work on a device (CUstream): what is put in runs in order. Made by <see cref="CudaContext.CreateStream"/>, or somebody else's
 /// (<see cref="Adopt"/>), which is never destroyed here. Methods only put work in, and return before it is done, unless they say that they
 /// wait.
 /// </summary>
-public sealed partial class CudaStream : IDisposable
+public sealed partial class CudaStream : CudaResource
 {
     // Does not wait for the default stream, nor the default stream for it.
     private const uint NonBlocking = 1;
 
-    private readonly nint _handle;
-    private int _disposed;
-
     private CudaStream(CudaContext context, nint handle, bool isOwned)
+        : base(context, handle, isOwned ? CudaApi.cuStreamDestroy_v2 : null)
     {
-        Context = context;
-        _handle = handle;
-        IsOwned = isOwned;
     }
 
     /// <summary>Uses a stream that something else made and will destroy.</summary>
@@ -27,26 +22,6 @@ public sealed partial class CudaStream : IDisposable
     {
         ArgumentNullException.ThrowIfNull(context);
         return new CudaStream(context, handle, isOwned: false);
-    }
-
-    /// <summary>The context.</summary>
-    public CudaContext Context { get; }
-
-    /// <summary>Whether <see cref="Dispose"/> destroys it; false for an adopted stream.</summary>
-    public bool IsOwned { get; }
-
-    /// <summary>Whether it was disposed of here.</summary>
-    public bool IsDisposed => Volatile.Read(ref _disposed) != 0;
-
-    /// <summary>The driver's handle (CUstream).</summary>
-    /// <exception cref="ObjectDisposedException">It was disposed of.</exception>
-    public nint Handle
-    {
-        get
-        {
-            ObjectDisposedException.ThrowIf(IsDisposed, this);
-            return _handle;
-        }
     }
 
     /// <summary>Its priority; a lower number runs first.</summary>
@@ -104,17 +79,6 @@ public sealed partial class CudaStream : IDisposable
     /// <param name="byteLength">The length in bytes; zero is allowed.</param>
     /// <exception cref="DeviceOutOfMemoryException">There is not that much.</exception>
     public DeviceMemory Allocate(long byteLength) => DeviceMemory.Allocate(this, null, byteLength);
-
-    /// <summary>
-    /// Destroys the stream when its work is done, without waiting; does nothing for an adopted one. A second call does nothing.
-    /// </summary>
-    public void Dispose()
-    {
-        if (Interlocked.Exchange(ref _disposed, 1) == 0 && IsOwned)
-        {
-            Context.Release(_handle, CudaApi.cuStreamDestroy_v2);
-        }
-    }
 
     internal static CudaStream Create(CudaContext context, int priority)
     {

@@ -11,6 +11,9 @@ internal interface IKernelFamily
     /// <summary>"a" where the template uses instructions of one generation alone (sm_90a), else empty.</summary>
     string Suffix { get; }
 
+    /// <summary>The oldest cards that it is launched on; those before do without.</summary>
+    ComputeCapability Oldest { get; }
+
     /// <summary>The C++ names of all instances that can be asked for.</summary>
     IEnumerable<string> Expressions { get; }
 }
@@ -28,13 +31,15 @@ internal interface IKernelFamily
 /// Whether it is one of those that run token by token, each beside the next: a multiprocessor divides its memory between shared and
 /// first-level cache anew only when nothing runs on it, so they must all ask for the same.
 /// </param>
+/// <param name="oldest">The oldest cards that it is launched on; left out, all.</param>
 internal sealed class KernelFamily<TVariant>(
     string file,
     Func<TVariant, string> expression,
     IEnumerable<TVariant> variants,
     string suffix = "",
     Func<TVariant, string>? describe = null,
-    bool inSteps = false) : IKernelFamily
+    bool inSteps = false,
+    ComputeCapability oldest = default) : IKernelFamily
     where TVariant : struct, IEquatable<TVariant>
 {
     /// <inheritdoc/>
@@ -42,6 +47,9 @@ internal sealed class KernelFamily<TVariant>(
 
     /// <inheritdoc/>
     public string Suffix { get; } = suffix;
+
+    /// <inheritdoc/>
+    public ComputeCapability Oldest { get; } = oldest;
 
     /// <summary>All variants that launches can ask for.</summary>
     public IReadOnlyList<TVariant> Variants { get; } = [.. variants];

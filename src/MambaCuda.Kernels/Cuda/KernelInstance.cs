@@ -26,7 +26,7 @@ public sealed class KernelInstance
     public static IReadOnlyList<KernelInstance> All(ComputeCapability capability, CudaVersion compiler) =>
     [
         .. from family in CudaBackend.KernelFamilies
-           where family.Suffix.Length == 0 || CudaBackend.KnowsWgmma(capability, compiler)
+           where capability >= family.Oldest && (family.Suffix.Length == 0 || CudaBackend.KnowsWgmma(capability, compiler))
            from expression in family.Expressions
            select new KernelInstance(family.File, expression, new GpuArchitecture(capability, Suffix: family.Suffix)),
     ];

@@ -18,13 +18,13 @@ public sealed partial class CudaBackend
     private const int StepMostStates = 16;
     private const int StepCopies = 8;
     private const int StepMostStages = 24;
-    private const int StepLeastCapability = 90;  // no card of another generation was timed
 
     private static readonly KernelFamily<DecodeStepShape> DecodeStepKernels = new(
         "decode_step.cu",
         shape => $"mamba::decode_step<mamba::StepShape<{shape.Bits}, {shape.Rows}, {shape.Width}, {shape.Channels}, {shape.Rank}, {shape.States}, "
             + $"{shape.Own}, {shape.Stages}, {shape.FixedBytes}>>",
-        DecodeStepShape.Usual);
+        DecodeStepShape.Usual,
+        oldest: new ComputeCapability(9, 0));  // no card of another generation was timed
 
     /// <inheritdoc/>
     protected override PreparedDecodeStep? PrepareDecodeStepCore(in DecodeStepArgs args) =>
@@ -36,7 +36,7 @@ public sealed partial class CudaBackend
         DecodeStepLayer first = args.Layers.Count > 0 ? args.Layers[0] : default;
         int rows = (int)Math.Min(args.TokenIds.Rows, StepMostRows + 1), width = args.Embedding.Columns, channels = first.A.Columns;
         if (args.Layers.Count == 0 || rows is 0 or > StepMostRows || _options.BatchInvariant || Trace is not null
-            || ActivationType != DataType.BFloat16 || Context.Device.ComputeCapability.Major * 10 < StepLeastCapability
+            || ActivationType != DataType.BFloat16 || Context.Device.ComputeCapability < DecodeStepKernels.Oldest
             || !IsStepMatrix(args.Embedding) || first.ConvolutionWeight.Rows != StepConvolutionWidth
             || !IsDense(args.TokenIds) || first.A.Rows > StepMostStates || first.TimeStepProjection.Columns % 8 != 0)
         {

@@ -24,19 +24,22 @@ public sealed partial class CudaBackend
     /// <summary>Below, a block's weights are too few for its own way to pay.</summary>
     private const int MixerRowsLeastSlice = 64;
 
-    private const int MixerRowsLeastCapability = 90;  // no card of another generation was timed
+    // No card of another generation was timed.
+    private static readonly ComputeCapability MixerRowsOldest = new(9, 0);
 
     private static readonly KernelFamily<MixerRowsVariant> MixerRowsProjectKernels = new(
         "mixer_step_rows.cu",
         variant => $"mamba::mixer_rows_project<{TypeName(variant.Type)}, {MixerWidth}, {variant.RowGroups}>",
         MixerRowsVariant.Projecting,
-        inSteps: true);
+        inSteps: true,
+        oldest: MixerRowsOldest);
 
     private static readonly KernelFamily<MixerRowsVariant> MixerRowsAdvanceKernels = new(
         "mixer_step_rows.cu",
         variant => $"mamba::mixer_rows_advance<{TypeName(variant.Type)}>",
         MixerRowsVariant.Advancing,
-        inSteps: true);
+        inSteps: true,
+        oldest: MixerRowsOldest);
 
     /// <summary>The two kernels for many rows, if they can be used.</summary>
     private bool TryMixerStepOfRows(in MixerStepArgs args)
@@ -99,7 +102,7 @@ public sealed partial class CudaBackend
     /// <summary>Whether the kernels know these operands.</summary>
     private bool TakesMixerRows(in MixerStepArgs args) =>
         !_options.BatchInvariant && args.X.Rows is > 0 and <= ushort.MaxValue && args.X.Columns > 0 && ActivationType != DataType.Float32
-        && Context.Device.ComputeCapability.Major * 10 >= MixerRowsLeastCapability && args.ConvolutionWeight.Rows == MixerWidth
+        && Context.Device.ComputeCapability >= MixerRowsOldest && args.ConvolutionWeight.Rows == MixerWidth
         && args.A.Rows is > 0 and <= MixerStates && args.TimeStepProjection.Columns is > 0 and <= MixerRowsRank
         && args.X.Columns % MixerPiece == 0 && args.TimeStepProjection.Columns % MixerPiece == 0
         && WeightFormat.Of(args.ScanProjection) == new WeightFormat(0, ActivationType)
