@@ -447,6 +447,9 @@ __global__ void __launch_bounds__(2 * kTileRows) linear_forward_rows(const __gri
         bring_weight(first + i);
     }
     async_commit();
+#ifdef EARLY_LINEAR
+    let_next_grid_start();
+#endif
     wait_for_earlier_grids();
     let_next_grid_start();
     for (int i = 0; i < kAhead; ++i) {

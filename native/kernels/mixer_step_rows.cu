@@ -207,6 +207,9 @@ __global__ void __launch_bounds__(640) mixer_rows_project(const __grid_constant_
         }
     }
 
+#ifdef EARLY_PROJECT
+    let_next_grid_start();
+#endif
     wait_for_earlier_grids();
     let_next_grid_start();
     float x[kRowGroups][kRowsVec];
@@ -358,6 +361,9 @@ __global__ void __launch_bounds__(kRowsAdvanceThreads, 3) mixer_rows_advance(con
         reinterpret_cast<T*>(low + i % kRowsOfGroup * pitch)[p.rank + i / kRowsOfGroup] = T{};
     }
 
+#ifdef EARLY_ADVANCE
+    let_next_grid_start();
+#endif
     wait_for_earlier_grids();
     let_next_grid_start();
     Stored<T, kRowsVec> stored_u = {};
