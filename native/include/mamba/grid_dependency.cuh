@@ -2,7 +2,8 @@
 //
 // Only where the launch asks for it, and from sm_90 on; elsewhere both functions do nothing. A kernel that is ever launched so waits, in
 // every thread, before its first access to memory that another kernel writes or still reads: also where it needs nothing of the kernel just
-// before it, since the one after it counts on all earlier ones having ended.
+// before it, since the one after it counts on all earlier ones having ended. Where a kernel lets the next start before it waits itself, as
+// add_rms_norm_forward does, the next may count on no more than that before its own wait: what the kernel before both writes is not there either.
 #pragma once
 
 namespace mamba {

@@ -79,14 +79,14 @@ constexpr int kStepDeltaInputs = 32;  // of two products with delta_weight
 template <int kBits, int kWidth>
 struct StepPauses {
     static constexpr bool kLong = kBits < 16 || kWidth >= 1536;
-    static constexpr int kClass = !kLong ? 0 : kBits < 8 ? 1 : kBits < 16 || kWidth < 2560 ? 2 : 3;
+    // By so many steps small products are looked for later.
+    static constexpr int kLater = !kLong ? 0 : kBits < 8 ? 1 : kBits < 16 || kWidth < 2560 ? 2 : 3;
     static constexpr int kHidden = kLong ? 1500 : 400;
     static constexpr int kSquares = kLong ? 1700 : 1100;
-    static constexpr int kShares = kClass == 0 ? 900 : kClass == 1 ? 1300 : kClass == 2 ? 1700 : 2100;
-    static constexpr int kProjected = kClass == 0 ? 800 : kClass == 1 ? 1200 : kClass == 2 ? 1600 : 2000;
+    static constexpr int kShares = 900 + 400 * kLater;
+    static constexpr int kProjected = 800 + 400 * kLater;
     static constexpr int kInner = kLong ? 1900 : 600;
-    // What adding up takes, for a block that has nothing to add up.
-    static constexpr int kIdle = kClass == 0 ? 1600 : kClass == 1 ? 2400 : kClass == 2 ? 3200 : 4000;
+    static constexpr int kIdle = 1600 + 800 * kLater;  // what adding up takes, for a block that has nothing to add up
 };
 
 // What all blocks read is there so often, for as many groups of them: a few lines that all of them ask for are a queue before a few slices

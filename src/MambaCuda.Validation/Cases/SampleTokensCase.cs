@@ -61,7 +61,7 @@ public sealed record SampleTokensCase(int Vocabulary, bool WithTies, bool IsFew 
         {
             Options = Options,
             Logits = WithTies ? [.. logits.Select(value => MathF.Round(2 * value) / 2)] : logits,
-            Counts = [.. random.Integers(Rows * Vocabulary, 8).Select(count => IsFew ? 0 : Math.Max(0, count - 5))],
+            Counts = IsFew ? new int[Rows * Vocabulary] : [.. random.Integers(Rows * Vocabulary, 8).Select(count => Math.Max(0, count - 5))],
             AreCounted = !IsFew,
         };
     }
