@@ -5,6 +5,7 @@
 //   grad_weight[k, c] += sum over t of g[t, c] * x[t - kWidth + 1 + k, c]     grad_bias[c] += sum over t of g[t, c]
 //
 //   x, grad_y, grad_x (tokens, channels)   weight (kWidth, channels)   bias (channels) or none   states as in causal_conv1d_forward.cu
+//   more_grad_y, with kMore: added to grad_y, for a result that two operations read; else none
 //   partials (blocks of tokens, kWidth + 1, channels), fp32, or none: each block's sums for the weight and the bias, for partial_sums.cu
 //
 // One thread owns kVec channels and walks a chunk of a sequence forward, as causal_conv1d_forward.cu does: beside the last inputs it has
@@ -27,6 +28,7 @@ struct CausalConv1dBackwardParams {
     const float* bias;
     const float* initial_state;
     const void* grad_y;
+    const void* more_grad_y;
     const float* grad_final_state;
     void* grad_x;
     float* grad_initial_state;
@@ -35,6 +37,7 @@ struct CausalConv1dBackwardParams {
     long long weight_stride;
     long long initial_state_stride;
     long long grad_y_stride;
+    long long more_grad_y_stride;
     long long grad_final_state_stride;
     long long grad_x_stride;
     long long grad_initial_state_stride;
@@ -42,6 +45,8 @@ struct CausalConv1dBackwardParams {
     int channels;
     int chunk;  // steps of a block
 };
+
+constexpr int kConvolutionBackwardThreads = 128;
 
 // The last inputs of kVec channels, and their gradients as far as they are known.
 template <typename T, int kWidth, bool kSilu, int kVec>
@@ -137,16 +142,18 @@ __device__ __forceinline__ void load_state_row(const float* state_or_null, long 
     }
 }
 
-template <typename T, int kWidth, bool kSilu, int kVec, int kAhead>
+template <typename T, int kWidth, bool kSilu, bool kMore, int kVec, int kAhead>
 struct ConvolutionGradientWalk {
     static constexpr int kHistory = kWidth - 1;
 
     ConvolutionGradients<T, kWidth, kSilu, kVec> gradients;
     Stored<T, kVec> x_ahead[kAhead];
     Stored<T, kVec> grad_y_ahead[kAhead];
-    const T* x;       // the last step loaded
-    const T* grad_y;  // the same
-    T* grad_x;        // the next to be stored
+    Stored<T, kVec> more_ahead[kMore ? kAhead : 1];
+    const T* x;            // the last step loaded
+    const T* grad_y;       // the same
+    const T* more_grad_y;  // the same
+    T* grad_x;             // the next to be stored
     const float* grad_final_state;
     int loads;   // steps that are still to be loaded after it; when there are none, it is loaded again and again
     int steps;   // of the walk: those of the chunk, and kHistory more
@@ -159,6 +166,10 @@ struct ConvolutionGradientWalk {
         load(grad_y, grad_y_ahead[i]);
         x += loads > 0 ? p.x_stride : 0;
         grad_y += loads > 0 ? p.grad_y_stride : 0;
+        if constexpr (kMore) {
+            load(more_grad_y, more_ahead[i]);
+            more_grad_y += loads > 0 ? p.more_grad_y_stride : 0;
+        }
         --loads;
     }
 
@@ -177,6 +188,14 @@ struct ConvolutionGradientWalk {
             float done[kVec];
             widen(x_ahead[i], input);
             widen(grad_y_ahead[i], grad_output);
+            if constexpr (kMore) {
+                float more[kVec];
+                widen(more_ahead[i], more);
+#pragma unroll
+                for (int j = 0; j < kVec; ++j) {
+                    grad_output[j] += more[j];
+                }
+            }
             load_next(p, i);
             if (kWhole || step < inside) {
                 gradients.step(input, grad_output, kWhole || step < counts, done);
@@ -195,8 +214,9 @@ struct ConvolutionGradientWalk {
     }
 };
 
-template <typename T, int kWidth, bool kSilu, int kVec, int kAhead>
-__global__ void __launch_bounds__(64, 8) causal_conv1d_backward(const __grid_constant__ CausalConv1dBackwardParams p)
+template <typename T, int kWidth, bool kSilu, bool kMore, int kVec, int kAhead>
+__global__ void __launch_bounds__(kConvolutionBackwardThreads, 512 / kConvolutionBackwardThreads)
+    causal_conv1d_backward(const __grid_constant__ CausalConv1dBackwardParams p)
 {
     constexpr int kHistory = kWidth - 1;
     int channel = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x) * kVec;
@@ -208,7 +228,7 @@ __global__ void __launch_bounds__(64, 8) causal_conv1d_backward(const __grid_con
         return;
     }
 
-    ConvolutionGradientWalk<T, kWidth, kSilu, kVec, kAhead> walk;
+    ConvolutionGradientWalk<T, kWidth, kSilu, kMore, kVec, kAhead> walk;
     walk.gradients.clear();
     if (rest > 0) {
         long long row = start + chunk.first;
@@ -219,6 +239,9 @@ __global__ void __launch_bounds__(64, 8) causal_conv1d_backward(const __grid_con
         walk.loads = walk.inside - 1;
         walk.x = static_cast<const T*>(p.x) + row * p.x_stride + channel;
         walk.grad_y = static_cast<const T*>(p.grad_y) + row * p.grad_y_stride + channel;
+        if constexpr (kMore) {
+            walk.more_grad_y = static_cast<const T*>(p.more_grad_y) + row * p.more_grad_y_stride + channel;
+        }
         walk.grad_x = static_cast<T*>(p.grad_x) + row * p.grad_x_stride + channel;
         walk.grad_final_state =
             p.grad_final_state != nullptr ? p.grad_final_state + state_row * p.grad_final_state_stride + channel : nullptr;
@@ -256,7 +279,7 @@ __global__ void __launch_bounds__(64, 8) causal_conv1d_backward(const __grid_con
 
 // The gradient of the initial state: the first kHistory steps complete it.
 template <typename T, int kWidth, bool kSilu>
-__global__ void __launch_bounds__(64) causal_conv1d_state_backward(const __grid_constant__ CausalConv1dBackwardParams p)
+__global__ void __launch_bounds__(kConvolutionBackwardThreads) causal_conv1d_state_backward(const __grid_constant__ CausalConv1dBackwardParams p)
 {
     constexpr int kHistory = kWidth - 1;
     int channel = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x);
@@ -270,6 +293,8 @@ __global__ void __launch_bounds__(64) causal_conv1d_state_backward(const __grid_
     long long state_row = static_cast<long long>(p.sequences.slot(sequence)) * kHistory;
     const T* x = static_cast<const T*>(p.x) + start * p.x_stride + channel;
     const T* grad_y = static_cast<const T*>(p.grad_y) + start * p.grad_y_stride + channel;
+    const T* more_grad_y =
+        p.more_grad_y != nullptr ? static_cast<const T*>(p.more_grad_y) + start * p.more_grad_y_stride + channel : nullptr;
     const float* grad_final_state =
         p.grad_final_state != nullptr ? p.grad_final_state + state_row * p.grad_final_state_stride + channel : nullptr;
     ConvolutionGradients<T, kWidth, kSilu, 1> gradients;
@@ -285,6 +310,9 @@ __global__ void __launch_bounds__(64) causal_conv1d_state_backward(const __grid_
             float grad_output[1];
             load(x + step * p.x_stride, input);
             load(grad_y + step * p.grad_y_stride, grad_output);
+            if (more_grad_y != nullptr) {
+                grad_output[0] += to_float(more_grad_y[step * p.more_grad_y_stride]);
+            }
             gradients.step(input, grad_output, false, done[step]);
         } else {
             float final_gradient[1];

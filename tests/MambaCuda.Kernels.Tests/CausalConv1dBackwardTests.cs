@@ -104,7 +104,10 @@ public class CausalConv1dBackwardTests
                 InitialState = inputs.InitialState is null ? null : Slot(inputs, inputs.InitialState, slot),
             };
             CausalConv1dUpstream onlyUpstream =
-                new(parts.Rows(upstream.GradY, inputs.Channels), Slot(inputs, upstream.GradFinalState!, slot));
+                new(parts.Rows(upstream.GradY, inputs.Channels), Slot(inputs, upstream.GradFinalState!, slot))
+                {
+                    MoreGradY = upstream.MoreGradY is null ? null : parts.Rows(upstream.MoreGradY, inputs.Channels),
+                };
             CausalConv1dBackwardResult<float> expected =
                 new(parts.Rows(packed.GradX!, inputs.Channels), null, null, Slot(inputs, packed.GradInitialState!, slot));
             AssertSame(expected, Run(backend, only, onlyUpstream, new ConvBackwardPlacement()), $"sequence {sequence} alone");
@@ -194,6 +197,7 @@ public class CausalConv1dBackwardTests
         float[] gradY = [.. upstream.GradY];
         gradY[(Row * Channels) + Channel] = poison;
         AssertContained(backend, inputs, upstream with { GradY = gradY }, Row - width + 1, Row, Channel);
+        AssertContained(backend, inputs, upstream with { MoreGradY = gradY }, Row - width + 1, Row, Channel);
 
         // The last inputs of the first sequence are its final state.
         float[] gradState = [.. upstream.GradFinalState!];

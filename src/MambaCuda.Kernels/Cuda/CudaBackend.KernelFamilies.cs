@@ -26,6 +26,7 @@ public sealed unsafe partial class CudaBackend
         CausalConv1dUpdateKernels,
         ColumnSumsKernels,
         CrossEntropyKernels,
+        CrossEntropyOfRowsKernels,
         DecodeStepKernels,
         DequantizeWeightKernels,
         EmbeddingBackwardKernels,

@@ -39,6 +39,7 @@ public sealed unsafe partial class CpuBackend
         private readonly FloatRows _bias;
         private readonly FloatRows _initialState;
         private readonly FloatRows _gradY;
+        private readonly FloatRows _moreGradY;
         private readonly FloatRows _gradX;
         private readonly FloatRows _gradFinalState;
         private readonly FloatRows _gradInitialState;
@@ -53,6 +54,7 @@ public sealed unsafe partial class CpuBackend
             _bias = Rows(_forward.Bias);
             _initialState = Rows(_forward.InitialState);
             _gradY = Rows(args.GradY);
+            _moreGradY = Rows(args.MoreGradY);
             _gradX = Rows(args.GradX);
             _gradFinalState = Rows(args.GradFinalState);
             _gradInitialState = Rows(args.GradInitialState);
@@ -133,6 +135,7 @@ public sealed unsafe partial class CpuBackend
             {
                 Vector<float> x3 = _x.Get(t, channel, lanes);
                 Vector<float> g = _gradY.Get(t, channel, lanes);
+                g = _moreGradY.IsNone ? g : g + _moreGradY.Get(t, channel, lanes);
                 if (_forward.Silu)
                 {
                     Vector<float> y = Vector.FusedMultiplyAdd(w0, at.X0, bias);

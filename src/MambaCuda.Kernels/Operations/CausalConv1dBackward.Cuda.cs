@@ -5,6 +5,9 @@ namespace MambaCuda.Kernels;
 
 public sealed partial class CudaBackend
 {
+    // kConvolutionBackwardThreads in causal_conv1d_backward.cu. Half as many, which have a block of their own, take a third longer.
+    private const int ConvolutionBackwardBlockThreads = 128;
+
     // More do not fit into the 128 registers that a thread has where 512 share a multiprocessor.
     private const int ConvolutionBackwardStepsAhead = 5;
 
@@ -14,12 +17,15 @@ public sealed partial class CudaBackend
     // What a chunk costs beside its own steps, in steps: those in the next chunk, and the wait for the first.
     private const int StepsOfChunkBegin = 6;
 
-    private static readonly KernelFamily<(ConvolutionVariant Shape, bool Silu)> CausalConv1dBackwardKernels = new(
+    private static readonly KernelFamily<(ConvolutionVariant Shape, bool Silu, bool More)> CausalConv1dBackwardKernels = new(
         "causal_conv1d_backward.cu",
         variant => $"mamba::causal_conv1d_backward<{TypeName(variant.Shape.Vector.Type)}, {variant.Shape.Width}, {Word(variant.Silu)}, "
-            + $"{variant.Shape.Vector.Elements}, {ConvolutionBackwardStepsAhead}>",
-        from shape in ConvolutionVariant.All from silu in VectorVariant.Either select (shape, silu),
-        describe: variant => variant.Shape.ToString());
+            + $"{Word(variant.More)}, {variant.Shape.Vector.Elements}, {ConvolutionBackwardStepsAhead}>",
+        from shape in ConvolutionVariant.All
+        from silu in VectorVariant.Either
+        from more in VectorVariant.Either
+        select (shape, silu, more),
+        describe: variant => $"{variant.Shape}{(variant.More ? ", two gradients" : "")}");
 
     private static readonly KernelFamily<(ConvolutionVariant Shape, bool Silu)> CausalConv1dStateBackwardKernels = new(
         "causal_conv1d_backward.cu",
@@ -54,6 +60,7 @@ public sealed partial class CudaBackend
             Bias = Address(forward.Bias),
             InitialState = Address(forward.InitialState),
             GradY = Address(args.GradY),
+            MoreGradY = Address(args.MoreGradY),
             GradFinalState = Address(args.GradFinalState),
             GradX = Address(args.GradX),
             GradInitialState = Address(args.GradInitialState),
@@ -62,6 +69,7 @@ public sealed partial class CudaBackend
             WeightStride = forward.Weight.RowStride,
             InitialStateStride = forward.InitialState.RowStride,
             GradYStride = args.GradY.RowStride,
+            MoreGradYStride = args.MoreGradY.RowStride,
             GradFinalStateStride = args.GradFinalState.RowStride,
             GradXStride = args.GradX.RowStride,
             GradInitialStateStride = args.GradInitialState.RowStride,
@@ -78,12 +86,13 @@ public sealed partial class CudaBackend
                 forward.Bias,
                 forward.InitialState,
                 args.GradY,
+                args.MoreGradY,
                 args.GradFinalState,
                 args.GradX);
             ConvolutionVariant variant = new(VectorVariant.For(ActivationType, ConvolutionBytes, channels, aligned), width);
-            Dim3 grid = new(chunks, DivideUp(channels, ConvolutionThreads * variant.Vector.Elements));
-            CudaKernel kernel = CausalConv1dBackwardKernels.Get(_library, (variant, forward.Silu));
-            Launch(kernel, grid, ConvolutionThreads, parameters, pieces: chunks);
+            Dim3 grid = new(chunks, DivideUp(channels, ConvolutionBackwardBlockThreads * variant.Vector.Elements));
+            CudaKernel kernel = CausalConv1dBackwardKernels.Get(_library, (variant, forward.Silu, !args.MoreGradY.IsNone));
+            Launch(kernel, grid, ConvolutionBackwardBlockThreads, parameters, pieces: chunks);
             nint ofBias = parameters.Partials + ((nint)width * channels * sizeof(float));
             SumPartials(sums, channels, chunks, add: true, (parameters.Partials, args.GradWeight), (ofBias, args.GradBias));
         }
@@ -92,8 +101,9 @@ public sealed partial class CudaBackend
         {
             // After the gradient of the final state was read, whose place it may take.
             ConvolutionVariant variant = new(new VectorVariant(ActivationType, Elements: 1), width);
-            Dim3 grid = new(forward.Sequences.Count, DivideUp(channels, ConvolutionThreads));
-            Launch(CausalConv1dStateBackwardKernels.Get(_library, (variant, forward.Silu)), grid, ConvolutionThreads, parameters);
+            Dim3 grid = new(forward.Sequences.Count, DivideUp(channels, ConvolutionBackwardBlockThreads));
+            CudaKernel kernel = CausalConv1dStateBackwardKernels.Get(_library, (variant, forward.Silu));
+            Launch(kernel, grid, ConvolutionBackwardBlockThreads, parameters);
         }
     }
 
@@ -125,6 +135,7 @@ public sealed partial class CudaBackend
         public nint Bias;
         public nint InitialState;
         public nint GradY;
+        public nint MoreGradY;
         public nint GradFinalState;
         public nint GradX;
         public nint GradInitialState;
@@ -133,6 +144,7 @@ public sealed partial class CudaBackend
         public long WeightStride;
         public long InitialStateStride;
         public long GradYStride;
+        public long MoreGradYStride;
         public long GradFinalStateStride;
         public long GradXStride;
         public long GradInitialStateStride;

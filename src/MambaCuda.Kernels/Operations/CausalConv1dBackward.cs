@@ -12,10 +12,15 @@ public readonly struct CausalConv1dBackwardArgs
     /// <summary>Gradient of y, (tokens, channels), activation type.</summary>
     public MatrixView GradY { get; init; }
 
+    /// <summary>
+    /// A second gradient of y that is added to the first, shaped as that, for a result that two operations read; or none.
+    /// </summary>
+    public MatrixView MoreGradY { get; init; }
+
     /// <summary>Gradient of the state after each sequence, shaped as that, Float32; or none for zeros.</summary>
     public MatrixView GradFinalState { get; init; }
 
-    /// <summary>Gradient of x, (tokens, channels), activation type; not the same memory as GradY.</summary>
+    /// <summary>Gradient of x, (tokens, channels), activation type; not the same memory as one of y's.</summary>
     public MatrixView GradX { get; init; }
 
     /// <summary>Added to: gradient of the kernel, (width, channels), Float32.</summary>
@@ -32,7 +37,7 @@ public readonly struct CausalConv1dBackwardArgs
 
     /// <summary>What stands before SiLU is made again, and SiLU's exponential and division with it.</summary>
     internal OperationWork Work => OperationWork.Of(
-        Forward.X, Forward.Weight, Forward.Bias, GradY, GradX, GradWeight, GradBias) with
+        Forward.X, Forward.Weight, Forward.Bias, GradY, MoreGradY, GradX, GradWeight, GradBias) with
     {
         Arithmetic = ((6.0 * Forward.Weight.Rows) + 8) * Forward.X.Rows * Forward.X.Columns,
         Special = Forward.Silu ? 2.0 * Forward.X.Rows * Forward.X.Columns : 0,
@@ -51,6 +56,7 @@ public abstract partial class Backend
         CheckCausalConv1d(Operation, forward, requireY: false);
         Check.Given(Operation, "gradient of y", args.GradY);
         Check.Like(Operation, "gradient of y", args.GradY, "x", forward.X);
+        Check.Like(Operation, "second gradient of y", args.MoreGradY, "x", forward.X);
         Check.Like(Operation, "gradient of x", args.GradX, "x", forward.X);
         Check.Like(Operation, "gradient of the weight", args.GradWeight, "weight", forward.Weight);
         Check.Like(Operation, "gradient of the bias", args.GradBias, "bias", forward.Bias);

@@ -20,6 +20,9 @@ public sealed record CausalConv1dCase(int Batch, int Length, int Channels, int W
     /// <summary>Sequences of different lengths, their states in another order.</summary>
     public bool Packed { get; init; }
 
+    /// <summary>The gradient of y comes in two parts.</summary>
+    public bool TwoGradients { get; init; }
+
     /// <summary>Inputs up to 1e4.</summary>
     public bool Large { get; init; }
 
@@ -27,22 +30,23 @@ public sealed record CausalConv1dCase(int Batch, int Length, int Channels, int W
     public string Name => string.Join(' ', new[]
     {
         $"b{Batch}", $"l{Length}", $"c{Channels}", $"w{Width}", Bias ? "bias" : "", Silu ? "silu" : "", InitialState ? "state" : "",
-        Packed ? "packed" : "", Large ? "large" : "",
+        Packed ? "packed" : "", TwoGradients ? "two gradients" : "", Large ? "large" : "",
     }.Where(word => word.Length > 0));
 
     /// <summary>All pairs of sizes and options, what of a kernel's variants they leave out, and large values.</summary>
     public static IReadOnlyList<CausalConv1dCase> All { get; } =
     [
-        .. from row in AllPairs.Rows(Lengths.Length, ChannelCounts.Length, Batches.Length, Widths.Length, 2, 2, 2, 2)
+        .. from row in AllPairs.Rows(Lengths.Length, ChannelCounts.Length, Batches.Length, Widths.Length, 2, 2, 2, 2, 2)
            select new CausalConv1dCase(Batches[row[2]], Lengths[row[0]], ChannelCounts[row[1]], Widths[row[3]])
            {
                Bias = row[4] == 1,
                Silu = row[5] == 1,
                InitialState = row[6] == 1,
                Packed = row[7] == 1,
+               TwoGradients = row[8] == 1,
            },
         new CausalConv1dCase(2, 65, 320, 3) { Bias = true, Silu = true },
-        new CausalConv1dCase(2, 65, 320, 4) { InitialState = true },
+        new CausalConv1dCase(2, 65, 320, 4) { InitialState = true, TwoGradients = true },
         new CausalConv1dCase(2, 100, 50, 4) { Bias = true, Silu = true, InitialState = true, Large = true },
     ];
 
@@ -89,7 +93,10 @@ public sealed record CausalConv1dCase(int Batch, int Length, int Channels, int W
     {
         RandomValues random = new(Name + " backward");
         PackedSequences sequences = Sequences;
-        return new CausalConv1dUpstream(
-            random.Normal(sequences.Lengths.Sum() * Channels), random.Normal((sequences.Slots.Max() + 1) * (Width - 1) * Channels));
+        int elements = sequences.Lengths.Sum() * Channels;
+        return new CausalConv1dUpstream(random.Normal(elements), random.Normal((sequences.Slots.Max() + 1) * (Width - 1) * Channels))
+        {
+            MoreGradY = TwoGradients ? random.Normal(elements) : null,
+        };
     }
 }

@@ -1,3 +1,5 @@
+using System.Numerics;
+
 namespace MambaCuda.Validation;
 
 /// <summary>
@@ -6,10 +8,21 @@ namespace MambaCuda.Validation;
 /// </summary>
 public sealed record CausalConv1dUpstream(float[] GradY, float[]? GradFinalState)
 {
+    /// <summary>A second gradient of y, which is added to the first; or null.</summary>
+    public float[]? MoreGradY { get; init; }
+
+    /// <summary>Both gradients of an element of y together.</summary>
+    public T WholeGradY<T>(int index)
+        where T : IFloatingPointIeee754<T> =>
+        T.CreateChecked(GradY[index]) + (MoreGradY is null ? T.Zero : T.CreateChecked(MoreGradY[index]));
+
     /// <summary>The same without signs; see <see cref="CausalConv1dInputs.Magnitudes"/>.</summary>
-    public CausalConv1dUpstream Magnitudes() =>
-        new([.. GradY.Select(MathF.Abs)], GradFinalState?.Select(MathF.Abs).ToArray());
+    public CausalConv1dUpstream Magnitudes() => new([.. GradY.Select(MathF.Abs)], GradFinalState?.Select(MathF.Abs).ToArray())
+    {
+        MoreGradY = MoreGradY?.Select(MathF.Abs).ToArray(),
+    };
 
     /// <summary>The same with what a backend may hold in 16 bits rounded to what it holds.</summary>
-    public CausalConv1dUpstream RoundActivations(Func<float[], float[]> round) => this with { GradY = round(GradY) };
+    public CausalConv1dUpstream RoundActivations(Func<float[], float[]> round) =>
+        this with { GradY = round(GradY), MoreGradY = MoreGradY is null ? null : round(MoreGradY) };
 }

@@ -65,7 +65,7 @@ public static class CausalConv1dBackwardOracle
                         sum += T.CreateChecked(inputs.Weight[(k * channels) + channel]) * Input(t - history + k);
                     }
 
-                    T grad = T.CreateChecked(upstream.GradY[InX(t)]) * (inputs.Silu ? slopeOfSilu(InX(t), sum) : T.One);
+                    T grad = upstream.WholeGradY<T>(InX(t)) * (inputs.Silu ? slopeOfSilu(InX(t), sum) : T.One);
                     gradBias[channel] += grad;
                     for (int k = 0; k < inputs.Width; k++)
                     {

@@ -58,6 +58,8 @@ public static class CausalConv1dBackwardRunner
         using GuardedMatrix? state = inputs.InitialState is null
             ? null : GuardedMatrix.Input(backend, DataType.Float32, stateRows, channels, inputs.InitialState, gap);
         using GuardedMatrix gradY = GuardedMatrix.Input(backend, activation, tokens, channels, upstream.GradY, gap);
+        using GuardedMatrix? moreGradY = upstream.MoreGradY is null
+            ? null : GuardedMatrix.Input(backend, activation, tokens, channels, upstream.MoreGradY, gap);
         float[]? final = placement.StateInPlace ? upstream.GradFinalState ?? new float[stateRows * channels] : upstream.GradFinalState;
         using GuardedMatrix? gradFinal = final is null ? null : placement.StateInPlace
             ? GuardedMatrix.Output(backend, DataType.Float32, stateRows, channels, final, gap)
@@ -87,6 +89,7 @@ public static class CausalConv1dBackwardRunner
                 Silu = inputs.Silu,
             },
             GradY = gradY.View,
+            MoreGradY = moreGradY?.View ?? default,
             GradFinalState = gradFinal?.View ?? default,
             GradX = gradX?.View ?? default,
             GradWeight = gradWeight?.View ?? default,
@@ -97,6 +100,7 @@ public static class CausalConv1dBackwardRunner
         foreach ((string name, GuardedMatrix? matrix) in new[]
         {
             ("x", x), ("weight", weight), ("bias", bias), ("initial state", state), ("gradient of y", gradY),
+            ("second gradient of y", moreGradY),
             ("gradient of the final state", placement.StateInPlace ? null : gradFinal),
         })
         {

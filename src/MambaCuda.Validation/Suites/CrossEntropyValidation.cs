@@ -7,11 +7,12 @@ public static class CrossEntropyValidation
 {
     private const int Ignored = CrossEntropyArgs.IgnoredTarget;
 
-    // From one logit to a real vocabulary, which no block holds in registers, and logits that would overflow if the largest one were not
-    // taken off.
+    // From one logit to a real vocabulary, which no block holds in registers, logits that would overflow if the largest one were not taken
+    // off, and more long rows than a card has blocks for.
     private static readonly (int Rows, int Vocabulary, float Deviation, float ZLossWeight, float GradScale)[] Cases =
     [
         (1, 1, 1, 0, 1), (7, 257, 1e4f, 0, 1), (100, 136, 10, 1e-4f, 1024), (3, 16, 1, 1e-3f, 0.25f), (2, 50280, 5, 1e-4f, 1),
+        (140, 16404, 3, 1e-4f, 0.5f),
     ];
 
     /// <summary>Its rows of <see cref="ValidationTable"/>.</summary>

@@ -8,14 +8,18 @@ namespace MambaCuda;
 internal static class MambaBlockBackward
 {
     /// <summary>
-    /// From the gradient of the block's output to that of its normalised input; adds the gradients of its weights, and turns the gradient
-    /// of the states after it into that of the states before. Gradients that are none are not computed: those of frozen weights.
+    /// From the gradient of the block's output to that of its normalised input; adds the gradients of its weights but the in-projection's,
+    /// see <see cref="InProjectionGradients"/>, and turns the gradient of the states after it into that of the states before. Gradients that
+    /// are none are not computed: those of frozen weights.
     /// </summary>
     /// <param name="config">The sizes.</param>
     /// <param name="weights">The layer's weights.</param>
     /// <param name="gradients">Their gradients.</param>
-    /// <param name="block">The activations, <see cref="BlockOperands.Normalized"/> filled in.</param>
-    /// <param name="recomputation">Which of the activations are there; the others are made.</param>
+    /// <param name="block">The activations.</param>
+    /// <param name="recomputation">
+    /// Which of the activations are there; the others are made, but for <see cref="BlockOperands.Normalized"/>: that must be there where the
+    /// in-projection's output is to be made again, and is not read elsewhere.
+    /// </param>
     /// <param name="work">Holds the gradients of activations; GradBlockOutput goes in, GradNormalized comes out.</param>
     /// <param name="gradConvolution">Gradient of the convolution's states, in place; or none.</param>
     /// <param name="gradScan">Gradient of the scan's states, in place; or none.</param>
@@ -65,17 +69,17 @@ internal static class MambaBlockBackward
             X = block.Inner,
             Weight = weights.ScanProjection.Matrix,
             GradY = work.GradScanInputs,
-            GradX = work.GradInner,
-            AddToGradX = true,
+            GradX = work.GradInnerByScanInputs,
             GradWeight = gradients.ScanProjection.Matrix,
         });
         weights.Adapters.ScanProjection.Gradients(
-            gradients.Adapters.ScanProjection, block.Adapters, block.Inner, work.GradScanInputs, work.GradInner, backend);
+            gradients.Adapters.ScanProjection, block.Adapters, block.Inner, work.GradScanInputs, work.GradInnerByScanInputs, backend);
 
         backend.CausalConv1dBackward(new CausalConv1dBackwardArgs
         {
             Forward = MambaBlock.Convolution(config, weights, block),
             GradY = work.GradInner,
+            MoreGradY = work.GradInnerByScanInputs,
             GradFinalState = gradConvolution,
             GradX = MambaBlock.Inner(config, work.GradInProjected),
             GradWeight = gradients.Convolution,
@@ -84,15 +88,33 @@ internal static class MambaBlockBackward
         });
         backend.LinearBackward(new LinearBackwardArgs
         {
-            X = block.Normalized,
             Weight = weights.InProjection.Matrix,
             GradY = work.GradInProjected,
             GradX = work.GradNormalized,
+        });
+        weights.Adapters.InProjection.InputGradient(block.Adapters, work.GradInProjected, work.GradNormalized, backend);
+    }
+
+    /// <summary>
+    /// Adds the gradients of the in-projection, after <see cref="Run"/>: what it reads can be made again on the way through the norm.
+    /// </summary>
+    /// <param name="weights">The layer's weights.</param>
+    /// <param name="gradients">Their gradients.</param>
+    /// <param name="block">The activations, <see cref="BlockOperands.Normalized"/> filled in.</param>
+    /// <param name="work">Holds the gradients of activations.</param>
+    /// <param name="backend">What computes.</param>
+    public static void InProjectionGradients(
+        LayerWeights weights, LayerWeights gradients, in BlockOperands block, TrainingWorkspace work, Backend backend)
+    {
+        backend.LinearBackward(new LinearBackwardArgs
+        {
+            X = block.Normalized,
+            GradY = work.GradInProjected,
             GradWeight = gradients.InProjection.Matrix,
             GradBias = gradients.InProjectionBias,
         });
         weights.Adapters.InProjection.Gradients(
-            gradients.Adapters.InProjection, block.Adapters, block.Normalized, work.GradInProjected, work.GradNormalized, backend);
+            gradients.Adapters.InProjection, block.Adapters, block.Normalized, work.GradInProjected, gradX: default, backend);
     }
 
     private static void Recompute(MambaConfig config, LayerWeights weights, in BlockOperands block, bool isStored, Backend backend)

@@ -236,21 +236,24 @@ public sealed class TrainableModel : IDisposable
         Backend.Trace?.BeginPart("backward");
         _work.Cut(sequences);
         Backend.Clear(_work.GradResidual);
-        NormBackward(tape.FinalResidual, _weights.FinalNorm, tape.GradHidden, _work.GradBlockOutput, Gradients.FinalNorm);
+        NormBackward(tape.FinalResidual, _weights.FinalNorm, tape.GradHidden, _work.GradBlockOutput, Gradients.FinalNorm, default);
         for (int layer = Config.LayerCount - 1; layer >= 0; layer--)
         {
             LayerWeights weights = _layers[layer], gradients = Gradients.Layers[layer];
             Backend.Trace?.BeginPart("layer", layer);
-            if (Recomputation != Recomputation.Scan)
+            BlockOperands block = Block(tape, layer);
+            if (Recomputation == Recomputation.Block)
             {
-                Normalize(default, Residual(tape, layer), default, weights.Norm, _work.Normalized);
+                Normalize(default, Residual(tape, layer), default, weights.Norm, block.Normalized);
             }
 
             MambaBlockBackward.Run(
-                Config, weights, gradients, Block(tape, layer), Recomputation, _work, gradStates?.Convolution(layer) ?? default,
+                Config, weights, gradients, block, Recomputation, _work, gradStates?.Convolution(layer) ?? default,
                 gradStates?.Scan(layer) ?? default, Backend);
             NormBackward(
-                Residual(tape, layer), weights.Norm, _work.GradNormalized, layer == 0 ? default : _work.GradBlockOutput, gradients.Norm);
+                Residual(tape, layer), weights.Norm, _work.GradNormalized, layer == 0 ? default : _work.GradBlockOutput, gradients.Norm,
+                Recomputation == Recomputation.Mixer ? block.Normalized : default);
+            MambaBlockBackward.InProjectionGradients(weights, gradients, block, _work, Backend);
             Backend.Trace?.EndPart();
         }
 
@@ -389,7 +392,8 @@ public sealed class TrainableModel : IDisposable
         });
 
     private void NormBackward(
-        MatrixView residual, MatrixView weight, MatrixView gradNormalized, MatrixView gradBlockOutput, MatrixView gradWeight) =>
+        MatrixView residual, MatrixView weight, MatrixView gradNormalized, MatrixView gradBlockOutput, MatrixView gradWeight,
+        MatrixView normalized) =>
         Backend.AddRmsNormBackward(new AddRmsNormBackwardArgs
         {
             Residual = residual,
@@ -399,6 +403,7 @@ public sealed class TrainableModel : IDisposable
             GradResidual = _work.GradResidual,
             GradX = gradBlockOutput,
             GradWeight = gradWeight,
+            Y = normalized,
         });
 
     private void Loss(ForwardTape tape, ReadOnlySpan<int> targets, float gradScale, float zLossWeight, bool withGradient)

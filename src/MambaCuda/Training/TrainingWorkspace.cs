@@ -13,8 +13,8 @@ internal sealed class TrainingWorkspace(
     MambaConfig config, Backend backend, Recomputation recomputation, LoraSettings? adapter) : IDisposable
 {
     /// <summary>
-    /// Of the logits, and their gradients, that are made at once: few enough tokens to hold, however long the sequences are, and enough for
-    /// the head's product, which goes over its whole weight and that one's gradient each time.
+    /// The least memory for the logits, and their gradients, that are made at once: few enough tokens to hold, however long the sequences
+    /// are, and enough for the head's product, which goes over its whole weight and that one's gradient each time.
     /// </summary>
     private const long LogitsBytes = 512L << 20;
 
@@ -58,21 +58,24 @@ internal sealed class TrainingWorkspace(
     public MatrixView GradBlockOutput => BlockOutput;
 
     /// <summary>
-    /// Gradient of what a block reads, (tokens, hidden size). In the memory of Gated, which nobody reads after the out-projection's
-    /// gradient.
+    /// The part of Inner's gradient that comes through the scan's inputs, (tokens, intermediate size). In the memory of Gated, which nobody
+    /// reads after the out-projection's gradient.
     /// </summary>
+    public MatrixView GradInnerByScanInputs => Gated;
+
+    /// <summary>Gradient of what a block reads, (tokens, hidden size). In the memory of Gated too, after the convolution's gradient.</summary>
     public MatrixView GradNormalized { get; private set; }
 
     /// <summary>
     /// The residual stream before the first layer, (tokens, hidden size), Float32: the embeddings, which no tape keeps. In the memory of
-    /// GradInProjected, so that it stays as it is for a forward pass, and for a backward pass outside of <see cref="MambaBlockBackward"/>.
+    /// GradInner, so that it stays as it is for a forward pass, and for a backward pass until <see cref="MambaBlockBackward.Run"/>.
     /// </summary>
     public MatrixView FirstResidual { get; private set; }
 
     /// <summary>(tokens, 2 * intermediate size).</summary>
     public MatrixView GradInProjected { get; private set; }
 
-    /// <summary>Gradient of Gated, then of Inner, (tokens, intermediate size).</summary>
+    /// <summary>Gradient of Gated, then that part of Inner's that comes through the scan, (tokens, intermediate size).</summary>
     public MatrixView GradInner { get; private set; }
 
     /// <summary>(tokens, intermediate size), in the memory of Delta, which nobody reads after the scan has gone back over it.</summary>
@@ -84,7 +87,9 @@ internal sealed class TrainingWorkspace(
     /// <summary>(state size, intermediate size), Float32.</summary>
     public MatrixView GradA { get; private set; }
 
-    /// <summary>(some tokens, vocabulary size), Float32.</summary>
+    /// <summary>
+    /// (some tokens, vocabulary size), Float32. In the memory of all the others, none of which holds anything between the passes.
+    /// </summary>
     public MatrixView Logits { get; private set; }
 
     /// <summary>(some tokens, vocabulary size); the memory of Logits where activations are Float32.</summary>
@@ -154,18 +159,13 @@ internal sealed class TrainingWorkspace(
         GradNormalized = overGated.Next(activation, tokens, hidden);
         cutter.Join(overGated);
         GradResidual = cutter.Next(DataType.Float32, tokens, hidden);
-        BufferCutter overGradInProjected = cutter;
         GradInProjected = cutter.Next(activation, tokens, 2 * inner);
-        FirstResidual = overGradInProjected.Next(DataType.Float32, tokens, hidden);
-        cutter.Join(overGradInProjected);
+        BufferCutter overGradInner = cutter;
         GradInner = cutter.Next(activation, tokens, inner);
+        FirstResidual = overGradInner.Next(DataType.Float32, tokens, hidden);
+        cutter.Join(overGradInner);
         GradScanInputs = cutter.Next(activation, tokens, scanInputs);
         GradA = cutter.Next(DataType.Float32, config.StateSize, inner);
-        int ofLogit = sizeof(float) + (activation == DataType.Float32 ? 0 : activation.Size());
-        long mostRows = LogitsBytes / (config.VocabularySize * (long)ofLogit) / LogitsRowsStep * LogitsRowsStep;
-        long logitsRows = Math.Min(tokens, Math.Max(mostRows, LogitsRowsStep));
-        Logits = cutter.Next(DataType.Float32, logitsRows, config.VocabularySize);
-        GradLogits = activation == DataType.Float32 ? Logits : cutter.Next(activation, logitsRows, config.VocabularySize);
         if (adapter is { Rank: int rank })
         {
             MatrixView scaled = cutter.Next(activation, tokens, rank);
@@ -174,6 +174,22 @@ internal sealed class TrainingWorkspace(
                 : new AdapterOperands(_scale.Matrix(DataType.Float32, rank, rank), cutter.Next(activation, tokens, rank), scaled);
         }
 
+        BufferCutter overAll = new(buffer);
+        long logitsRows = LogitsRows(tokens, cutter.ByteLength);
+        Logits = overAll.Next(DataType.Float32, logitsRows, config.VocabularySize);
+        GradLogits = activation == DataType.Float32 ? Logits : overAll.Next(activation, logitsRows, config.VocabularySize);
+        cutter.Join(overAll);
         return cutter.ByteLength;
+    }
+
+    /// <summary>Of how many tokens logits are made at once: as many as there is memory for, in parts of about one size.</summary>
+    private long LogitsRows(long tokens, long bytes)
+    {
+        int ofLogit = sizeof(float) + (backend.ActivationType == DataType.Float32 ? 0 : backend.ActivationType.Size());
+        long most = Math.Max(LogitsBytes, bytes) / (config.VocabularySize * (long)ofLogit) / LogitsRowsStep * LogitsRowsStep;
+        most = Math.Max(most, LogitsRowsStep);
+        long parts = Math.Max(1, (tokens + most - 1) / most);
+        long even = (tokens + parts - 1) / parts;
+        return Math.Min(tokens, (even + LogitsRowsStep - 1) / LogitsRowsStep * LogitsRowsStep);
     }
 }
