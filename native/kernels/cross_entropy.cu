@@ -121,7 +121,7 @@ struct CrossEntropyRow {
 #pragma unroll
         for (int i = 0; i < kVec; ++i) {
             // The one is taken off before the product is rounded.
-            result[i] = fmaf(expf(values[i] - reference), factor, first + i == target ? -p.grad_scale : 0.0f);
+            result[i] = fmaf(exp_for<T>(values[i] - reference), factor, first + i == target ? -p.grad_scale : 0.0f);
         }
         store_gradient<kAligned>(gradient, first, p.vocabulary, result);
     }
@@ -150,13 +150,13 @@ __global__ void __launch_bounds__(1024) cross_entropy(const __grid_constant__ Cr
         }
 #pragma unroll
         for (int i = 0; i < kHeld; ++i) {
-            total.add_terms(held[i]);
+            total.template add_terms<T>(held[i]);
         }
     } else {
 #pragma unroll 4
         for (int first = own; first < p.vocabulary; first += width) {
             load_exponents<kAligned>(row.logits, first, p.vocabulary, held[0]);
-            total.add_terms(held[0]);
+            total.template add_terms<T>(held[0]);
         }
     }
 
@@ -228,7 +228,7 @@ __global__ void __launch_bounds__(1024, 1) cross_entropy_of_rows(const __grid_co
             for_steps<Row>(part, p.vocabulary, [&](int first) {
                 float values[Row::kVec];
                 load_exponents<true>(own_logits, first, p.vocabulary, values);
-                total.add_terms(values);
+                total.template add_terms<T>(values);
             });
         };
         async_wait<3>();

@@ -71,7 +71,7 @@ int main()
 {
     {
         Check exp2("exp2_approx"), log2("log2_approx"), reciprocal("reciprocal_approx"), tanh("tanh_approx"), polynomial("exp2_polynomial");
-        Check precise("exp2_precise");
+        Check precise("exp2_precise"), exp16("exp_16");
         for_floats([&](float x) {
             double wide = std::fabs(x) < kSmallestNormal ? std::copysign(0.0, x) : static_cast<double>(x);
             double power = std::exp2(static_cast<double>(x));
@@ -80,6 +80,9 @@ int main()
             exp2.expect(x, mamba::exp2_approx(x), power > largest ? HUGE_VAL : power, power < kSmallestNormal ? kSmallestNormal : 4 * kUnit * power);
             // Subnormal results are rounded twice.
             precise.expect(x, mamba::exp2_precise(x), power > largest ? HUGE_VAL : power, power < kSmallestNormal ? 0x1p-148 : 2 * kUnit * power);
+            double natural = std::exp(static_cast<double>(x));
+            double of_exp16 = natural < kSmallestNormal ? 2 * kSmallestNormal : (4 + 2 * std::fabs(static_cast<double>(x))) * kUnit * natural;
+            exp16.expect(x, mamba::exp_16(x), natural > largest ? HUGE_VAL : natural, of_exp16);
             double logarithm = std::log2(wide);
             log2.expect(x, mamba::log2_approx(x), logarithm, x >= 0.5f && x <= 2.0f ? 0x1p-21 : 0x1p-21 * std::fabs(logarithm));
             double quotient = 1.0 / wide;

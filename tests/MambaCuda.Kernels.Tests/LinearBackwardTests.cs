@@ -106,7 +106,7 @@ public class LinearBackwardTests
         MatrixView gradWeight = arena.Float32(3, 4);
         float[] before = [.. Enumerable.Range(0, 12)], after = new float[12];
         backend.Upload<float>(before, gradWeight);
-        backend.LinearBackward(new LinearBackwardArgs
+        LinearBackwardArgs args = new()
         {
             X = arena.New(backend.ActivationType, 0, 4),
             Weight = arena.Float32(3, 4),
@@ -114,9 +114,13 @@ public class LinearBackwardTests
             GradX = arena.New(backend.ActivationType, 0, 4),
             GradWeight = gradWeight,
             GradBias = arena.Float32(1, 3),
-        });
+        };
+        backend.LinearBackward(args);
         backend.Download(gradWeight, after.AsSpan());
         Bits.AssertSame(before, after, "gradient of the weight");
+        backend.LinearBackward(args with { OverwritesGradWeight = true });
+        backend.Download(gradWeight, after.AsSpan());
+        Bits.AssertSame(new float[12], after, "gradient of the weight, overwritten");
     }
 
     [Theory]
@@ -262,7 +266,8 @@ public class LinearBackwardTests
         using GuardedMatrix weight = GuardedMatrix.Input(backend, type, outputs, inputs, operands.Weight, gap);
         using GuardedMatrix gradY = GuardedMatrix.Input(backend, activation, rows, outputs, operands.GradY, gap);
         using GuardedMatrix gradX = GuardedMatrix.Output(backend, activation, rows, inputs, add ? operands.GradX : null, gap);
-        using GuardedMatrix gradWeight = GuardedMatrix.Output(backend, DataType.Float32, outputs, inputs, operands.GradWeight, gap);
+        using GuardedMatrix gradWeight = GuardedMatrix.Output(
+            backend, DataType.Float32, outputs, inputs, add ? operands.GradWeight : null, gap);
         using GuardedMatrix gradBias = GuardedMatrix.Output(backend, DataType.Float32, 1, outputs, operands.GradBias, gap);
         backend.LinearBackward(new LinearBackwardArgs
         {
@@ -272,6 +277,7 @@ public class LinearBackwardTests
             GradX = wantX ? gradX.View : default,
             AddToGradX = add,
             GradWeight = wantWeight ? gradWeight.View : default,
+            OverwritesGradWeight = !add,
             GradBias = wantBias ? gradBias.View : default,
         });
         x.AssertUnchanged("x");
@@ -309,7 +315,7 @@ public class LinearBackwardTests
             Weight = StoredValues.Round(random.Normal(c.Outputs * c.Inputs, 0, 0.1f), c.Type);
             GradY = StoredValues.Round(random.Normal(c.RowCount * c.Outputs, 0.1f), activation);
             GradX = StoredValues.Round(random.Normal(c.RowCount * c.Inputs), activation);
-            GradWeight = random.Normal(c.Outputs * c.Inputs);
+            GradWeight = c.Add ? random.Normal(c.Outputs * c.Inputs) : new float[c.Outputs * c.Inputs];
             GradBias = random.Normal(c.Outputs);
         }
 

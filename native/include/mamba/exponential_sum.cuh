@@ -4,6 +4,7 @@
 // NaN, and plus infinity, make the sum NaN, as the formula has it; minus infinity adds nothing.
 #pragma once
 
+#include "mamba/fast_math.cuh"
 #include "mamba/reductions.cuh"
 #include "mamba/vectors.cuh"
 
@@ -31,7 +32,8 @@ struct ExponentialSum {
         *this = sum == 0.0f ? other : other.sum == 0.0f ? *this : both;
     }
 
-    template <int N>
+    // T: float, or a type of 16 bits where the exponents come of such, and the error of exp_16 is below theirs.
+    template <typename T = float, int N>
     __device__ __forceinline__ void add_terms(const float (&exponents)[N])
     {
         float new_largest = exponents[0];
@@ -46,7 +48,7 @@ struct ExponentialSum {
         float from = reference();
 #pragma unroll
         for (int i = 0; i < N; ++i) {
-            sum += expf(exponents[i] - from);
+            sum += exp_for<T>(exponents[i] - from);
         }
     }
 };

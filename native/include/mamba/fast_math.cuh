@@ -12,6 +12,7 @@
 //   tanh_approx           1      2^-10.9 of the result as documented, 2^-16.4 as measured on sm_90
 //   exp2_precise          0      2 units; subnormal results are kept
 //   exp2_polynomial       0      4 units for x in [-126, 127]; 0 below, 2^127 above
+//   exp_16                1      4 + 2 |x| units, for outputs of 16 bits and for sums whose terms are the smaller the larger |x| is
 //   sigmoid, silu         2      8 units down to x = -87, then 0
 //   sigmoid_16, silu_16   2      as those, but 2 + |x| units more: less than 2^-16 of the result, for outputs of 16 bits
 //   silu_slope            2      20 units of s + |x| s (1 - s), the size of its terms, down to x = -87, then 0
@@ -118,6 +119,9 @@ __device__ __forceinline__ float exp2_polynomial(float x)
     return p * __uint_as_float((__float_as_uint(shifted) << 23) + 0x3f800000u);
 }
 
+// e^x, except that the rounding of x log2(e) is not put right.
+__device__ __forceinline__ float exp_16(float x) { return exp2_approx(kLog2E * x); }
+
 // 1 / (1 + e^-x)
 __device__ __forceinline__ float sigmoid(float x) { return reciprocal_approx(1.0f + expf(-x)); }
 
@@ -201,6 +205,13 @@ template <typename T>
 __device__ __forceinline__ float exp2_for(float x)
 {
     return sizeof(T) == sizeof(float) ? exp2_precise(x) : exp2_approx(x);
+}
+
+// e^x as accurate as an output of type T can show.
+template <typename T>
+__device__ __forceinline__ float exp_for(float x)
+{
+    return sizeof(T) == sizeof(float) ? expf(x) : exp_16(x);
 }
 
 // softplus as accurate as an output of type T can show.

@@ -177,6 +177,11 @@ internal sealed class GradientsBenchmark : Benchmark
 
     public override void Run(int copy)
     {
+        if (_optimizer is null)
+        {
+            _model.Gradients.Clear();
+        }
+
         _model.Forward(_tokens, _sequences, _tape);
         _model.Loss(_tape, _tokens, gradScale: 1f / _tokens.Length);
         _model.Backward(_tape);

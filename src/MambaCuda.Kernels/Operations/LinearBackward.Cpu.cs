@@ -71,6 +71,11 @@ public sealed unsafe partial class CpuBackend
         }
 
         long rows = args.GradY.Rows;
+        if (rows == 0 && args.OverwritesGradWeight)
+        {
+            Clear(args.GradWeight);
+        }
+
         int perPanel = PanelLength(rows, (long)outputs + inputs);
         for (long first = 0; first < rows; first += perPanel)
         {
@@ -79,7 +84,9 @@ public sealed unsafe partial class CpuBackend
             MatrixView x = TransposedScratch(inputs, count, (long)outputs + inputs, outputs);
             Transpose(args.GradY.RowRange(first, count), gradY);
             Transpose(args.X.RowRange(first, count), x);
-            Multiply(new LinearForwardArgs { X = gradY, Weight = x, Y = args.GradWeight }, accumulate: true);
+            Multiply(
+                new LinearForwardArgs { X = gradY, Weight = x, Y = args.GradWeight },
+                accumulate: !args.OverwritesGradWeight || first > 0);
         }
     }
 

@@ -53,7 +53,7 @@ public sealed partial class CudaBackend
             InputGradient(args, algorithm);
         }
 
-        if (!args.GradWeight.IsNone && args.GradY.Rows != 0 && args.GradWeight.Rows != 0 && args.GradWeight.Columns != 0)
+        if (!args.GradWeight.IsNone && args.GradWeight.Rows != 0 && args.GradWeight.Columns != 0)
         {
             WeightGradient(args, algorithm);
         }
@@ -102,7 +102,14 @@ public sealed partial class CudaBackend
     {
         int inputs = args.GradWeight.Columns, outputs = args.GradY.Columns;
         long rows = args.GradY.Rows;
-        RowProduct product = new(outputs, rows, inputs) { XIsTransposed = true, WeightIsTransposed = true, Accumulate = true };
+        bool adds = !args.OverwritesGradWeight;
+        if (rows == 0)
+        {
+            Clear(adds ? default : args.GradWeight);
+            return;
+        }
+
+        RowProduct product = new(outputs, rows, inputs) { XIsTransposed = true, WeightIsTransposed = true, Accumulate = adds };
         if (TryProduct(algorithm, product, args.GradY, args.X, args.GradWeight))
         {
             return;
@@ -118,7 +125,7 @@ public sealed partial class CudaBackend
             MatrixView x = TransposedScratch(inputs, count, args.X.Type, height, outputs);
             Transpose(args.GradY.RowRange(first, count), gradY);
             Transpose(args.X.RowRange(first, count), x);
-            Multiply(algorithm, gradY, x, args.GradWeight, accumulate: true);
+            Multiply(algorithm, gradY, x, args.GradWeight, accumulate: adds || first > 0);
         }
     }
 

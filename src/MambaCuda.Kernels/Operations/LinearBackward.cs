@@ -21,12 +21,16 @@ public readonly struct LinearBackwardArgs
     /// <summary>Added to: gradient of the weight, (outputs, inputs), Float32.</summary>
     public MatrixView GradWeight { get; init; }
 
+    /// <summary>Whether the gradient of the weight is written over what is there instead: the first one of a step.</summary>
+    public bool OverwritesGradWeight { get; init; }
+
     /// <summary>Added to: gradient of the bias, (1, outputs), Float32.</summary>
     public MatrixView GradBias { get; init; }
 
-    /// <summary>A product for each of the gradients of x and of the weight, which is read and written.</summary>
+    /// <summary>A product for each of the gradients of x and of the weight, which are read too where they are added to.</summary>
     internal OperationWork Work => new(
-        OperationWork.Of(GradY, GradX, AddToGradX ? GradX : default, GradWeight, GradWeight, GradBias).Bytes
+        OperationWork.Of(
+            GradY, GradX, AddToGradX ? GradX : default, GradWeight, OverwritesGradWeight ? default : GradWeight, GradBias).Bytes
         + (GradX.IsNone ? 0 : Weight.ByteLength) + (GradWeight.IsNone ? 0 : X.ByteLength))
     {
         Products = 2.0 * GradY.Rows * GradY.Columns * (GradX.Columns + GradWeight.Columns),

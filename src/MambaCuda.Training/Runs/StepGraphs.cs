@@ -42,11 +42,22 @@ internal sealed class StepGraphs : IDisposable
     public void Pass(TokenBatch batch, float gradScale)
     {
         _model.Bring(batch.Tokens, batch.Targets, batch.Layout, _tape);
-        PassKey key = new(batch.Layout.Count, batch.Layout.MaxLength, gradScale);
+        ModelGradients gradients = _model.Gradients;
+        bool isFirst = gradients.AreClear;
+        if (!isFirst)
+        {
+            gradients.Settle();
+        }
+
+        PassKey key = new(batch.Layout.Count, batch.Layout.MaxLength, gradScale, isFirst);
         int known = _passes.FindIndex(pass => pass.Key == key);
         Repeated work = known >= 0
             ? _passes[known].Work
-            : new Repeated(_model.Backend, () => _model.Run(_tape, gradScale, _zLossWeight));
+            : new Repeated(_model.Backend, () =>
+            {
+                Mark(isFirst);
+                _model.Run(_tape, gradScale, _zLossWeight);
+            });
         if (known >= 0)
         {
             _passes.RemoveAt(known);
@@ -60,6 +71,7 @@ internal sealed class StepGraphs : IDisposable
         }
 
         Runs += work.Run() ? 1 : 0;
+        Mark(areClear: false);
     }
 
     /// <summary>As <see cref="AdamWOptimizer.Step"/>.</summary>
@@ -75,12 +87,16 @@ internal sealed class StepGraphs : IDisposable
         if (_step?.GradientScale != gradientScale)
         {
             _step?.Work.Dispose();
-            _step = (gradientScale, new Repeated(
-                _model.Backend,
-                () => _optimizer.Put(learningRate: 0, gradientScale, factors.RowRange(0, 1), factors.RowRange(1, 1))));
+            _step = (gradientScale, new Repeated(_model.Backend, () =>
+            {
+                Mark(areClear: false);
+                _optimizer.Put(learningRate: 0, gradientScale, factors.RowRange(0, 1), factors.RowRange(1, 1));
+            }));
         }
 
+        _model.Gradients.Settle();
         Runs += _step.Value.Work.Run() ? 1 : 0;
+        Mark(areClear: true);
         return _optimizer.Count(gradientScale);
     }
 
@@ -91,7 +107,23 @@ internal sealed class StepGraphs : IDisposable
         _factors.Dispose();
     }
 
-    private readonly record struct PassKey(int Sequences, long Length, float GradScale);
+    /// <summary>
+    /// What is known of the gradients is told each time: operations that are captured do not run, and those that run again tell nothing.
+    /// </summary>
+    private void Mark(bool areClear)
+    {
+        if (areClear)
+        {
+            _model.Gradients.MarkClear();
+        }
+        else
+        {
+            _model.Gradients.MarkReached();
+        }
+    }
+
+    /// <summary>Passes that differ: the first of a step writes gradients that the others add to.</summary>
+    private readonly record struct PassKey(int Sequences, long Length, float GradScale, bool IsFirst);
 
     /// <summary>Operations that are captured when they are called again.</summary>
     private sealed class Repeated(Backend backend, Action operations) : IDisposable

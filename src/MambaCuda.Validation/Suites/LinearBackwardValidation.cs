@@ -6,7 +6,7 @@ namespace MambaCuda.Validation;
 /// <summary>The gradients of a linear layer against float64: as the backend chooses to compute them, then in each of its ways.</summary>
 public static class LinearBackwardValidation
 {
-    // Sizes that no tile divides and sizes that all do; sums that are split; a gradient that is added to another.
+    // Sizes that no tile divides and sizes that all do; sums that are split; gradients that are added to others.
     private static readonly (int Rows, int Outputs, int Inputs, DataType Type, bool Add)[] Cases =
     [
         (1, 1, 1, DataType.Float32, false),
@@ -51,7 +51,8 @@ public static class LinearBackwardValidation
         float[] weightValues = StoredValues.Round(random.Normal(outputs * inputs, 0, 0.1f), type);
         float[] gradYValues = StoredValues.Round(random.Normal(rows * outputs, 0.1f), activation);
         float[]? gradXValues = add ? StoredValues.Round(random.Normal(rows * inputs), activation) : null;
-        float[] gradWeightValues = random.Normal(outputs * inputs), gradBiasValues = random.Normal(outputs);
+        float[]? gradWeightValues = add ? random.Normal(outputs * inputs) : null;
+        float[] gradBiasValues = random.Normal(outputs);
 
         using GuardedMatrix x = GuardedMatrix.Input(backend, activation, rows, inputs, xValues, gap);
         using GuardedMatrix weight = GuardedMatrix.Input(backend, type, outputs, inputs, weightValues, gap);
@@ -67,6 +68,7 @@ public static class LinearBackwardValidation
             GradX = gradX.View,
             AddToGradX = add,
             GradWeight = gradWeight.View,
+            OverwritesGradWeight = !add,
             GradBias = gradBias.View,
         };
         if (algorithm == LinearAlgorithm.Auto)
@@ -88,7 +90,8 @@ public static class LinearBackwardValidation
         T[] OfX<T>(Func<float[], float[]> of) where T : IFloatingPointIeee754<T> => LinearBackwardOracle.OfX<T>(
             of(gradYValues), of(weightValues), gradXValues is null ? null : of(gradXValues), rows, outputs, inputs);
         T[] OfWeight<T>(Func<float[], float[]> of) where T : IFloatingPointIeee754<T> =>
-            LinearBackwardOracle.OfWeight<T>(of(gradYValues), of(xValues), of(gradWeightValues), rows, outputs, inputs);
+            LinearBackwardOracle.OfWeight<T>(
+                of(gradYValues), of(xValues), of(gradWeightValues ?? new float[outputs * inputs]), rows, outputs, inputs);
         T[] OfBias<T>(Func<float[], float[]> of) where T : IFloatingPointIeee754<T> =>
             LinearBackwardOracle.OfBias<T>(of(gradYValues), of(gradBiasValues));
 

@@ -14,7 +14,8 @@ internal static class MambaBlockBackward
     /// </summary>
     /// <param name="config">The sizes.</param>
     /// <param name="weights">The layer's weights.</param>
-    /// <param name="gradients">Their gradients.</param>
+    /// <param name="all">The model's gradients.</param>
+    /// <param name="layer">Which of them are meant.</param>
     /// <param name="block">The activations.</param>
     /// <param name="recomputation">
     /// Which of the activations are there; the others are made, but for <see cref="BlockOperands.Normalized"/>: that must be there where the
@@ -25,9 +26,10 @@ internal static class MambaBlockBackward
     /// <param name="gradScan">Gradient of the scan's states, in place; or none.</param>
     /// <param name="backend">What computes.</param>
     public static void Run(
-        MambaConfig config, LayerWeights weights, LayerWeights gradients, in BlockOperands block, Recomputation recomputation,
+        MambaConfig config, LayerWeights weights, ModelGradients all, int layer, in BlockOperands block, Recomputation recomputation,
         TrainingWorkspace work, MatrixView gradConvolution, MatrixView gradScan, Backend backend)
     {
+        LayerWeights gradients = all.Layers[layer];
         if (recomputation != Recomputation.Scan)
         {
             Recompute(config, weights, block, isStored: recomputation == Recomputation.Mixer, backend);
@@ -47,6 +49,7 @@ internal static class MambaBlockBackward
             X = block.Gated,
             GradY = work.GradBlockOutput,
             GradWeight = gradients.OutProjection.Matrix,
+            OverwritesGradWeight = all.IsFirst(gradients.OutProjection.Matrix),
             GradBias = gradients.OutProjectionBias,
         });
         weights.Adapters.OutProjection.Gradients(
@@ -60,6 +63,7 @@ internal static class MambaBlockBackward
             GradY = work.GradDelta,
             GradX = MambaBlock.LowRankDelta(config, work.GradScanInputs),
             GradWeight = gradients.TimeStepProjection.Matrix,
+            OverwritesGradWeight = all.IsFirst(gradients.TimeStepProjection.Matrix),
         });
         weights.Adapters.TimeStepProjection.Gradients(
             gradients.Adapters.TimeStepProjection, block.Adapters, MambaBlock.LowRankDelta(config, block.ScanInputs), work.GradDelta,
@@ -71,6 +75,7 @@ internal static class MambaBlockBackward
             GradY = work.GradScanInputs,
             GradX = work.GradInnerByScanInputs,
             GradWeight = gradients.ScanProjection.Matrix,
+            OverwritesGradWeight = all.IsFirst(gradients.ScanProjection.Matrix),
         });
         weights.Adapters.ScanProjection.Gradients(
             gradients.Adapters.ScanProjection, block.Adapters, block.Inner, work.GradScanInputs, work.GradInnerByScanInputs, backend);
@@ -99,18 +104,21 @@ internal static class MambaBlockBackward
     /// Adds the gradients of the in-projection, after <see cref="Run"/>: what it reads can be made again on the way through the norm.
     /// </summary>
     /// <param name="weights">The layer's weights.</param>
-    /// <param name="gradients">Their gradients.</param>
+    /// <param name="all">The model's gradients.</param>
+    /// <param name="layer">Which of them are meant.</param>
     /// <param name="block">The activations, <see cref="BlockOperands.Normalized"/> filled in.</param>
     /// <param name="work">Holds the gradients of activations.</param>
     /// <param name="backend">What computes.</param>
     public static void InProjectionGradients(
-        LayerWeights weights, LayerWeights gradients, in BlockOperands block, TrainingWorkspace work, Backend backend)
+        LayerWeights weights, ModelGradients all, int layer, in BlockOperands block, TrainingWorkspace work, Backend backend)
     {
+        LayerWeights gradients = all.Layers[layer];
         backend.LinearBackward(new LinearBackwardArgs
         {
             X = block.Normalized,
             GradY = work.GradInProjected,
             GradWeight = gradients.InProjection.Matrix,
+            OverwritesGradWeight = all.IsFirst(gradients.InProjection.Matrix),
             GradBias = gradients.InProjectionBias,
         });
         weights.Adapters.InProjection.Gradients(

@@ -212,6 +212,7 @@ public sealed class TrainableModel : IDisposable
             GradY = gradLogits,
             GradX = tape.GradHidden.RowRange(firstToken, gradLogits.Rows),
             GradWeight = Gradients.Head,
+            OverwritesGradWeight = Gradients.IsFirst(Gradients.Head),
         });
     }
 
@@ -239,7 +240,7 @@ public sealed class TrainableModel : IDisposable
         NormBackward(tape.FinalResidual, _weights.FinalNorm, tape.GradHidden, _work.GradBlockOutput, Gradients.FinalNorm, default);
         for (int layer = Config.LayerCount - 1; layer >= 0; layer--)
         {
-            LayerWeights weights = _layers[layer], gradients = Gradients.Layers[layer];
+            LayerWeights weights = _layers[layer];
             Backend.Trace?.BeginPart("layer", layer);
             BlockOperands block = Block(tape, layer);
             if (Recomputation == Recomputation.Block)
@@ -248,17 +249,22 @@ public sealed class TrainableModel : IDisposable
             }
 
             MambaBlockBackward.Run(
-                Config, weights, gradients, block, Recomputation, _work, gradStates?.Convolution(layer) ?? default,
+                Config, weights, Gradients, layer, block, Recomputation, _work, gradStates?.Convolution(layer) ?? default,
                 gradStates?.Scan(layer) ?? default, Backend);
             NormBackward(
-                Residual(tape, layer), weights.Norm, _work.GradNormalized, layer == 0 ? default : _work.GradBlockOutput, gradients.Norm,
-                Recomputation == Recomputation.Mixer ? block.Normalized : default);
-            MambaBlockBackward.InProjectionGradients(weights, gradients, block, _work, Backend);
+                Residual(tape, layer), weights.Norm, _work.GradNormalized, layer == 0 ? default : _work.GradBlockOutput,
+                Gradients.Layers[layer].Norm, Recomputation == Recomputation.Mixer ? block.Normalized : default);
+            MambaBlockBackward.InProjectionGradients(weights, Gradients, layer, block, _work, Backend);
             Backend.Trace?.EndPart();
         }
 
         if (!Gradients.Embedding.IsNone)
         {
+            if (Gradients.IsFirst(Gradients.Embedding))
+            {
+                Backend.Clear(Gradients.Embedding);
+            }
+
             Backend.EmbeddingBackward(new EmbeddingBackwardArgs
             {
                 TokenIds = tape.TokenIds,

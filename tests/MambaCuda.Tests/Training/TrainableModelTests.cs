@@ -300,6 +300,41 @@ public sealed class TrainableModelTests
         }
     }
 
+    /// <summary>Gradients that are cleared are zero to whoever asks, and to a pass that reaches some of them only.</summary>
+    [Theory]
+    [MemberData(nameof(ModelBackends.Rows), MemberType = typeof(ModelBackends))]
+    public void Gradients_add_up_until_they_are_cleared(string backendName)
+    {
+        using Backend backend = OpenTraining(backendName);
+        using RandomWeights weights = new(TinyModel.Config, DataType.Float32, seed: 12);
+        using TrainableModel model = new(TinyModel.Config, weights.Tensors, backend);
+        using ForwardTape tape = model.CreateTape();
+        int[] ids = TinyModel.RandomIds(30, 1), targets = TinyModel.RandomIds(30, 2);
+        Assert.All(AllGradients(model), value => Assert.Equal(0, value));
+        Step(model, tape, ids, targets, SequenceLayout.Uniform(1, 30));
+        float[] once = AllGradients(model);
+        model.Gradients.Clear();
+        Assert.All(AllGradients(model), value => Assert.Equal(0, value));
+
+        Step(model, tape, ids, targets, SequenceLayout.Uniform(1, 30));
+        Step(model, tape, ids, targets, SequenceLayout.Uniform(1, 30));
+        AssertNear([.. once.Select(value => 2 * value)], AllGradients(model));
+
+        // The head and the blocks apart, with what the two passes have left in memory.
+        model.Gradients.Clear();
+        model.Loss(tape, targets, 1f / targets.Length);
+        float[] ofHead = AllGradients(model);
+        model.Gradients.Clear();
+        model.Backward(tape);
+        AssertNear(once, [.. AllGradients(model).Zip(ofHead, (block, head) => block + head)]);
+
+        static void AssertNear(float[] expected, float[] actual)
+        {
+            double deviation = Deviation.RelativeNorm(actual, expected);
+            Assert.True(deviation <= 1e-6, $"The gradients deviate by {deviation:g3}.");
+        }
+    }
+
     [Fact]
     public void Wrong_input_is_told_before_anything_runs()
     {
