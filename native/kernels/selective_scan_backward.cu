@@ -146,6 +146,7 @@ struct ScanBackwardShape {
     static constexpr bool kByMatrix = sizeof(T) == 2 && kWarpChannels == 8;
     static constexpr int kWarpShares = kByMatrix ? 2 : 1;
     static constexpr int kShares = kWarps * kWarpShares;
+    static constexpr int kMatrixColumns = 8;  // of the tensor cores' result
 
     // Shared memory in floats.
     static constexpr int kSumPitch = kChannels + 8;
@@ -161,8 +162,10 @@ struct ScanBackwardShape {
     static constexpr int kOperandFloats = kElements * static_cast<int>(sizeof(T)) / 4;         // u of one of two tiles, delta, z or gy
     static constexpr int kMatrixPieceFloats = kMatrixPieces * static_cast<int>(sizeof(T));     // B and C
     static constexpr int kSourceFloats = kOneEach ? 6 * kThreads : 0;                          // three addresses a thread
+    static constexpr int kOffsetFloats = 4 * kThreads;                                         // where its states' operands lie
+    static constexpr int kColumnFloats = kByMatrix ? 8 * kMatrixColumns : 0;                   // what products are weighted with
     static constexpr int kSharedFloats = 5 * kOperandFloats + kMatrixPieceFloats + kInputFloats + 4 * kElements + kMatrixFloats
-        + 3 * kSumFloats + kShareFloats + kOwnFloats + 2 * kBeforeFloats + kSourceFloats + 2 * kChannels + 8
+        + 3 * kSumFloats + kShareFloats + kOwnFloats + 2 * kBeforeFloats + kSourceFloats + kOffsetFloats + kColumnFloats + 2 * kChannels + 8
         + (kTeams > 1 ? kMatrixFloats : 0);
 
     static_assert(kTeams == 1 || kTeams == 2, "they take turns by twos");
@@ -180,7 +183,8 @@ struct ScanBackwardPlace {
     unsigned int share_row;       // of the first token
     unsigned int row;             // of the sequence or chunk
     unsigned int checkpoint;      // its first
-    unsigned int unused[2];
+    unsigned int wanted;  // a bit for each of y and the gradients of u, delta and z, in this order
+    unsigned int unused;
 };
 
 // Where a thread's pieces of two operands lie.
@@ -190,11 +194,21 @@ struct alignas(16) ScanBackwardSources {
     const T* of_grad_y_or_u;
 };
 
+// Where a lane's operands lie, in floats from the beginning of the team's memory: computed once, since a walk leaves no registers for them,
+// and they take some 30 instructions.
+struct alignas(16) ScanBackwardOffsets {
+    int before;  // in a tile with an even number
+    int inputs;
+    int shares;
+    int sums;
+};
+
 // What a team keeps in shared memory. Steps lie kChannels elements apart.
 template <typename Shape>
 struct ScanBackwardMemory {
     using T = typename Shape::T;
 
+    float* first;
     T* delta;           // these and the matrix pieces as fetched
     T* z;
     T* grad_y;
@@ -214,13 +228,16 @@ struct ScanBackwardMemory {
     float* before;  // (tile % 2, state, channel), see state_before
     ScanBackwardSources<T>* operand_sources;  // of a sequence's first tile, for every thread
     const T** matrix_sources;                 // the same of B or C
+    ScanBackwardOffsets* offsets;             // for every thread
+    float* columns;                           // (row, column) of a unit matrix
     float* bias;
     float* skip;
     ScanBackwardPlace* place;
     float* team_sums;  // of gB and gC over the channels of a team, which the next one adds to its own
 
     __device__ __forceinline__ explicit ScanBackwardMemory(float* shared)
-        : delta(reinterpret_cast<T*>(shared))
+        : first(shared)
+        , delta(reinterpret_cast<T*>(shared))
         , z(delta + Shape::kElements)
         , grad_y(z + Shape::kElements)
         , u(grad_y + Shape::kElements)
@@ -239,7 +256,9 @@ struct ScanBackwardMemory {
         , before(own + Shape::kOwnFloats)
         , operand_sources(reinterpret_cast<ScanBackwardSources<T>*>(before + 2 * Shape::kBeforeFloats))
         , matrix_sources(reinterpret_cast<const T**>(operand_sources + (Shape::kOneEach ? Shape::kThreads : 0)))
-        , bias(before + 2 * Shape::kBeforeFloats + Shape::kSourceFloats)
+        , offsets(reinterpret_cast<ScanBackwardOffsets*>(before + 2 * Shape::kBeforeFloats + Shape::kSourceFloats))
+        , columns(before + 2 * Shape::kBeforeFloats + Shape::kSourceFloats + Shape::kOffsetFloats)
+        , bias(columns + Shape::kColumnFloats)
         , skip(bias + Shape::kChannels)
         , place(reinterpret_cast<ScanBackwardPlace*>(skip + Shape::kChannels))
         , team_sums(skip + Shape::kChannels + 8)
@@ -308,12 +327,6 @@ __device__ __forceinline__ int team_again()
     return Shape::kTeams == 1 ? 0 : thread_again() / Shape::kThreads;
 }
 
-template <typename Shape>
-__device__ __forceinline__ float* team_memory(float* shared)
-{
-    return shared + team_again<Shape>() * Shape::kSharedFloats;
-}
-
 // The first barrier of a team, and the first that a team awaits its turn at.
 constexpr int kTeamBarrier = 1;
 constexpr int kTurnBarrier = 3;
@@ -362,6 +375,13 @@ __device__ __forceinline__ T* one_number(T* shared)
 #else
     return shared;
 #endif
+}
+
+// Where the memory of the team begins. One number, or the compiler adds it to every index anew.
+template <typename Shape>
+__device__ __forceinline__ float* team_memory(float* shared)
+{
+    return Shape::kTeams == 1 ? shared : one_number(shared + team_again<Shape>() * Shape::kSharedFloats);
 }
 
 // `rows` further in a matrix of fewer than 2^30 rows, which lie fewer than 2^32 elements apart: one multiplication and addition.
@@ -618,8 +638,9 @@ struct ScanBackwardPieces {
                 widen(fetched.z[round], z);
 #pragma unroll
                 for (int i = 0; i < kPiece; ++i) {
-                    gate[i] = silu_for<T>(z[i]);
-                    gate_grad[i] = grad[i] * silu_slope_for<T>(z[i]);
+                    float slope_of_gate;
+                    gate[i] = silu_gate<T>(z[i], slope_of_gate);
+                    gate_grad[i] = grad[i] * slope_of_gate;
                     grad[i] *= gate[i];
                 }
             } else {
@@ -721,10 +742,11 @@ struct ScanBackwardPieces {
             T* to_grad_u = row_of(static_cast<T*>(p.grad_u), p.grad_u_stride, token, column);
             T* to_grad_delta = row_of(static_cast<T*>(p.grad_delta), p.grad_delta_stride, token, column);
             T* to_grad_z = row_of(static_cast<T*>(p.grad_z), p.grad_z_stride, token, column);
-            store_where(exists && p.y != nullptr, to_y, there, y);
-            store_where(exists && p.grad_u != nullptr, to_grad_u, there, grad_u);
-            store_where(exists && p.grad_delta != nullptr, to_grad_delta, there, grad_delta);
-            store_where(exists && p.grad_z != nullptr, to_grad_z, there, grad_z);
+            unsigned int wanted = exists ? place.wanted : 0;
+            store_where((wanted & 1) != 0, to_y, there, y);
+            store_where((wanted & 2) != 0, to_grad_u, there, grad_u);
+            store_where((wanted & 4) != 0, to_grad_delta, there, grad_delta);
+            store_where((wanted & 8) != 0, to_grad_z, there, grad_z);
         }
         store(own, grad_skip);
         store(own + Shape::kThreads * kPiece, grad_bias);
@@ -816,23 +838,41 @@ struct ScanBackwardLane {
         }
     }
 
+    // Leaves what walk reads.
+    __device__ __forceinline__ static void leave_offsets(const ScanBackwardMemory<Shape>& memory, int thread)
+    {
+        Spot spot(thread);
+        auto offset = [&](const void* shared) {
+            return static_cast<int>(static_cast<const float*>(shared) - memory.first);
+        };
+        int place = Shape::kByMatrix ? place_of_sums(spot, thread) : 0;
+        memory.offsets[thread] = {
+            offset(memory.state_before(0, spot.lane, 0, spot.channel)), offset(memory.input(0, spot.channel)),
+            offset(memory.shares + thread / 32 * Shape::kWarpShares * Shape::kSharePitch + place),
+            offset(memory.y + spot.lane * Shape::kSumPitch + spot.channel)};
+        for (int i = thread; i < Shape::kColumnFloats; i += Shape::kThreads) {
+            memory.columns[i] = i / Shape::kMatrixColumns == i % Shape::kMatrixColumns ? 1.0f : 0.0f;
+        }
+    }
+
     __device__ __forceinline__ void walk(const ScanBackwardMemory<Shape>& memory, int tile)
     {
         int thread = team_thread_again<Shape>();
         Spot spot(thread);
         int lane = spot.lane;
         int channel = spot.channel;
-        const float* before = one_number(memory.state_before(tile, lane, 0, channel));
+        ScanBackwardOffsets offsets = memory.offsets[thread];
+        const float* before = one_number(memory.first + offsets.before + (tile & 1) * Shape::kBeforeFloats);
         float states[kSteps][4];
         float h[4];
 #pragma unroll
         for (int n = 0; n < 4; ++n) {
             h[n] = before[n * Shape::kChannels];
         }
-        const float2* inputs = one_number(memory.input(0, channel));
+        const float2* inputs = reinterpret_cast<const float2*>(one_number(memory.first + offsets.inputs));
         const float* grads = one_number(memory.grads + channel);
         const float* matrices = one_number(memory.matrices + 8 * lane);
-        float* sums = one_number(memory.y + lane * Shape::kSumPitch + channel);
+        float* sums = one_number(memory.first + offsets.sums);
 
 #pragma unroll
         for (int step = 0; step < kSteps; ++step) {
@@ -847,8 +887,11 @@ struct ScanBackwardLane {
         }
 
         pass_turn<Shape>();
-        float* shares = one_number(memory.shares + thread / 32 * Shape::kWarpShares * Shape::kSharePitch
-            + (Shape::kByMatrix ? place_of_sums(spot, thread) : 0));
+        float* shares = one_number(memory.first + offsets.shares);
+        float columns[Shape::kMatrixColumns];
+        if constexpr (Shape::kByMatrix) {
+            load(memory.columns + thread % 32 / 4 * Shape::kMatrixColumns, columns);
+        }
         float left[4];
 #pragma unroll
         for (int start = kSteps - kLanes; start >= 0; start -= kLanes) {
@@ -886,7 +929,7 @@ struct ScanBackwardLane {
                         }
                         left[0] = left[1] = left[2] = left[3] = 0.0f;
                     }
-                    add_products(products, thread, second, left);
+                    add_products(products, columns, second, left);
                 } else {
                     leave_products(products, spot, shares + step * 2 * Shape::kStates);
                 }
@@ -921,15 +964,15 @@ struct ScanBackwardLane {
     // B adds up, each kind into columns of its own: states 0 and 2 of gB into column 0, 1 and 3 into column 1, those of gC into 2 and 3, so
     // that a lane of the first or the second kind is left four states in order. Eight channels are two rows, which leave a share each.
     // The products lose 13 bits, and thereby 2^-11 / 1.39 of the whole: see kCutOff.
-    __device__ __forceinline__ static void add_products(const float (&products)[8], int thread, bool second, float (&sums)[4])
+    __device__ __forceinline__ static void add_products(
+        const float (&products)[8], const float (&columns)[Shape::kMatrixColumns], bool second, float (&sums)[4])
     {
-        int row = thread % 32 / 4;
         // Those of gC first: they are there before those of gB.
 #pragma unroll
         for (int kind = 1; kind >= 0; --kind) {
             int column = 2 * kind + (second ? 4 : 0);
             float a[4] = {products[4 * kind], products[4 * kind + 2], products[4 * kind + 1], products[4 * kind + 3]};
-            float b[2] = {row == column ? 1.0f : 0.0f, row == column + 1 ? 1.0f : 0.0f};
+            float b[2] = {columns[column], columns[column + 1]};
             multiply_accumulate_float(sums, a, b);
         }
     }
@@ -1014,8 +1057,11 @@ __global__ void __launch_bounds__(Shape::kBlockThreads, kScanBackwardWarps / Sha
         memory.place->first_channel = first_channel;
         memory.place->channels = channels;
         memory.place->column = group * Shape::kStates;
+        memory.place->wanted = (p.y != nullptr ? 1 : 0) | (p.grad_u != nullptr ? 2 : 0) | (p.grad_delta != nullptr ? 4 : 0)
+            | (p.grad_z != nullptr ? 8 : 0);
         memory.place->share_row = static_cast<unsigned int>(part) * static_cast<unsigned int>(p.tokens);
     }
+    ScanBackwardLane<Shape>::leave_offsets(memory, thread);
     for (int i = thread; kWhole && i < Shape::kOwnFloats; i += Shape::kThreads) {
         memory.own[i] = 0.0f;
     }

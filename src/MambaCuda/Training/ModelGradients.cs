@@ -126,6 +126,11 @@ public sealed class ModelGradients : IDisposable
     private MatrixView Find(string name) =>
         _slots.TryGetValue(name, out ParameterSlot? slot) ? ParameterLayout.Matrix(_buffer, DataType.Float32, slot) : default;
 
-    private void ClearBytes(long from, long to) =>
-        _backend.Clear(_buffer.Matrix(DataType.Float32, (to - from) / sizeof(float), 1, from));
+    private void ClearBytes(long from, long to)
+    {
+        if (to > from)
+        {
+            _backend.Clear(_buffer.Matrix(DataType.Float32, (to - from) / sizeof(float), 1, from));
+        }
+    }
 }
