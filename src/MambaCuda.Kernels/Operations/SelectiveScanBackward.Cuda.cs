@@ -371,7 +371,7 @@ public sealed partial class CudaBackend
                 int shares = Warps * (Type.Size() == 2 && WarpChannels == 8 ? 2 : 1), sums = 3 * CheckpointSteps * (Channels + 8);
                 int own = 2 * Piece * Threads, before = 2 * LaneStates * Threads, inputs = 2 * CheckpointSteps * (Channels + (Channels / 8));
                 bool fetchesOneEach = Channels * CheckpointSteps * Type.Size() * 2 == FetchBytes * Threads && matrices <= LaneStates * Threads;
-                int sources = fetchesOneEach ? 6 * Threads : 0, offsets = 4 * Threads, columns = shares > Warps ? 8 * 8 : 0;
+                int sources = fetchesOneEach ? 6 * Threads : 0, offsets = Warps >= 8 ? 4 * Threads : 0, columns = shares > Warps ? 8 * 8 : 0;
                 int floats = (4 * elements) + inputs + matrices + sums + (shares * (matrices + 8)) + own + before + sources + offsets + columns
                     + (2 * Channels) + PlaceWords + (Teams > 1 ? matrices : 0);
                 return Teams * ((((5 * elements) + matrices) * Type.Size()) + (floats * sizeof(float)));
