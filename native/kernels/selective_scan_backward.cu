@@ -644,9 +644,8 @@ struct ScanBackwardPieces {
                 widen(fetched.z[round], z);
 #pragma unroll
                 for (int i = 0; i < kPiece; ++i) {
-                    float slope_of_gate;
-                    gate[i] = silu_gate<T>(z[i], slope_of_gate);
-                    gate_grad[i] = grad[i] * slope_of_gate;
+                    gate[i] = silu_for<T>(z[i]);
+                    gate_grad[i] = grad[i] * silu_slope_for<T>(z[i]);
                     grad[i] *= gate[i];
                 }
             } else {

@@ -281,23 +281,6 @@ __device__ __forceinline__ float silu_slope_gate(float x)
     return GateByTanh<T>::value ? silu_slope_fast(x) : silu_slope_for<T>(x);
 }
 
-// The gate and its derivative.
-template <typename T>
-__device__ __forceinline__ float silu_gate(float x, float& slope)
-{
-    if constexpr (GateByTanh<T>::value) {
-        float half = 0.5f * x;
-        float t = tanh_approx(half);
-        float s = fmaf(0.5f, t, 0.5f);
-        float gate = fmaf(half, t, half);
-        slope = fmaf(gate, 1.0f - s, s);
-        return gate;
-    } else {
-        slope = silu_slope_for<T>(x);
-        return silu_for<T>(x);
-    }
-}
-
 __device__ __forceinline__ float largest_or_nan(float a, float b)
 {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
