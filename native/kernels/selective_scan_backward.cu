@@ -33,13 +33,13 @@
 // with NVRTC 13.0, the slowest takes 7 % more than the one here.
 //
 // Walls: issue slots, of which two thirds are used on an H200 by 16 warps a multiprocessor (half of the registers are the states of a tile);
-// of shared memory's pipe two thirds too. What 8 x 2048 x 2048 takes less where something is left out: barriers 11 %, the tensor cores' sums
-// 11 %, finish 8 %, prepare 7 %, the exponentials of the way forward 5 %, lane_sums 5 %, add_shares 2 %, the other exponentials and fetching
-// 1 % each. Slower: weighting the sums over channels inside the tensor cores, with 64 or 128 multiplications a tile less (more of their
-// instructions, or registers moved to where they read them); their sums without a kind's columns of its own, stored by a quarter of the lanes
-// (16 bytes of eight lanes are four passes of shared memory, as of 32); warps that fetch, prepare and finish their own channels, with one
-// barrier a tile in two parts (a fetch of 16 bytes of each of 32 rows is 26 passes of shared memory instead of four, and a warp still waits
-// for the slowest).
+// of shared memory's pipe two thirds too. What 8 x 2048 x 2048 took less where something was left out, before operands came a step ahead:
+// barriers 11 %, the tensor cores' sums 11 %, finish 8 %, prepare 7 %, the exponentials of the way forward 5 %, lane_sums 5 %, add_shares 2 %,
+// the other exponentials and fetching 1 % each. Slower: weighting the sums over channels inside the tensor cores, with 64 or 128
+// multiplications a tile less (more of their instructions, or registers moved to where they read them); their sums without a kind's columns of
+// its own, stored by a quarter of the lanes (16 bytes of eight lanes are four passes of shared memory, as of 32); warps that fetch, prepare
+// and finish their own channels, with one barrier a tile in two parts (a fetch of 16 bytes of each of 32 rows is 26 passes of shared memory
+// instead of four, and a warp still waits for the slowest).
 #include "mamba/async_copy.cuh"
 #include "mamba/fast_math.cuh"
 #include "mamba/mma.cuh"

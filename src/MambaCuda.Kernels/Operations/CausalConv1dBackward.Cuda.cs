@@ -5,7 +5,7 @@ namespace MambaCuda.Kernels;
 
 public sealed partial class CudaBackend
 {
-    // kConvolutionBackwardThreads in causal_conv1d_backward.cu. Half as many, which have a block of their own, take a third longer.
+    // kConvolutionBackwardThreads in causal_conv1d_backward.cu. Blocks of half as many take a third longer.
     private const int ConvolutionBackwardBlockThreads = 128;
 
     // More do not fit into the 128 registers that a thread has where 512 share a multiprocessor.

@@ -14,8 +14,8 @@ internal static class MambaBlockBackward
     /// </summary>
     /// <param name="config">The sizes.</param>
     /// <param name="weights">The layer's weights.</param>
-    /// <param name="all">The model's gradients.</param>
-    /// <param name="layer">Which of them are meant.</param>
+    /// <param name="gradients">The model's gradients.</param>
+    /// <param name="layer">Which of them are the layer's.</param>
     /// <param name="block">The activations.</param>
     /// <param name="recomputation">
     /// Which of the activations are there; the others are made, but for <see cref="BlockOperands.Normalized"/>: that must be there where the
@@ -26,10 +26,10 @@ internal static class MambaBlockBackward
     /// <param name="gradScan">Gradient of the scan's states, in place; or none.</param>
     /// <param name="backend">What computes.</param>
     public static void Run(
-        MambaConfig config, LayerWeights weights, ModelGradients all, int layer, in BlockOperands block, Recomputation recomputation,
+        MambaConfig config, LayerWeights weights, ModelGradients gradients, int layer, in BlockOperands block, Recomputation recomputation,
         TrainingWorkspace work, MatrixView gradConvolution, MatrixView gradScan, Backend backend)
     {
-        LayerWeights gradients = all.Layers[layer];
+        LayerWeights own = gradients.Layers[layer];
         if (recomputation != Recomputation.Scan)
         {
             Recompute(config, weights, block, isStored: recomputation == Recomputation.Mixer, backend);
@@ -43,17 +43,17 @@ internal static class MambaBlockBackward
             GradX = work.GradInner,
         });
         weights.Adapters.OutProjection.InputGradient(block.Adapters, work.GradBlockOutput, work.GradInner, backend);
-        Scan(config, weights, gradients, block, work, gradScan, backend);
+        Scan(config, weights, own, block, work, gradScan, backend);
         backend.LinearBackward(new LinearBackwardArgs
         {
             X = block.Gated,
             GradY = work.GradBlockOutput,
-            GradWeight = gradients.OutProjection.Matrix,
-            OverwritesGradWeight = all.IsFirst(gradients.OutProjection.Matrix),
-            GradBias = gradients.OutProjectionBias,
+            GradWeight = own.OutProjection.Matrix,
+            OverwritesGradWeight = gradients.IsFirst(own.OutProjection.Matrix),
+            GradBias = own.OutProjectionBias,
         });
         weights.Adapters.OutProjection.Gradients(
-            gradients.Adapters.OutProjection, block.Adapters, block.Gated, work.GradBlockOutput, gradX: default, backend);
+            own.Adapters.OutProjection, block.Adapters, block.Gated, work.GradBlockOutput, gradX: default, backend);
 
         // The convolution's result is read twice: by the scan, and by the projection that makes the scan's inputs.
         backend.LinearBackward(new LinearBackwardArgs
@@ -62,11 +62,11 @@ internal static class MambaBlockBackward
             Weight = weights.TimeStepProjection.Matrix,
             GradY = work.GradDelta,
             GradX = MambaBlock.LowRankDelta(config, work.GradScanInputs),
-            GradWeight = gradients.TimeStepProjection.Matrix,
-            OverwritesGradWeight = all.IsFirst(gradients.TimeStepProjection.Matrix),
+            GradWeight = own.TimeStepProjection.Matrix,
+            OverwritesGradWeight = gradients.IsFirst(own.TimeStepProjection.Matrix),
         });
         weights.Adapters.TimeStepProjection.Gradients(
-            gradients.Adapters.TimeStepProjection, block.Adapters, MambaBlock.LowRankDelta(config, block.ScanInputs), work.GradDelta,
+            own.Adapters.TimeStepProjection, block.Adapters, MambaBlock.LowRankDelta(config, block.ScanInputs), work.GradDelta,
             MambaBlock.LowRankDelta(config, work.GradScanInputs), backend);
         backend.LinearBackward(new LinearBackwardArgs
         {
@@ -74,11 +74,11 @@ internal static class MambaBlockBackward
             Weight = weights.ScanProjection.Matrix,
             GradY = work.GradScanInputs,
             GradX = work.GradInnerByScanInputs,
-            GradWeight = gradients.ScanProjection.Matrix,
-            OverwritesGradWeight = all.IsFirst(gradients.ScanProjection.Matrix),
+            GradWeight = own.ScanProjection.Matrix,
+            OverwritesGradWeight = gradients.IsFirst(own.ScanProjection.Matrix),
         });
         weights.Adapters.ScanProjection.Gradients(
-            gradients.Adapters.ScanProjection, block.Adapters, block.Inner, work.GradScanInputs, work.GradInnerByScanInputs, backend);
+            own.Adapters.ScanProjection, block.Adapters, block.Inner, work.GradScanInputs, work.GradInnerByScanInputs, backend);
 
         backend.CausalConv1dBackward(new CausalConv1dBackwardArgs
         {
@@ -87,8 +87,8 @@ internal static class MambaBlockBackward
             MoreGradY = work.GradInnerByScanInputs,
             GradFinalState = gradConvolution,
             GradX = MambaBlock.Inner(config, work.GradInProjected),
-            GradWeight = gradients.Convolution,
-            GradBias = gradients.ConvolutionBias,
+            GradWeight = own.Convolution,
+            GradBias = own.ConvolutionBias,
             GradInitialState = gradConvolution,
         });
         backend.LinearBackward(new LinearBackwardArgs
@@ -104,25 +104,25 @@ internal static class MambaBlockBackward
     /// Adds the gradients of the in-projection, after <see cref="Run"/>: what it reads can be made again on the way through the norm.
     /// </summary>
     /// <param name="weights">The layer's weights.</param>
-    /// <param name="all">The model's gradients.</param>
-    /// <param name="layer">Which of them are meant.</param>
+    /// <param name="gradients">The model's gradients.</param>
+    /// <param name="layer">Which of them are the layer's.</param>
     /// <param name="block">The activations, <see cref="BlockOperands.Normalized"/> filled in.</param>
     /// <param name="work">Holds the gradients of activations.</param>
     /// <param name="backend">What computes.</param>
     public static void InProjectionGradients(
-        LayerWeights weights, ModelGradients all, int layer, in BlockOperands block, TrainingWorkspace work, Backend backend)
+        LayerWeights weights, ModelGradients gradients, int layer, in BlockOperands block, TrainingWorkspace work, Backend backend)
     {
-        LayerWeights gradients = all.Layers[layer];
+        LayerWeights own = gradients.Layers[layer];
         backend.LinearBackward(new LinearBackwardArgs
         {
             X = block.Normalized,
             GradY = work.GradInProjected,
-            GradWeight = gradients.InProjection.Matrix,
-            OverwritesGradWeight = all.IsFirst(gradients.InProjection.Matrix),
-            GradBias = gradients.InProjectionBias,
+            GradWeight = own.InProjection.Matrix,
+            OverwritesGradWeight = gradients.IsFirst(own.InProjection.Matrix),
+            GradBias = own.InProjectionBias,
         });
         weights.Adapters.InProjection.Gradients(
-            gradients.Adapters.InProjection, block.Adapters, block.Normalized, work.GradInProjected, gradX: default, backend);
+            own.Adapters.InProjection, block.Adapters, block.Normalized, work.GradInProjected, gradX: default, backend);
     }
 
     private static void Recompute(MambaConfig config, LayerWeights weights, in BlockOperands block, bool isStored, Backend backend)
