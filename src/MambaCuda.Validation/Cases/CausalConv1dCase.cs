@@ -36,17 +36,20 @@ public sealed record CausalConv1dCase(int Batch, int Length, int Channels, int W
     /// <summary>All pairs of sizes and options, what of a kernel's variants they leave out, and large values.</summary>
     public static IReadOnlyList<CausalConv1dCase> All { get; } =
     [
-        .. from row in AllPairs.Rows(Lengths.Length, ChannelCounts.Length, Batches.Length, Widths.Length, 2, 2, 2, 2, 2)
+        .. from row in AllPairs.Rows(Lengths.Length, ChannelCounts.Length, Batches.Length, Widths.Length, 2, 2, 2, 2)
            select new CausalConv1dCase(Batches[row[2]], Lengths[row[0]], ChannelCounts[row[1]], Widths[row[3]])
            {
                Bias = row[4] == 1,
                Silu = row[5] == 1,
                InitialState = row[6] == 1,
                Packed = row[7] == 1,
-               TwoGradients = row[8] == 1,
            },
         new CausalConv1dCase(2, 65, 320, 3) { Bias = true, Silu = true },
-        new CausalConv1dCase(2, 65, 320, 4) { InitialState = true, TwoGradients = true },
+        new CausalConv1dCase(2, 65, 320, 4) { InitialState = true },
+        new CausalConv1dCase(7, 65, 320, 4) { Bias = true, Silu = true, InitialState = true, Packed = true, TwoGradients = true },
+        new CausalConv1dCase(2, 31, 130, 3) { Silu = true, TwoGradients = true },
+        new CausalConv1dCase(2, 64, 3, 2) { InitialState = true, TwoGradients = true },
+        new CausalConv1dCase(1, 2, 320, 4) { Bias = true, InitialState = true, TwoGradients = true },
         new CausalConv1dCase(2, 100, 50, 4) { Bias = true, Silu = true, InitialState = true, Large = true },
     ];
 
