@@ -55,7 +55,12 @@ internal sealed class StepGraphs : IDisposable
             ? _passes[known].Work
             : new Repeated(_model.Backend, () =>
             {
-                Mark(isFirst);
+                // Told each time: capturing these operations has told it too, and does not run them.
+                if (isFirst)
+                {
+                    gradients.MarkClear();
+                }
+
                 _model.Run(_tape, gradScale, _zLossWeight);
             });
         if (known >= 0)
@@ -71,7 +76,7 @@ internal sealed class StepGraphs : IDisposable
         }
 
         Runs += work.Run() ? 1 : 0;
-        Mark(areClear: false);
+        gradients.MarkReached();
     }
 
     /// <summary>As <see cref="AdamWOptimizer.Step"/>.</summary>
@@ -89,14 +94,15 @@ internal sealed class StepGraphs : IDisposable
             _step?.Work.Dispose();
             _step = (gradientScale, new Repeated(_model.Backend, () =>
             {
-                Mark(areClear: false);
+                // As in Pass: what was captured has ended by clearing them.
+                _model.Gradients.MarkReached();
                 _optimizer.Put(learningRate: 0, gradientScale, factors.RowRange(0, 1), factors.RowRange(1, 1));
             }));
         }
 
         _model.Gradients.Settle();
         Runs += _step.Value.Work.Run() ? 1 : 0;
-        Mark(areClear: true);
+        _model.Gradients.MarkClear();
         return _optimizer.Count(gradientScale);
     }
 
@@ -105,21 +111,6 @@ internal sealed class StepGraphs : IDisposable
         _passes.ForEach(pass => pass.Work.Dispose());
         _step?.Work.Dispose();
         _factors.Dispose();
-    }
-
-    /// <summary>
-    /// What is known of the gradients is told each time: operations that are captured do not run, and those that run again tell nothing.
-    /// </summary>
-    private void Mark(bool areClear)
-    {
-        if (areClear)
-        {
-            _model.Gradients.MarkClear();
-        }
-        else
-        {
-            _model.Gradients.MarkReached();
-        }
     }
 
     /// <summary>Passes that differ: the first of a step writes gradients that the others add to.</summary>
